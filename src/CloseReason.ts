@@ -1,0 +1,250 @@
+/**
+ * Why a session ended.
+ *
+ * `CloseReason` is a closed union: `TransportClose`, `TransportError`, `PingTimeout`, `ParseError`, `ForcedClose`,
+ * `AppFailed` and `ServerShutdown`. A close is a value, not an error: it reaches `onDisconnect`, `Socket.closed`, the
+ * events, and stands inside the `SocketClosed` error of what was attempted after the end.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import type { PacketError } from "./Packet.ts"
+import type { PayloadError } from "./Payload.ts"
+
+/**
+ * A second GET came while one was pending (rule R36), or a second POST while one was being received (R42).
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class Overlap extends Data.TaggedError("Overlap")<{ readonly method: "GET" | "POST" }> {
+  override readonly message = this.method === "GET" ? "overlap from client" : "data request overlap from client"
+}
+
+/**
+ * The client gave up a GET before its answer (rule R37), or a POST before its end (R44).
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class Aborted extends Data.TaggedError("Aborted")<{ readonly method: "GET" | "POST" }> {
+  override readonly message = this.method === "GET"
+    ? "poll connection closed prematurely"
+    : "data request connection closed prematurely"
+}
+
+/**
+ * A POST of revision 4 came as `application/octet-stream`, which that revision does not have (rule R43).
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class InvalidContent extends Data.TaggedError("InvalidContent")<{ readonly contentType: string }> {
+  override readonly message = "invalid content"
+}
+
+/**
+ * A WebSocket or WebTransport message was larger than `limit` bytes, the server's `maxPayload` (rule R70). An oversized
+ * POST ends no session: it is answered with status 413.
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class PayloadTooLarge extends Data.TaggedError("PayloadTooLarge")<{ readonly limit: number }> {
+  override readonly message = "Max payload size exceeded"
+}
+
+/**
+ * What was sent could not be written to the connection (rule R73).
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class WriteFailed extends Data.TaggedError("WriteFailed")<{ readonly cause: unknown }> {
+  override readonly message = "write error"
+}
+
+/**
+ * The client sent the half of the heartbeat that is the server's: a ping in revision 4, a pong in revision 3 (rule R62).
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class InvalidHeartbeat extends Data.TaggedError("InvalidHeartbeat")<{}> {
+  override readonly message = "invalid heartbeat direction"
+}
+
+/**
+ * The client broke the WebSocket protocol; `code` is the close code it was told: 1002, 1007 or 1008 (rule R70).
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export class WebSocketProtocol extends Data.TaggedError("WebSocketProtocol")<{
+  readonly code: number
+  readonly message: string
+}> {}
+
+/**
+ * Everything that can go wrong between one client's connection and its session.
+ *
+ * @category transport errors
+ * @since 0.1.0
+ */
+export type TransportFailure =
+  | Overlap
+  | Aborted
+  | InvalidContent
+  | PayloadTooLarge
+  | WriteFailed
+  | InvalidHeartbeat
+  | WebSocketProtocol
+
+/**
+ * The peer closed its transport: a close packet, a WebSocket close frame, or the loss of the connection. `code` and
+ * `reason` are those of the close frame, where there was one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TransportClose {
+  readonly _tag: "TransportClose"
+  readonly code?: number | undefined
+  readonly reason?: string | undefined
+}
+
+/**
+ * The transport failed; `error` says how.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TransportError {
+  readonly _tag: "TransportError"
+  readonly error: TransportFailure
+}
+
+/**
+ * The client did not answer the heartbeat in time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PingTimeout {
+  readonly _tag: "PingTimeout"
+}
+
+/**
+ * The client sent what is no packet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ParseError {
+  readonly _tag: "ParseError"
+  readonly error: PacketError | PayloadError
+}
+
+/**
+ * The application closed the session, or its `app` came to an end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ForcedClose {
+  readonly _tag: "ForcedClose"
+}
+
+/**
+ * The application's `app` failed or died with `cause`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AppFailed {
+  readonly _tag: "AppFailed"
+  readonly cause: Cause.Cause<unknown>
+}
+
+/**
+ * The server shut down or was drained; `undelivered` is the number of accepted messages the client did not take.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServerShutdown {
+  readonly _tag: "ServerShutdown"
+  readonly undelivered: number
+}
+
+/**
+ * Why a session ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type CloseReason =
+  | TransportClose
+  | TransportError
+  | PingTimeout
+  | ParseError
+  | ForcedClose
+  | AppFailed
+  | ServerShutdown
+
+/**
+ * The reason of a session that the application closed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const forcedClose: CloseReason = { _tag: "ForcedClose" }
+
+/**
+ * The reason of a session whose client missed its heartbeat.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const pingTimeout: CloseReason = { _tag: "PingTimeout" }
+
+/**
+ * The reason of a session whose transport failed with `error`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const transportError = (error: TransportFailure): CloseReason => ({ _tag: "TransportError", error })
+
+/**
+ * The protocol's text for a reason, as `engine.io` hands it to its `close` listeners (rule R-C1).
+ *
+ * **Example** (Naming a reason)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * CloseReason.message({ _tag: "PingTimeout" }) // => "ping timeout"
+ * CloseReason.message({ _tag: "ServerShutdown", undelivered: 0 }) // => "forced close"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const message = (reason: CloseReason): string => {
+  switch (reason._tag) {
+    case "TransportClose":
+      return "transport close"
+    case "TransportError":
+      return "transport error"
+    case "PingTimeout":
+      return "ping timeout"
+    case "ParseError":
+      return "parse error"
+    case "ForcedClose":
+    case "AppFailed":
+    case "ServerShutdown":
+      return "forced close"
+  }
+}
