@@ -1,0 +1,69 @@
+/**
+ * The query of a request: what the protocol and the application read from the URL, without ever parsing the URL itself,
+ * which may be malformed (rule R3).
+ */
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+const percent = 0x25
+const plus = 0x2b
+const space = 0x20
+
+/** The value of a hexadecimal digit, or -1. */
+const hex = (code: number): number =>
+  code >= 0x30 && code <= 0x39
+    ? code - 0x30
+    : code >= 0x41 && code <= 0x46
+    ? code - 0x37
+    : code >= 0x61 && code <= 0x66
+    ? code - 0x57
+    : -1
+
+/**
+ * Reads one name or value of a URL-encoded text: `+` is a space, `%xx` a byte of UTF-8, what is not UTF-8 becomes
+ * U+FFFD, and a `%` without two digits stands for itself.
+ */
+export const decodeComponent = (text: string): string => {
+  if (!text.includes("%") && !text.includes("+")) return text
+  const bytes = encoder.encode(text)
+  let length = 0
+  for (let index = 0; index < bytes.length; index++) {
+    const code = bytes[index]!
+    if (code === percent && index + 2 < bytes.length) {
+      const high = hex(bytes[index + 1]!)
+      const low = hex(bytes[index + 2]!)
+      if (high >= 0 && low >= 0) {
+        bytes[length++] = high * 16 + low
+        index += 2
+        continue
+      }
+    }
+    bytes[length++] = code === plus ? space : code
+  }
+  return decoder.decode(bytes.subarray(0, length))
+}
+
+/** The query of a URL: what follows the first `?`, up to `#`. Of several values for one name the last is taken. */
+export const parseQuery = (url: string): Record<string, string> => {
+  const query: Record<string, string> = Object.create(null)
+  const question = url.indexOf("?")
+  if (question < 0) return query
+  const hash = url.indexOf("#")
+  if (hash >= 0 && hash < question) return query
+  const end = hash < 0 ? url.length : hash
+  let start = question + 1
+  while (start < end) {
+    let stop = url.indexOf("&", start)
+    if (stop < 0 || stop > end) stop = end
+    if (stop > start) {
+      let equals = url.indexOf("=", start)
+      if (equals < 0 || equals > stop) equals = stop
+      query[decodeComponent(url.slice(start, equals))] = equals < stop
+        ? decodeComponent(url.slice(equals + 1, stop))
+        : ""
+    }
+    start = stop + 1
+  }
+  return query
+}
