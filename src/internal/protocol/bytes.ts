@@ -7,7 +7,7 @@ const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
 const empty = new Uint8Array(0)
 
-/** A `Buffer` of the same memory. Not for zero length: that may be the view of a detached buffer, which throws. */
+/** A `Buffer` of the same memory. Not for no bytes: their memory may have been transferred away, which throws. */
 const view = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -19,9 +19,15 @@ export const toBase64 = (bytes: Uint8Array): string => bytes.byteLength === 0 ? 
 
 /**
  * The bytes of a base64 text, read as leniently as `Buffer.from(text, "base64")` does: both alphabets, padding or none,
- * other characters skipped, ends at the first `=`. The memory is the caller's alone, not a piece of a shared pool.
+ * other characters skipped, ends at the first `=`.
+ *
+ * Small buffers are pieces of a pool that other clients' data lies in too. What goes to an application is copied out of
+ * it: whoever passes `bytes.buffer` on must not pass on more than the message.
  */
-export const fromBase64Lenient = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "base64"))
+export const fromBase64Lenient = (text: string): Uint8Array => {
+  const buffer = Buffer.from(text, "base64")
+  return buffer.byteLength === buffer.buffer.byteLength ? new Uint8Array(buffer.buffer) : new Uint8Array(buffer)
+}
 
 /** The text of bytes in UTF-8, a leading byte order mark included; undefined when they are not UTF-8. */
 export const fromUtf8 = (bytes: Uint8Array): string | undefined => {
@@ -37,11 +43,20 @@ export const writeUtf8 = (target: Uint8Array, text: string, offset: number): voi
   encoder.encodeInto(text, target.subarray(offset))
 }
 
-/** A view of exactly the bytes of the data, which are not copied. */
+/** A view of exactly the bytes of the data, which are not copied; of memory that was transferred away, no bytes. */
 export const toBytes = (data: ArrayBufferLike | ArrayBufferView): Uint8Array => {
   if (data instanceof Uint8Array) return data
-  if (data.byteLength === 0) return empty
-  return ArrayBuffer.isView(data)
-    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    : new Uint8Array(data)
+  try {
+    return ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : new Uint8Array(data)
+  } catch {
+    return empty
+  }
+}
+
+/** Copies the bytes to `offset`; there must be room for all of them. */
+export const writeBytes = (target: Uint8Array, bytes: Uint8Array, offset: number): void => {
+  // Copying from memory that was transferred away throws.
+  if (bytes.byteLength > 0) target.set(bytes, offset)
 }

@@ -2,7 +2,7 @@
  * JSONP, the dress polling wears where a page may only load scripts: the answer to a GET is a script, the body of a POST
  * is a form (rules R55, R56).
  */
-import { decodeComponent } from "./query.ts"
+import { decodeComponent, eachField } from "./query.ts"
 
 /** The number of the client's callback: the digits of its `j` and nothing else, so that no script can be put there. */
 export const callbackIndex = (j: string): string => {
@@ -21,20 +21,14 @@ export const wrap = (index: string, payload: string): string =>
 
 /** The payload of a form: its field `d`, unescaped; undefined when that is missing or comes twice. */
 export const unwrapForm = (body: string): string | undefined => {
-  let field: string | undefined
-  let start = 0
-  while (start < body.length) {
-    let stop = body.indexOf("&", start)
-    if (stop < 0) stop = body.length
-    let equals = body.indexOf("=", start)
-    if (equals < 0 || equals > stop) equals = stop
-    if (decodeComponent(body.slice(start, equals)) === "d") {
-      if (field !== undefined) return undefined
-      field = equals < stop ? body.slice(equals + 1, stop) : ""
-    }
-    start = stop + 1
-  }
-  return field === undefined ? undefined : unescapeNewlines(decodeComponent(field))
+  let field = ""
+  let count = 0
+  eachField(body, 0, body.length, (name, value) => {
+    if (decodeComponent(name) !== "d") return
+    field = value
+    count++
+  })
+  return count === 1 ? unescapeNewlines(decodeComponent(field)) : undefined
 }
 
 /**

@@ -44,26 +44,40 @@ export const decodeComponent = (text: string): string => {
   return decoder.decode(bytes.subarray(0, length))
 }
 
-/** The query of a URL: what follows the first `?`, up to `#`. Of several values for one name the last is taken. */
-export const parseQuery = (url: string): Record<string, string> => {
-  const query: Record<string, string> = Object.create(null)
-  const question = url.indexOf("?")
-  if (question < 0) return query
-  const hash = url.indexOf("#")
-  if (hash >= 0 && hash < question) return query
-  const end = hash < 0 ? url.length : hash
-  let start = question + 1
+/** The place of a character from `start` on, or else `end`. */
+const find = (text: string, character: string, start: number, end: number): number => {
+  const at = text.indexOf(character, start)
+  return at < 0 || at > end ? end : at
+}
+
+/**
+ * Hands over the fields of the URL-encoded text that stands from `start` up to `end`, neither name nor value decoded.
+ */
+export const eachField = (
+  text: string,
+  start: number,
+  end: number,
+  onField: (name: string, value: string) => void
+): void => {
+  let equals = -1
   while (start < end) {
-    let stop = url.indexOf("&", start)
-    if (stop < 0 || stop > end) stop = end
+    const stop = find(text, "&", start, end)
+    // Looked for once, not once a field: where there is none, that would be quadratic.
+    if (equals < start) equals = find(text, "=", start, end)
     if (stop > start) {
-      let equals = url.indexOf("=", start)
-      if (equals < 0 || equals > stop) equals = stop
-      query[decodeComponent(url.slice(start, equals))] = equals < stop
-        ? decodeComponent(url.slice(equals + 1, stop))
-        : ""
+      if (equals < stop) onField(text.slice(start, equals), text.slice(equals + 1, stop))
+      else onField(text.slice(start, stop), "")
     }
     start = stop + 1
   }
+}
+
+/** The query of a URL: what follows the first `?`, up to `#`. Of several values for one name the last is taken. */
+export const parseQuery = (url: string): Record<string, string> => {
+  const query: Record<string, string> = Object.create(null)
+  const end = find(url, "#", 0, url.length)
+  eachField(url, find(url, "?", 0, end) + 1, end, (name, value) => {
+    query[decodeComponent(name)] = decodeComponent(value)
+  })
   return query
 }

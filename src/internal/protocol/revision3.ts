@@ -2,7 +2,7 @@
  * Revision 3 of the protocol on strings and bytes: one packet, and both payloads of a poll (rules R64 to R68).
  */
 import type { Message, Packet, PacketType } from "../../Packet.ts"
-import { fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeUtf8 } from "./bytes.ts"
+import { fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
 import { bare, digits, numbers, types } from "./digits.ts"
 import { PacketError, type PayloadError, payloadError } from "./errors.ts"
 
@@ -32,7 +32,7 @@ export const encodeMessage = (data: Message): string => typeof data === "string"
 export const encodeBinary = (type: PacketType, data: Uint8Array): Uint8Array => {
   const bytes = new Uint8Array(1 + data.byteLength)
   bytes[0] = numbers[type]
-  bytes.set(data, 1)
+  writeBytes(bytes, data, 1)
   return bytes
 }
 
@@ -186,7 +186,7 @@ const encodeBytes = (packets: ReadonlyArray<Packet>): Uint8Array => {
     }
     body[position++] = endOfLength
     body[position] = binary ? numbers[type] : zero + numbers[type]
-    if (binary) body.set(data, position + 1)
+    if (binary) writeBytes(body, data, position + 1)
     else if (data !== undefined) writeUtf8(body, data, position + 1)
     position += length
   }

@@ -9,7 +9,6 @@ import { PacketError, type PayloadError, payloadError } from "./errors.ts"
 /** What stands between two packets of a payload. Nothing escapes it inside a text packet (R59). */
 export const separator = "\x1e"
 
-const separatorCode = 0x1e
 const zero = 0x30
 const four = 0x34
 const lowercaseB = 0x62
@@ -52,8 +51,8 @@ export const parsePayload = (
   let start = 0
   for (let count = 0; start <= length; count++) {
     if (count >= maxPackets) return payloadError("TooManyPackets")
-    let end = start
-    while (end < length && body.charCodeAt(end) !== separatorCode) end++
+    let end = body.indexOf(separator, start)
+    if (end < 0) end = length
     const packet = parseSlice(body, start, end)
     if (packet instanceof PacketError) return payloadError("InvalidPacket", packet)
     if (!onPacket(packet)) return undefined

@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import { parseQuery } from "../../src/internal/protocol/query.ts"
+import { listOf, pick, wellFormed } from "./arbitraries.ts"
+
+const entriesOf = (url: string) => Object.entries(parseQuery(url))
+
+/** What the platform reads. Its `URLSearchParams` alone gets text beyond ASCII wrong beside bytes that are not UTF-8. */
+const reference = (query: string): object => {
+  const url = new URL("http://localhost/")
+  url.search = `?${query}`
+  return Object.fromEntries(url.searchParams)
+}
+
+describe("the query", () => {
+  it("R4: parameters are read from what follows the first question mark", () => {
+    assert.deepStrictEqual(entriesOf("/engine.io/?EIO=4&transport=polling&sid=lv_VI97HAXpY6yYWAAAC&t=a?b"), [
+      ["EIO", "4"],
+      ["transport", "polling"],
+      ["sid", "lv_VI97HAXpY6yYWAAAC"],
+      ["t", "a?b"]
+    ])
+    assert.deepStrictEqual(entriesOf("/engine.io/"), [])
+    assert.deepStrictEqual(entriesOf("/engine.io/?"), [])
+    assert.deepStrictEqual(entriesOf(""), [])
+  })
+
+  it("R3: of several values the last is taken", () => {
+    assert.deepStrictEqual(entriesOf("/?transport=polling&transport=websocket"), [["transport", "websocket"]])
+    assert.deepStrictEqual(entriesOf("/?%74=1&t=2&%74=3"), [["t", "3"]])
+  })
+
+  it("R3: + is a space, and what is not UTF-8 becomes U+FFFD", () => {
+    assert.deepStrictEqual(entriesOf("/?a=1+2&b=%E2%82%AC&c=%FF&d=%E2%82&e=%zz%4&f+g=%2B"), [
+      ["a", "1 2"],
+      ["b", "€"],
+      ["c", "\ufffd"],
+      ["d", "\ufffd"],
+      ["e", "%zz%4"],
+      ["f g", "+"]
+    ])
+  })
+
+  it("R3: URLs that no URL parser takes are read all the same", () => {
+    for (const url of ["//?a=1", "//host:99999/?a=1", "http://[?a=1", "?a=1", "\0?a=1", "/%?a=1"]) {
+      assert.deepStrictEqual(entriesOf(url), [["a", "1"]])
+    }
+  })
+
+  it("R3: a fragment is no part of the query", () => {
+    assert.deepStrictEqual(entriesOf("/?a=1#&b=2"), [["a", "1"]])
+    assert.deepStrictEqual(entriesOf("/#?a=1"), [])
+    assert.deepStrictEqual(entriesOf("/?a#b=c"), [["a", ""]])
+    assert.deepStrictEqual(entriesOf("/?#"), [])
+  })
+
+  it("R6, R8: names of Object.prototype are names like any other, and absent unless given", () => {
+    const query = parseQuery("/?__proto__=a&constructor=b")
+    assert.deepStrictEqual(Object.entries(query), [["__proto__", "a"], ["constructor", "b"]])
+    assert.isNull(Object.getPrototypeOf(query))
+    assert.isUndefined(parseQuery("/?a=1")["toString"])
+  })
+
+  it.prop(
+    "R3: any query is read as URL reads it",
+    [listOf(pick("a", "b", "=", "&", "+", "%", "%4", "%41", "%e2%82%ac", "%FF", "é", "€", "😀", " ", "?"))],
+    ([parts]) => {
+      const query = parts.join("")
+      assert.deepStrictEqual({ ...parseQuery(`/?${query}`) }, reference(query))
+    },
+    { arbitrary: { runs: 500 } }
+  )
+
+  it.prop("R3: any text is read", [wellFormed], ([text]) => {
+    parseQuery(text)
+    const query = text.replaceAll("#", "").replaceAll("\t", "").replaceAll("\n", "").replaceAll("\r", "")
+    assert.deepStrictEqual({ ...parseQuery(`?${query}`) }, reference(query))
+  })
+
+  it("CVE-2020-36048: hostile queries are read once", () => {
+    assert.deepStrictEqual(entriesOf(`?${"&".repeat(1_000_000)}`), [])
+    assert.deepStrictEqual(entriesOf(`?${"a&".repeat(500_000)}`), [["a", ""]])
+    assert.deepStrictEqual(entriesOf(`?${"=&".repeat(500_000)}`), [["", ""]])
+    assert.deepStrictEqual(entriesOf(`?a=${"%".repeat(1_000_000)}`), [["a", "%".repeat(1_000_000)]])
+  })
+})
