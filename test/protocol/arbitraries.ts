@@ -103,7 +103,7 @@ export const almostPayload3: Arbitrary.Arbitrary<string> = joined(
     "0",
     "02",
     "4",
-    "b",
+    "a",
     "€"
   ),
   8

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Arbitrary from "effect/Arbitrary"
 import { createContext, runInContext } from "node:vm"
 import * as jsonp from "../../src/internal/protocol/jsonp.ts"
 import { A13 } from "../fixtures/goldens.ts"
@@ -63,11 +64,12 @@ describe("JSONP", () => {
     }
   })
 
-  it.prop("R56: what the client escapes arrives as it was", [wellFormed], ([payload]) => {
-    // The client cannot tell a backslash before a line feed from an escaped line feed.
-    const sent = payload.replaceAll("\\\n", "\n")
-    assert.strictEqual(jsonp.unwrapForm(form(sent)), sent)
-  })
+  // The client cannot tell a backslash before a line feed from an escaped line feed.
+  it.prop(
+    "R56: what the client escapes arrives as it was",
+    [Arbitrary.filter(wellFormed, (payload) => !payload.includes("\\\n"))],
+    ([payload]) => assert.strictEqual(jsonp.unwrapForm(form(payload)), payload)
+  )
 
   it.prop("R56: any body gives a payload or none", [anyText], ([text]) => {
     jsonp.unwrapForm(text)

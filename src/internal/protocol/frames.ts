@@ -72,10 +72,9 @@ export class FrameDecoder {
       }
       const missing = this.#length - this.#received
       const end = Math.min(position + missing, chunk.byteLength)
-      if (this.#received > 0 || end - position < missing) {
-        this.#keep(chunk, position, end)
-        if (end - position < missing) return undefined
-      }
+      const complete = end - position === missing
+      if (end > position && (this.#received > 0 || !complete)) this.#keep(chunk, position, end)
+      if (!complete) return undefined
       const frame = this.#received > 0 ? this.#partial : this.#cut(chunk, position, end)
       position = end
       this.#lengthBytes = -1
