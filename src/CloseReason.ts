@@ -218,6 +218,14 @@ export const pingTimeout: CloseReason = { _tag: "PingTimeout" }
 export const transportError = (error: TransportFailure): CloseReason => ({ _tag: "TransportError", error })
 
 /**
+ * The reason of a session whose client sent what is no packet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const parseError = (error: PacketError | PayloadError): CloseReason => ({ _tag: "ParseError", error })
+
+/**
  * The protocol's text for a reason, as `engine.io` hands it to its `close` listeners (rule R-C1).
  *
  * **Example** (Naming a reason)

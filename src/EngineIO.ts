@@ -1,0 +1,263 @@
+/**
+ * The Engine.IO server: a service that holds the sessions, and handlers that mount it on a router.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import type { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { CloseReason } from "./CloseReason.ts"
+import { Forbidden } from "./HandshakeError.ts"
+import { NodePlatform } from "./internal/node/platform.ts"
+import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
+import * as Drain from "./internal/server/drain.ts"
+import { Engine } from "./internal/server/engine.ts"
+import type { EngineEvent } from "./internal/server/events.ts"
+import { type Factory, handle } from "./internal/server/handler.ts"
+import { type Options, type OptionsError, resolve } from "./internal/server/options.ts"
+import type { Sendable, Socket, SocketId } from "./Socket.ts"
+
+export type { BroadcastOptions } from "./internal/server/broadcast.ts"
+export type { EngineEvent } from "./internal/server/events.ts"
+export { type BufferLimit, type Options, OptionsError, type ScalarOptions } from "./internal/server/options.ts"
+export { Forbidden }
+
+/**
+ * The running server: its sessions and its options. Use the functions of this module on it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class EngineIO extends Context.Service<EngineIO, { readonly engine: Engine }>()("effect-engine.io/EngineIO") {}
+
+/**
+ * What an application makes of one session.
+ *
+ * `app` runs as long as the session; when it ends, the session is closed after what was sent is delivered.
+ * `onDisconnect` runs once, after the session and `app` have ended; it has 10 seconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SocketApp<R = unknown> {
+  readonly app: Effect.Effect<unknown, unknown, R>
+  readonly onDisconnect?: ((reason: CloseReason) => Effect.Effect<void, never, R>) | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export declare namespace SocketApp {
+  /** What the two parts of a `SocketApp` need, each by itself. */
+  export type Services<A> = A extends SocketApp ?
+      | Effect.Services<A["app"]>
+      | (NonNullable<A["onDisconnect"]> extends (reason: never) => Effect.Effect<unknown, unknown, infer R> ? R : never)
+    : never
+
+  /** Services of the request, which are gone when the session runs. */
+  export type RequestOnly = HttpServerRequest | ParsedSearchParams | HttpRouter.RouteContext
+
+  /** Refuses, at compile time, a `SocketApp` that reaches for the request. */
+  export type Valid<A> = [Extract<Services<A>, RequestOnly>] extends [never] ? unknown
+    : { readonly app: "the request is gone when `app` runs: read it in the function given to `handler`" }
+}
+
+/**
+ * The server with the given options. Its scope owns every session: when it closes, they are ended.
+ *
+ * Fails with `OptionsError` when an option has a value it cannot have.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.Layer<EngineIO, OptionsError | E, R> =>
+  Layer.effect(
+    EngineIO,
+    Effect.gen(function*() {
+      const config = yield* resolve(options)
+      const platform = new NodePlatform(config)
+      const engine = new Engine(config, platform, yield* Clock.Clock, yield* Effect.context<never>())
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          Drain.shutDown(engine)
+          return engine.empty.pipe(
+            Effect.andThen(engine.idle),
+            Effect.andThen(Effect.sync(() => {
+              engine.close()
+              platform.close()
+            }))
+          )
+        })
+      )
+      return { engine }
+    })
+  )
+
+/**
+ * The server with default options.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const EngineIOLive: Layer.Layer<EngineIO, OptionsError> = layer()
+
+/**
+ * Serves Engine.IO on any route of `HttpRouter` (method `"*"`, the mounted path).
+ *
+ * The function runs once for every handshake, in the context of its request: authentication lives here. Fail with
+ * `Forbidden` to answer 403, or with an `HttpServerResponse` to answer with it; other failures are the router's. The
+ * session exists only after it has succeeded. See `SocketApp` for what it returns.
+ *
+ * **Example** (Echo)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { HttpRouter } from "effect/http"
+ * import { EngineIO, Socket } from "effect-engine.io"
+ *
+ * const echo = EngineIO.handler((socket) =>
+ *   Effect.succeed({
+ *     app: Socket.forEach(socket, (message) => Socket.send(socket, message)),
+ *     onDisconnect: (reason) => Effect.logInfo(`${socket.id} left: ${reason._tag}`)
+ *   })
+ * )
+ *
+ * const route = HttpRouter.add("*", "/engine.io/", echo)
+ * ```
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const handler = <A extends SocketApp, E, R>(
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+): Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
+  EngineIO | HttpServerRequest | R | SocketApp.Services<A>
+> => {
+  const owner = {}
+  return Effect.flatMap(EngineIO, ({ engine }) => handle(engine, owner, f as Factory)) as Effect.Effect<
+    HttpServerResponse.HttpServerResponse,
+    never,
+    EngineIO
+  >
+}
+
+/**
+ * Mounts `handler(f)` on the router at `path`, with and without a trailing slash.
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const route = <A extends SocketApp, E, R>(
+  path: HttpRouter.PathInput,
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+) =>
+  HttpRouter.use(Effect.fnUntraced(function*(router) {
+    const { ignoreTrailingSlash = true } = yield* HttpRouter.RouterConfig
+    const withSlash = (path.endsWith("/") ? path : `${path}/`) as HttpRouter.PathInput
+    const served = handler(f)
+    yield* router.add("*", withSlash, served)
+    if (!ignoreTrailingSlash && withSlash !== "/") {
+      yield* router.add("*", withSlash.slice(0, -1) as HttpRouter.PathInput, served)
+    }
+  }))
+
+/**
+ * A server that does nothing but Engine.IO: `route(path, f)`, and `501 Not Implemented` for every other request.
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const serve = <A extends SocketApp, E, R>(
+  path: HttpRouter.PathInput,
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+) =>
+  HttpRouter.serve(
+    Layer.mergeAll(
+      route(path, f),
+      HttpRouter.add(
+        "*",
+        "/*",
+        Effect.succeed(HttpServerResponse.text("Not Implemented", { status: 501 }))
+      )
+    ),
+    { disableListenLog: true, disableLogger: true }
+  )
+
+/**
+ * The open sessions by id, as they are now.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const sockets: Effect.Effect<ReadonlyMap<SocketId, Socket>, never, EngineIO> = Effect.map(
+  EngineIO,
+  ({ engine }) => new Map(engine.all)
+)
+
+/**
+ * The open session with this id.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const socket = (id: SocketId): Effect.Effect<Option.Option<Socket>, never, EngineIO> =>
+  Effect.map(EngineIO, ({ engine }) => Option.fromUndefinedOr(engine.get(id)))
+
+/**
+ * How many sessions are open.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const count: Effect.Effect<number, never, EngineIO> = Effect.map(EngineIO, ({ engine }) => engine.count)
+
+/**
+ * Sends one message to every open session, or to those a filter accepts, encoding it once. Never waits for a slow
+ * client: one whose send buffer is full is skipped. Returns how many took it.
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect.Effect<number, never, EngineIO> =>
+  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine, message, options))
+
+/**
+ * What happens to the server from the moment the stream runs. Costs nothing while nobody listens; a listener that falls
+ * more than 4096 events behind loses the oldest.
+ *
+ * @category observing
+ * @since 0.1.0
+ */
+export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap(Effect.map(
+  EngineIO,
+  ({ engine }) => Stream.suspend(() => engine.observe().stream(() => engine.stopObserving()))
+))
+
+/**
+ * Ends the server's work in order: new handshakes are answered with 503, every session is closed after what it had
+ * accepted is delivered, and what is left after `timeout` (default: the option `drainTimeout`) is cut. It happens by
+ * itself when the server stops listening or the layer is released.
+ *
+ * @category closing
+ * @since 0.1.0
+ */
+export const drain = (
+  options?: { readonly timeout?: Duration.Input | undefined }
+): Effect.Effect<void, never, EngineIO> =>
+  Effect.flatMap(EngineIO, ({ engine }) =>
+    Drain.drain(
+      engine,
+      options?.timeout === undefined
+        ? engine.settings.drainTimeout
+        : Duration.toMillis(Duration.fromInputUnsafe(options.timeout))
+    ))

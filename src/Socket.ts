@@ -1,0 +1,446 @@
+/**
+ * One client's connection, in the hands of an application: receive, send, observe and close.
+ *
+ * A `Socket` is given to the function passed to `EngineIO.handler`, and found by id with `EngineIO.socket`. It stays the
+ * same across transports: an upgrade from polling to WebSocket loses, repeats and reorders nothing.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { CloseReason } from "./CloseReason.ts"
+import { toBytes } from "./internal/protocol/bytes.ts"
+import {
+  InvalidMessage,
+  type Socket,
+  SocketClosed,
+  type SocketEvent,
+  type SocketState
+} from "./internal/session/model.ts"
+import { Sending } from "./internal/session/sending.ts"
+import type { Session } from "./internal/session/session.ts"
+import { type Entry, entrySize, Outbound } from "./internal/transport/outgoing.ts"
+import type { Message, Packet } from "./Packet.ts"
+import type { TransportType } from "./Transport.ts"
+
+export {
+  type Handshake,
+  InvalidMessage,
+  type Socket,
+  SocketClosed,
+  type SocketEvent,
+  type SocketId,
+  type SocketState
+} from "./internal/session/model.ts"
+
+/**
+ * What may be sent: text or bytes. Bytes are not copied, so do not change them before `flushed` has succeeded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Sendable = string | ArrayBuffer | ArrayBufferView
+
+/**
+ * How one message is sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SendOptions {
+  /** Whether the transport may compress this message, where compression is on. Default: true. */
+  readonly compress?: boolean | undefined
+}
+
+const toSession = (socket: Socket): Session => socket as Session
+
+// ---------------------------------------------------------------------------------------------------------------------
+// receiving
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The application asked for more than will ever come: it ends here. */
+const exhausted = (session: Session): Effect.Effect<never, SocketClosed> => {
+  session.application?.interrupt()
+  return Effect.fail(new SocketClosed({ reason: session.reason! }))
+}
+
+const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
+  const message = session.take()
+  if (message !== undefined) return Effect.succeed(message)
+  if (session.state === "closed") return exhausted(session)
+  return Effect.flatMap(session.incoming.wait, () => takeOrWait(session))
+}
+
+/**
+ * Waits for the next message of the client, and takes it.
+ *
+ * Fails with `SocketClosed` once the session has ended and all that had arrived was taken. Interrupted, it takes
+ * nothing.
+ *
+ * **Example** (Answering one question)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Socket } from "effect-engine.io"
+ *
+ * const program = (socket: Socket.Socket) =>
+ *   Effect.gen(function*() {
+ *     yield* Socket.send(socket, "your name?")
+ *     const name = yield* Socket.receive(socket)
+ *     yield* Socket.send(socket, `hello ${name}`)
+ *   })
+ * ```
+ *
+ * @category receiving
+ * @since 0.1.0
+ */
+export const receive = (socket: Socket): Effect.Effect<Message, SocketClosed> =>
+  Effect.suspend(() => takeOrWait(toSession(socket)))
+
+const takeAllOrWait = (session: Session): Effect.Effect<[Message, ...Array<Message>], SocketClosed> => {
+  const first = session.take()
+  if (first === undefined) {
+    return session.state === "closed"
+      ? exhausted(session)
+      : Effect.flatMap(session.incoming.wait, () => takeAllOrWait(session))
+  }
+  const messages: [Message, ...Array<Message>] = [first]
+  for (let next = session.take(); next !== undefined; next = session.take()) messages.push(next)
+  return Effect.succeed(messages)
+}
+
+/**
+ * Takes all messages that have arrived; waits for one where there is none. Fails like `receive`.
+ *
+ * @category receiving
+ * @since 0.1.0
+ */
+export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Message>], SocketClosed> =>
+  Effect.suspend(() => takeAllOrWait(toSession(socket)))
+
+/**
+ * The client's messages as a stream, which fails with `SocketClosed` when the session has ended and all were taken.
+ *
+ * @category receiving
+ * @since 0.1.0
+ */
+export const messages = (socket: Socket): Stream.Stream<Message, SocketClosed> =>
+  Stream.flattenArray(Stream.fromEffectRepeat(receiveAll(socket)))
+
+/**
+ * Runs `f` for every message, in order and one after the other: the loop that most applications are.
+ *
+ * **Details**
+ *
+ * It ends with the session (by `SocketClosed`) or with the first failure of `f`. When the client goes away, messages
+ * that had arrived are still dealt with, and the step in progress is finished, for at most `closeTimeout`. All messages
+ * that arrived together are handled without leaving the current turn of the event loop, so what `f` sends in answer to
+ * them goes out together.
+ *
+ * **Example** (Echo)
+ *
+ * ```ts
+ * import { Socket } from "effect-engine.io"
+ *
+ * const echo = (socket: Socket.Socket) => Socket.forEach(socket, (message) => Socket.send(socket, message))
+ * ```
+ *
+ * @category receiving
+ * @since 0.1.0
+ */
+export const forEach: {
+  <E, R>(f: (message: Message) => Effect.Effect<unknown, E, R>): (
+    socket: Socket
+  ) => Effect.Effect<never, E | SocketClosed, R>
+  <E, R>(
+    socket: Socket,
+    f: (message: Message) => Effect.Effect<unknown, E, R>
+  ): Effect.Effect<never, E | SocketClosed, R>
+} = dual(2, <E, R>(
+  socket: Socket,
+  f: (message: Message) => Effect.Effect<unknown, E, R>
+): Effect.Effect<never, E | SocketClosed, R> =>
+  Effect.suspend(() => {
+    const session = toSession(socket)
+    let inStep = false
+    const endStep = () => {
+      if (!inStep) return
+      inStep = false
+      const { application } = session
+      if (application !== undefined) application.steps--
+    }
+    const loop = Effect.whileLoop({
+      while: () => true,
+      body: (): Effect.Effect<unknown, E | SocketClosed, R> => {
+        endStep()
+        const message = session.take()
+        if (message === undefined) return session.state === "closed" ? exhausted(session) : session.incoming.wait
+        inStep = true
+        if (session.application !== undefined) session.application.steps++
+        return f(message)
+      },
+      step: () => {}
+    })
+    return Effect.ensuring(loop, Effect.sync(endStep)) as Effect.Effect<never, E | SocketClosed, R>
+  }))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// sending
+// ---------------------------------------------------------------------------------------------------------------------
+
+const toMessage = (data: Sendable): Message => typeof data === "string" ? data : toBytes(data)
+
+const toEntry = (data: Sendable, options: SendOptions | undefined): Entry => {
+  const message = toMessage(data)
+  return options?.compress === false ? new Outbound("message", message, false, undefined) : message
+}
+
+/** Text that would forge packets in a payload of revision 4, which has no escape for its separator. */
+const isForging = (session: Session, data: Sendable): boolean =>
+  typeof data === "string" && session.revision === 4 && session.transportName === "polling" && data.includes("\x1e")
+
+const isAccepting = (session: Session): boolean => session.state === "open" || session.state === "opening"
+
+const sendingOf = (session: Session): Sending => {
+  if (session.sending === undefined) {
+    session.sending = new Sending()
+    if (session.state === "closed") session.sending.onEnd(session.reason!)
+  }
+  return session.sending
+}
+
+const fail = (session: Session): Effect.Effect<never, SocketClosed> =>
+  Effect.fail(new SocketClosed({ reason: session.reason! }))
+
+/**
+ * Sends one message: succeeds once it is accepted into the send buffer, and waits while that is full.
+ *
+ * Fails with `SocketClosed` when the session has ended or is closing, and with `InvalidMessage` for text that cannot be
+ * sent to a polling client. What was accepted is delivered in order, across transports, or its loss shows in the close
+ * reason. Interrupted while it waits, it sends nothing.
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const send: {
+  (message: Sendable, options?: SendOptions): (socket: Socket) => Effect.Effect<void, SocketClosed | InvalidMessage>
+  (socket: Socket, message: Sendable, options?: SendOptions): Effect.Effect<void, SocketClosed | InvalidMessage>
+} = dual(
+  (args) => isSocket(args[0]),
+  (socket: Socket, message: Sendable, options?: SendOptions): Effect.Effect<void, SocketClosed | InvalidMessage> =>
+    Effect.suspend((): Effect.Effect<void, SocketClosed | InvalidMessage> => {
+      const session = toSession(socket)
+      if (!isAccepting(session)) return fail(session)
+      if (isForging(session, message)) return Effect.fail(new InvalidMessage({ id: session.id }))
+      const entry = toEntry(message, options)
+      const size = entrySize(entry)
+      if ((session.sending !== undefined && session.sending.isWaiting) || session.isSendFull(size)) {
+        return sendingOf(session).enqueue(session, [[entry, size]], 0)
+      }
+      session.push(entry, size)
+      return Effect.void
+    })
+)
+
+// A message is no object with an id, so the first argument tells the two forms apart.
+const isSocket = (value: unknown): value is Socket =>
+  typeof value === "object" && value !== null && "id" in value && "handshake" in value
+
+/**
+ * Sends several messages, one directly behind the other; waits until all are accepted. Fails like `send`, before
+ * anything is sent if any of them is invalid. Interrupted while it waits, it leaves unsent what was not yet accepted.
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const sendAll: {
+  (
+    messages: Iterable<Sendable>,
+    options?: SendOptions
+  ): (socket: Socket) => Effect.Effect<void, SocketClosed | InvalidMessage>
+  (
+    socket: Socket,
+    messages: Iterable<Sendable>,
+    options?: SendOptions
+  ): Effect.Effect<void, SocketClosed | InvalidMessage>
+} = dual(
+  (args) => isSocket(args[0]),
+  (
+    socket: Socket,
+    messages: Iterable<Sendable>,
+    options?: SendOptions
+  ): Effect.Effect<void, SocketClosed | InvalidMessage> =>
+    Effect.suspend((): Effect.Effect<void, SocketClosed | InvalidMessage> => {
+      const session = toSession(socket)
+      if (!isAccepting(session)) return fail(session)
+      const entries: Array<readonly [Entry, number]> = []
+      for (const message of messages) {
+        if (isForging(session, message)) return Effect.fail(new InvalidMessage({ id: session.id }))
+        const entry = toEntry(message, options)
+        entries.push([entry, entrySize(entry)])
+      }
+      let position = 0
+      if (session.sending === undefined || !session.sending.isWaiting) {
+        while (position < entries.length && !session.isSendFull(entries[position]![1])) {
+          session.push(...entries[position]!)
+          position++
+        }
+      }
+      return position === entries.length ? Effect.void : sendingOf(session).enqueue(session, entries, position)
+    })
+)
+
+/**
+ * Sends one message if that needs no waiting: `false` when the send buffer is full, the session has ended or is closing,
+ * or the text cannot be sent to a polling client.
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const offer: {
+  (message: Sendable, options?: SendOptions): (socket: Socket) => Effect.Effect<boolean>
+  (socket: Socket, message: Sendable, options?: SendOptions): Effect.Effect<boolean>
+} = dual(
+  (args) => isSocket(args[0]),
+  (socket: Socket, message: Sendable, options?: SendOptions): Effect.Effect<boolean> =>
+    Effect.sync(() => {
+      const session = toSession(socket)
+      if (!isAccepting(session) || isForging(session, message)) return false
+      const entry = toEntry(message, options)
+      const size = entrySize(entry)
+      if ((session.sending !== undefined && session.sending.isWaiting) || session.isSendFull(size)) return false
+      session.push(entry, size)
+      return true
+    })
+)
+
+/**
+ * Waits until everything accepted so far was handed to the network: written to the TCP connection, or given as the
+ * answer to a poll. Fails with `SocketClosed` if the session ends before.
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const flushed = (socket: Socket): Effect.Effect<void, SocketClosed> =>
+  Effect.suspend(() => {
+    const session = toSession(socket)
+    return session.state === "closed" ? fail(session) : sendingOf(session).flushed(session)
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// closing
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Closes the session, and returns at once. What was accepted is delivered first, for at most `closeTimeout`; with
+ * `discard` it is dropped (rules R-C3 to R-C6).
+ *
+ * @category closing
+ * @since 0.1.0
+ */
+export const close: {
+  (options?: { readonly discard?: boolean | undefined }): (socket: Socket) => Effect.Effect<void>
+  (socket: Socket, options?: { readonly discard?: boolean | undefined }): Effect.Effect<void>
+} = dual(
+  (args) => isSocket(args[0]),
+  (socket: Socket, options?: { readonly discard?: boolean | undefined }): Effect.Effect<void> =>
+    Effect.sync(() => {
+      const session = toSession(socket)
+      if (options?.discard === true) session.end({ _tag: "ForcedClose" })
+      else session.close({ _tag: "ForcedClose" })
+    })
+)
+
+/**
+ * Waits for the end of the session and says why it came. It succeeds as soon as the session is unknown to the server,
+ * so the application and `onDisconnect` may wait for it too.
+ *
+ * @category closing
+ * @since 0.1.0
+ */
+export const closed = (socket: Socket): Effect.Effect<CloseReason> =>
+  Effect.suspend(() => Deferred.await(sendingOf(toSession(socket)).closed))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// looking
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The transport the session is on.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const transport = (socket: Socket): Effect.Effect<TransportType> =>
+  Effect.sync(() => toSession(socket).transportName)
+
+/**
+ * Whether the session has moved to a better transport than it began on.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const upgraded = (socket: Socket): Effect.Effect<boolean> => Effect.sync(() => toSession(socket).upgraded)
+
+/**
+ * Where the session is in its life.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const state = (socket: Socket): Effect.Effect<SocketState> => Effect.sync(() => toSession(socket).state)
+
+/**
+ * How much waits for the client: messages, and bytes including those the connection holds unsent.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const buffered = (socket: Socket): Effect.Effect<{ readonly messages: number; readonly bytes: number }> =>
+  Effect.sync(() => {
+    const { outgoing, transport } = toSession(socket)
+    return { messages: outgoing.messages, bytes: outgoing.bytes + (transport?.unsent ?? 0) }
+  })
+
+/**
+ * How long the last heartbeat took from ping to pong; `None` before the first, and for revision 3, where the client
+ * measures.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Duration>> =>
+  Effect.sync(() => {
+    const { rtt } = toSession(socket).heartbeat
+    return rtt < 0 ? Option.none() : Option.some(Duration.millis(rtt))
+  })
+
+/**
+ * Everything that happens to the session from the moment the stream runs, ending with `Closed`. Costs nothing while
+ * nobody listens; a listener that falls more than 4096 events behind loses the oldest.
+ *
+ * @category observing
+ * @since 0.1.0
+ */
+export const events = (socket: Socket): Stream.Stream<SocketEvent> =>
+  Stream.suspend(() => {
+    const session = toSession(socket)
+    return session.state === "closed" ? Stream.empty : session.observe().stream(() => session.stopObserving())
+  })
+
+/**
+ * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session.
+ *
+ * @category observing
+ * @since 0.1.0
+ */
+export const packets = (socket: Socket): Stream.Stream<Packet> =>
+  Stream.filterMap(
+    events(socket),
+    (event) => event._tag === "PacketReceived" ? Result.succeed(event.packet) : Result.fail(event)
+  )

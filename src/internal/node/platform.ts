@@ -1,0 +1,151 @@
+/**
+ * The server's platform on Node, for requests that come through Effect's HTTP server.
+ */
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as Http from "node:http"
+import type * as Net from "node:net"
+import type { Config } from "../server/options.ts"
+import type { Platform } from "../server/platform.ts"
+import * as respond from "../server/respond.ts"
+import type { Exchange } from "../transport/polling.ts"
+import type { WebSocketConnection } from "../transport/webSocket.ts"
+import { readBody } from "./body.ts"
+import { keepHead, refuse, Upgrades } from "./upgrades.ts"
+
+const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
+  NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
+
+type Headers = Readonly<Record<string, string>>
+
+/** A polling request, answered through the response that its handler returns. */
+class RouterExchange implements Exchange {
+  onAbort: (() => void) | undefined
+  readonly request: HttpServerRequest
+  private readonly headers: Headers
+  private readonly resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
+  constructor(
+    request: HttpServerRequest,
+    headers: Headers,
+    resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
+  ) {
+    this.request = request
+    this.headers = headers
+    this.resume = resume
+  }
+
+  get contentType(): string | undefined {
+    return toNode(this.request).headers["content-type"]
+  }
+
+  respond(payload: string | Uint8Array, contentType: string, _compress: boolean): void {
+    this.resume(Effect.succeed(respond.payload(payload, contentType, this.headers)))
+  }
+
+  ok(): void {
+    this.resume(Effect.succeed(respond.ok(this.headers)))
+  }
+
+  reject(status: number): void {
+    this.resume(Effect.succeed(respond.bare(status, this.headers)))
+  }
+
+  destroy(): void {
+    toNode(this.request).destroy()
+    this.reject(400)
+  }
+
+  readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
+    readBody(toNode(this.request), limit, binary, done)
+  }
+}
+
+export class NodePlatform implements Platform {
+  private readonly upgrades: Upgrades
+  private readonly watched = new WeakSet<object>()
+  private readonly unwatch: Array<() => void> = []
+  constructor(config: Config) {
+    this.upgrades = new Upgrades({
+      maxPayload: config.maxPayload,
+      closeTimeout: config.closeTimeout,
+      perMessageDeflate: false
+    })
+  }
+
+  defer(f: () => void): void {
+    process.nextTick(f)
+  }
+
+  isUpgrade(request: HttpServerRequest): boolean {
+    const source = toNode(request) as Http.IncomingMessage & { readonly upgrade?: boolean }
+    return source.upgrade === true && source.headers.upgrade?.toLowerCase() === "websocket"
+  }
+
+  watch(request: HttpServerRequest, onStop: () => void): void {
+    const server = (toNode(request).socket as Net.Socket & { readonly server?: Http.Server }).server
+    if (server === undefined || this.watched.has(server)) return
+    this.watched.add(server)
+    server.prependListener("upgrade", keepHeadOf)
+    const close = server.close
+    server.close = function(this: Http.Server, ...args) {
+      onStop()
+      return close.apply(this, args)
+    }
+    this.unwatch.push(() => {
+      server.off("upgrade", keepHeadOf)
+      server.close = close
+    })
+  }
+
+  exchange(
+    request: HttpServerRequest,
+    headers: Headers,
+    start: (exchange: Exchange) => void
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return Effect.callback((resume) => {
+      const exchange = new RouterExchange(request, headers, resume)
+      start(exchange)
+      // Effect interrupts the handler when the client gives up.
+      return Effect.sync(() => exchange.onAbort?.())
+    })
+  }
+
+  upgrade(request: HttpServerRequest, headers: Headers): Effect.Effect<WebSocketConnection, "UpgradeFailed"> {
+    return Effect.callback((resume) =>
+      this.upgrades.accept(
+        toNode(request),
+        headers,
+        (connection) =>
+          resume(connection === undefined ? Effect.fail("UpgradeFailed" as const) : Effect.succeed(connection))
+      )
+    )
+  }
+
+  release(request: HttpServerRequest): HttpServerResponse.HttpServerResponse {
+    const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+    if (response.socket !== null) response.detachSocket(response.socket)
+    response.end()
+    return released
+  }
+
+  refuse(
+    request: HttpServerRequest,
+    status: number,
+    message: string
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return Effect.callback((resume) =>
+      refuse(toNode(request).socket, status, message, () => resume(Effect.succeed(released)))
+    )
+  }
+
+  /** Leaves the servers it watched as they were. */
+  close(): void {
+    for (const restore of this.unwatch) restore()
+  }
+}
+
+const keepHeadOf = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
+
+const released = HttpServerResponse.empty({ status: 101 })

@@ -1,0 +1,73 @@
+/**
+ * The WebSocket handshake: 101 with our headers, or a refusal before it.
+ */
+import { STATUS_CODES } from "node:http"
+import type * as Http from "node:http"
+import type * as Net from "node:net"
+import { type ServerOptions, WebSocketServer } from "ws"
+import type { WebSocketConnection } from "../transport/webSocket.ts"
+import { NodeConnection } from "./connection.ts"
+
+/** The first bytes behind a request to upgrade, where the client did not wait for the answer. */
+const heads = new WeakMap<Http.IncomingMessage, Buffer>()
+
+export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
+  if (head.length > 0) heads.set(request, head)
+}
+
+export class Upgrades {
+  private readonly server: WebSocketServer
+  private readonly maxPayload: number
+  private readonly headers = new WeakMap<Http.IncomingMessage, Readonly<Record<string, string>>>()
+  constructor(options: {
+    readonly maxPayload: number
+    readonly closeTimeout: number
+    readonly perMessageDeflate: ServerOptions["perMessageDeflate"]
+  }) {
+    this.maxPayload = options.maxPayload
+    // `closeTimeout` is newer than the library's published types.
+    const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      maxPayload: options.maxPayload,
+      perMessageDeflate: options.perMessageDeflate ?? false,
+      closeTimeout: options.closeTimeout
+    }
+    this.server = new WebSocketServer(serverOptions)
+    this.server.on("headers", (lines: Array<string>, request: Http.IncomingMessage) => {
+      const headers = this.headers.get(request)
+      if (headers !== undefined) { for (const name in headers) lines.push(`${name}: ${headers[name]}`) }
+    })
+  }
+
+  /** Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. */
+  accept(
+    request: Http.IncomingMessage,
+    headers: Readonly<Record<string, string>>,
+    done: (connection: WebSocketConnection | undefined) => void
+  ): void {
+    const socket = request.socket
+    if (socket.destroyed) return done(undefined)
+    const onClose = () => done(undefined)
+    socket.once("close", onClose)
+    this.headers.set(request, headers)
+    this.server.handleUpgrade(request, socket, heads.get(request) ?? noHead, (ws) => {
+      socket.off("close", onClose)
+      done(new NodeConnection(ws, socket, this.maxPayload))
+    })
+  }
+}
+
+const noHead = Buffer.alloc(0)
+
+/** Writes a refusal and closes the connection (rule R21); calls back when it is closed. */
+export const refuse = (socket: Net.Socket, status: number, message: string, done: () => void): void => {
+  if (socket.destroyed) return done()
+  socket.once("close", () => done())
+  socket.on("error", () => {})
+  socket.once("finish", () => socket.destroy())
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}\r\nConnection: close\r\nContent-type: text/html\r\n` +
+      `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`
+  )
+}

@@ -1,0 +1,39 @@
+/**
+ * The end of a server: new handshakes are refused, every session is closed after what it had accepted is delivered, and
+ * what is left when the time is over is cut.
+ */
+import * as Effect from "effect/Effect"
+import type { CloseReason } from "../../CloseReason.ts"
+import type { Engine } from "./engine.ts"
+
+const shutdown: CloseReason = { _tag: "ServerShutdown", undelivered: 0 }
+
+/** Drains for at most `timeout` milliseconds; then nothing of any session is left but, perhaps, its `onDisconnect`. */
+export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    engine.draining = true
+    for (const session of engine.all.values()) session.close(shutdown)
+    return Effect.timeoutOrElse(engine.empty, {
+      duration: timeout,
+      orElse: () => Effect.sync(() => cut(engine))
+    })
+  })
+
+const cut = (engine: Engine): void => {
+  for (const session of engine.all.values()) session.end(shutdown)
+}
+
+/**
+ * The server has stopped listening: clients with a parked poll or a WebSocket get everything; one between two polls
+ * cannot come back, so its session ends now and reports what it did not get.
+ */
+export const shutDown = (engine: Engine): void => {
+  if (engine.stopped) return
+  engine.stopped = true
+  engine.draining = true
+  for (const session of engine.all.values()) {
+    if (session.isReachable) session.close(shutdown)
+    else session.end(shutdown)
+  }
+  if (engine.count > 0) engine.fork(drain(engine, engine.settings.drainTimeout))
+}

@@ -1,0 +1,167 @@
+/**
+ * The running server: its sessions, its clock, and the end of both. The registry here is the only way to a session.
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type { CloseReason } from "../../CloseReason.ts"
+import type { TransportType } from "../../Transport.ts"
+import { Deadlines } from "../session/deadlines.ts"
+import type { SocketId } from "../session/model.ts"
+import { Observers } from "../session/observers.ts"
+import type { Session, SessionHost } from "../session/session.ts"
+import { shutDown } from "./drain.ts"
+import type { EngineEvent } from "./events.ts"
+import type { Config } from "./options.ts"
+import type { Platform } from "./platform.ts"
+
+export class Engine implements SessionHost {
+  readonly settings: Config
+  readonly deadlines: Deadlines
+  readonly platform: Platform
+  /** What the layer was built with: the context of everything that belongs to no request. */
+  readonly context: Context.Context<never>
+  private readonly sessions = new Map<SocketId, Session>()
+  /** Ids given out to handshakes that are not decided yet. */
+  private readonly reserved = new Set<SocketId>()
+  /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
+  private readonly alive = new Set<Session>()
+  private onIdle: Array<() => void> = []
+  private onEmpty: Array<() => void> = []
+  private dirty: Array<Session> = []
+  events: Observers<EngineEvent> | undefined
+  /** Whether new handshakes are refused. */
+  draining = false
+  /** Whether no server listens for us any more. */
+  stopped = false
+  constructor(settings: Config, platform: Platform, clock: Clock.Clock, context: Context.Context<never>) {
+    this.settings = settings
+    this.platform = platform
+    this.context = context
+    this.deadlines = new Deadlines(clock, (effect) => this.fork(effect))
+  }
+
+  /** Runs what belongs to the server, not to a request; `close` ends it. */
+  readonly fork = (effect: Effect.Effect<void>): void => {
+    const fiber = Effect.runForkWith(this.context)(Effect.tapCause(
+      effect,
+      (cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("A fiber of the server failed", cause)
+    ))
+    if (fiber.pollUnsafe() !== undefined) return
+    this.fibers.add(fiber)
+    fiber.addObserver(() => this.fibers.delete(fiber))
+  }
+  private readonly fibers = new Set<Fiber.Fiber<void>>()
+
+  // --- registry ----------------------------------------------------------------------------------------------------
+
+  get count(): number {
+    return this.sessions.size
+  }
+
+  get all(): ReadonlyMap<SocketId, Session> {
+    return this.sessions
+  }
+
+  get(id: SocketId): Session | undefined {
+    return this.sessions.get(id)
+  }
+
+  /** How many sessions there are or may be in a moment. */
+  get occupied(): number {
+    return this.sessions.size + this.reserved.size
+  }
+
+  /** Keeps an id for a handshake; `false` when it is in use. */
+  reserve(id: SocketId): boolean {
+    if (this.sessions.has(id) || this.reserved.has(id)) return false
+    this.reserved.add(id)
+    return true
+  }
+
+  unreserve(id: SocketId): void {
+    this.reserved.delete(id)
+  }
+
+  register(session: Session): void {
+    this.reserved.delete(session.id)
+    this.sessions.set(session.id, session)
+    this.alive.add(session)
+    this.events?.publish({ _tag: "Connection", socket: session })
+  }
+
+  onEnd(session: Session, reason: CloseReason): void {
+    if (this.sessions.get(session.id) !== session) return
+    this.sessions.delete(session.id)
+    if (this.sessions.size === 0 && this.onEmpty.length > 0) {
+      const waiting = this.onEmpty
+      this.onEmpty = []
+      for (const resume of waiting) resume()
+    }
+    this.events?.publish({ _tag: "Closed", socket: session, reason })
+  }
+
+  /** The session's application and `onDisconnect` are done. */
+  onFinished(session: Session): void {
+    this.alive.delete(session)
+    if (this.alive.size > 0) return
+    const waiting = this.onIdle
+    this.onIdle = []
+    for (const resume of waiting) resume()
+  }
+
+  /** Waits until there is no session. */
+  readonly empty: Effect.Effect<void> = Effect.callback((resume) => {
+    if (this.sessions.size === 0) return resume(Effect.void)
+    this.onEmpty.push(() => resume(Effect.void))
+  })
+
+  /** Waits until nothing of any session runs any more. */
+  readonly idle: Effect.Effect<void> = Effect.callback((resume) => {
+    if (this.alive.size === 0) return resume(Effect.void)
+    this.onIdle.push(() => resume(Effect.void))
+  })
+
+  // --- session host ------------------------------------------------------------------------------------------------
+
+  schedule(session: Session): void {
+    if (this.dirty.push(session) === 1) this.platform.defer(this.flushAll)
+  }
+
+  private readonly flushAll = (): void => {
+    const sessions = this.dirty
+    this.dirty = []
+    for (const session of sessions) session.flush()
+  }
+
+  onUpgraded(session: Session, from: TransportType, _millis: number): void {
+    this.events?.publish({ _tag: "Upgraded", socket: session, from, to: session.transportName })
+  }
+
+  onReceived(_transport: TransportType, _bytes: number): void {}
+
+  onSent(_transport: TransportType, _messages: number, _bytes: number): void {}
+
+  onRoundTrip(_millis: number): void {}
+
+  observe(): Observers<EngineEvent> {
+    return this.events ??= new Observers()
+  }
+
+  stopObserving(): void {
+    if (this.events?.isEmpty === true) this.events = undefined
+  }
+
+  // --- end ---------------------------------------------------------------------------------------------------------
+
+  /** A server that carried our requests has stopped listening. */
+  readonly onStop = (): void => shutDown(this)
+
+  /** Stops what belongs to the server. Sessions are ended before. */
+  close(): void {
+    for (const fiber of this.fibers) fiber.interruptUnsafe()
+    this.events?.end()
+  }
+}

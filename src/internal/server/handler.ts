@@ -1,0 +1,316 @@
+/**
+ * One request, from its arrival to its answer: a handshake, a poll, a post, or an upgrade.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { ParsedSearchParams } from "effect/http/HttpServerRequest"
+import * as HttpRouter from "effect/http/HttpRouter"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import {
+  BadRequest,
+  Forbidden,
+  type HandshakeError,
+  Unavailable,
+  UnsupportedProtocolVersion
+} from "../../HandshakeError.ts"
+import type { Revision } from "../../Packet.ts"
+import type { TransportType } from "../../Transport.ts"
+import * as jsonp from "../protocol/jsonp.ts"
+import { parseQuery } from "../protocol/query.ts"
+import { Application, type Program } from "../session/application.ts"
+import type { Handshake, Socket } from "../session/model.ts"
+import { Session } from "../session/session.ts"
+import { entrySize, Outbound } from "../transport/outgoing.ts"
+import { PollingTransport } from "../transport/polling.ts"
+import { WebSocketCandidate, WebSocketTransport } from "../transport/webSocket.ts"
+import type { Engine } from "./engine.ts"
+import * as respond from "./respond.ts"
+import { generateSid } from "./sid.ts"
+import { verify } from "./verify.ts"
+
+/** The function a user passes to `EngineIO.handler`. */
+export type Factory = (socket: Socket) => Effect.Effect<Program, unknown, unknown>
+
+/** The most packets one POST may carry. */
+const maxPackets = 1_000_000
+
+/** Handles the request of the current fiber. Fails only with what the factory failed with. */
+export const handle = (
+  engine: Engine,
+  owner: object,
+  factory: Factory
+): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> =>
+  Effect.withFiber((fiber) => {
+    const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
+    const { platform } = engine
+    platform.watch(request, engine.onStop)
+    const isUpgrade = platform.isUpgrade(request)
+    const query = parseQuery(request.url)
+    const verdict = verify(engine, owner, request, query, isUpgrade)
+    if (!("context" in verdict) && verdict._tag === "Poll") return poll(engine, verdict.session, request)
+    const handled = "context" in verdict || verdict._tag === "Forbidden" || verdict._tag === "Unavailable"
+      ? Effect.fail(verdict)
+      : verdict._tag === "Upgrade"
+      ? upgrade(engine, verdict.session, verdict.transport, request, query)
+      : handshake(engine, owner, factory, request, query, verdict.transport, isUpgrade)
+    return Effect.catchCause(handled, (cause) => refuse(engine, request, isUpgrade, cause))
+  })
+
+// --- sessions that exist ---------------------------------------------------------------------------------------------
+
+const poll = (engine: Engine, session: Session, request: HttpServerRequest) => {
+  const transport = session.transport
+  if (request.method === "GET") {
+    return engine.platform.exchange(
+      request,
+      respond.none,
+      (exchange) => (transport as PollingTransport).onGet(exchange)
+    )
+  }
+  if (request.method === "POST") {
+    return engine.platform.exchange(
+      request,
+      respond.none,
+      (exchange) => (transport as PollingTransport).onPost(exchange)
+    )
+  }
+  return Effect.succeed(respond.bare(405, { allow: "GET, POST" }))
+}
+
+const upgrade = Effect.fnUntraced(function*(
+  engine: Engine,
+  session: Session,
+  transport: TransportType,
+  request: HttpServerRequest,
+  query: Record<string, string>
+) {
+  yield* allow(engine, request)
+  const connection = yield* engine.platform.upgrade(request, respond.none)
+  // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
+  const isPossible = transport === "websocket" && session.state !== "closed" &&
+    session.upgrade === undefined && !session.upgraded && session.transportName === "polling"
+  if (isPossible) session.startUpgrade(new WebSocketCandidate(connection, isBinary(query)))
+  else connection.close()
+  return engine.platform.release(request)
+})
+
+// --- handshake -------------------------------------------------------------------------------------------------------
+
+const allow = (engine: Engine, request: HttpServerRequest) => engine.settings.allowRequest?.(request) ?? Effect.void
+
+const generateId = (engine: Engine, request: HttpServerRequest): Effect.Effect<string, BadRequest> => {
+  const { generateId } = engine.settings
+  const failed = (error: unknown) => Effect.fail(new BadRequest({ context: { name: "ID_GENERATION_ERROR", error } }))
+  const take = (id: string) =>
+    typeof id !== "string" || id === ""
+      ? failed("not a non-empty string")
+      : engine.reserve(id)
+      ? Effect.succeed(id)
+      : failed("the id is in use")
+  return generateId === undefined
+    ? Effect.suspend(() => take(generateSid()))
+    : generateId(request).pipe(
+      Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : failed(Cause.squash(cause))),
+      Effect.flatMap(take)
+    )
+}
+
+const handshake = Effect.fnUntraced(function*(
+  engine: Engine,
+  owner: object,
+  factory: Factory,
+  request: HttpServerRequest,
+  query: Record<string, string>,
+  transport: TransportType,
+  isUpgrade: boolean
+) {
+  const { platform, settings } = engine
+  if (engine.draining) return yield* new Unavailable({ message: "Server shutting down" })
+  if (engine.occupied >= settings.maxSessions) return yield* new Unavailable({ message: "Too many sessions" })
+  yield* allow(engine, request)
+  const revision: Revision = query["EIO"] === "4" ? 4 : 3
+  if (revision === 3 && !settings.allowEIO3) {
+    return yield* new UnsupportedProtocolVersion({ context: { protocol: revision } })
+  }
+  if (transport === "polling" && isUpgrade) {
+    // An upgrade request to a transport that is none (rule R24).
+    const connection = yield* platform.upgrade(request, respond.none)
+    connection.close()
+    return platform.release(request)
+  }
+  const id = yield* generateId(engine, request)
+  const scope = Scope.makeUnsafe()
+  let session: Session | undefined
+  return yield* Effect.onExit(
+    Effect.gen(function*() {
+      session = new Session(id, revision, toHandshake(request, query, transport), engine, owner)
+      pushOpening(engine, session, transport)
+      const program = yield* decide(engine, factory(session), scope)
+      if (engine.draining) return yield* new Unavailable({ message: "Server shutting down" })
+      const context = yield* Effect.context<never>()
+      const opened = session
+      opened.application = new Application(
+        opened,
+        program,
+        toSessionContext(context, scope),
+        scope,
+        () => engine.onFinished(opened)
+      )
+      engine.register(opened)
+      return yield* isUpgrade
+        ? openWebSocket(engine, opened, request, query)
+        : openPolling(engine, opened, request, query)
+    }),
+    (exit) => {
+      if (session?.application !== undefined) return Effect.void
+      engine.unreserve(id)
+      session?.end({ _tag: "ForcedClose" })
+      return Scope.close(scope, Exit.asVoid(exit))
+    }
+  )
+})
+
+/** The open packet and the initial message, before anything the application sends (rules R27 to R30). */
+const pushOpening = (engine: Engine, session: Session, transport: TransportType): void => {
+  const { settings } = engine
+  const upgrades = transport === "polling" && settings.allowUpgrades
+    ? ["websocket", "webtransport"].filter((name) => settings.transports.has(name))
+    : []
+  const data = JSON.stringify({
+    sid: session.id,
+    upgrades,
+    pingInterval: settings.pingInterval,
+    pingTimeout: settings.pingTimeout,
+    maxPayload: settings.maxPayload
+  })
+  session.push(new Outbound("open", data, true, undefined), entrySize(data))
+  const { initialPacket } = settings
+  if (initialPacket !== undefined) session.push(initialPacket, entrySize(initialPacket))
+}
+
+/** The application's decision, in time. */
+const decide = (engine: Engine, program: Effect.Effect<Program, unknown, unknown>, scope: Scope.Scope) =>
+  Effect.timeoutOrElse(Effect.provideService(program, Scope.Scope, scope), {
+    duration: engine.settings.handshakeTimeout,
+    orElse: () => Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+  })
+
+const openPolling = (
+  engine: Engine,
+  session: Session,
+  request: HttpServerRequest,
+  query: Record<string, string>
+) =>
+  engine.platform.exchange(request, respond.none, (exchange) => {
+    const { j } = query
+    const transport = new PollingTransport(session, {
+      jsonp: j === undefined ? undefined : jsonp.callbackIndex(j),
+      binary: isBinary(query) && j === undefined,
+      maxPayload: engine.settings.maxPayload,
+      maxPackets
+    })
+    session.open(transport)
+    transport.onGet(exchange)
+    session.start()
+  })
+
+const openWebSocket = (
+  engine: Engine,
+  session: Session,
+  request: HttpServerRequest,
+  query: Record<string, string>
+) =>
+  engine.platform.upgrade(request, respond.none).pipe(
+    Effect.map((connection) => {
+      session.open(new WebSocketTransport(connection, session, isBinary(query)))
+      session.start()
+      return engine.platform.release(request)
+    }),
+    Effect.onExit((exit) =>
+      Exit.isFailure(exit) ? Effect.sync(() => session.end({ _tag: "TransportClose" })) : Effect.void
+    )
+  )
+
+/** Whether the client takes bytes as bytes (rules R60, R64, R67). */
+const isBinary = (query: Record<string, string>): boolean => (query["b64"] ?? "") === ""
+
+const toHandshake = (
+  request: HttpServerRequest,
+  query: Record<string, string>,
+  transport: TransportType
+): Handshake => ({
+  headers: request.headers,
+  url: request.url,
+  query,
+  cookies: request.cookies,
+  remoteAddress: Option.getOrUndefined(request.remoteAddress),
+  transport,
+  time: Date.now()
+})
+
+// What belongs to the request and must not outlive it; the last is Effect's own state of a request.
+const requestKeys = [
+  HttpServerRequest,
+  ParsedSearchParams,
+  HttpRouter.RouteContext,
+  Context.Service<never>("effect/http/HttpEffect/CurrentRequestState")
+] as const
+
+const toSessionContext = (context: Context.Context<never>, scope: Scope.Scope): Context.Context<never> =>
+  Context.add(Context.omit(...requestKeys)(context as Context.Context<unknown>), Scope.Scope, scope) as Context.Context<
+    never
+  >
+
+// --- refusal ---------------------------------------------------------------------------------------------------------
+
+const isHandshakeError = (error: unknown): error is HandshakeError =>
+  error instanceof Forbidden || error instanceof Unavailable || error instanceof BadRequest ||
+  (typeof error === "object" && error !== null && "code" in error && "status" in error && "context" in error)
+
+/** Answers what failed: the protocol's errors and the application's own answers; everything else is the router's. */
+const refuse = (
+  engine: Engine,
+  request: HttpServerRequest,
+  isUpgrade: boolean,
+  cause: Cause.Cause<unknown>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
+  const found = Cause.findErrorOption(cause)
+  if (Option.isNone(found)) return Effect.failCause(cause)
+  const error = found.value
+  if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
+  if (isHandshakeError(error)) {
+    engine.events?.publish({
+      _tag: "ConnectionError",
+      code: error.code,
+      message: error.message,
+      context: "context" in error ? error.context : { message: error.message }
+    })
+    const answer = isUpgrade
+      ? engine.platform.refuse(request, error.status, error.message)
+      : Effect.succeed(respond.refusal(error, respond.none))
+    return Effect.andThen(Effect.logDebug("Request refused", { code: error.code, message: error.message }), answer)
+  }
+  if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
+    return isUpgrade
+      ? Effect.andThen(
+        engine.platform.refuse(request, 500, "Internal Server Error"),
+        Effect.failCause(cause)
+      )
+      : Effect.failCause(cause)
+  }
+  const response = HttpServerResponse.isHttpServerResponse(error)
+    ? Effect.succeed(error)
+    : HttpServerRespondable.toResponse(error)
+  return isUpgrade
+    ? Effect.flatMap(response, (response) => engine.platform.refuse(request, response.status, bodyText(response)))
+    : response
+}
+
+const bodyText = (response: HttpServerResponse.HttpServerResponse): string =>
+  response.body._tag === "Uint8Array" && response.body.text !== undefined ? response.body.text : ""

@@ -1,0 +1,35 @@
+/**
+ * What the server needs of the machine below the HTTP API. The façade fills it in with `internal/node`.
+ */
+import type * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import type { Exchange } from "../transport/polling.ts"
+import type { WebSocketConnection } from "../transport/webSocket.ts"
+
+export interface Platform {
+  /** Runs `f` when the current callback of the event loop is done, before any other I/O. */
+  defer(f: () => void): void
+  /** Whether the request asks to be a WebSocket (rule R26). */
+  isUpgrade(request: HttpServerRequest): boolean
+  /** Calls `onStop` when the server that took this request stops listening; once for each server. */
+  watch(request: HttpServerRequest, onStop: () => void): void
+  /**
+   * Answers a polling request: `start` gets the exchange, and gives its answer then or later. `headers` go out with
+   * every answer but those without a body.
+   */
+  exchange(
+    request: HttpServerRequest,
+    headers: Readonly<Record<string, string>>,
+    start: (exchange: Exchange) => void
+  ): Effect.Effect<HttpServerResponse>
+  /** Answers 101 and hands the connection over; fails when the client is gone or the library refused the request. */
+  upgrade(
+    request: HttpServerRequest,
+    headers: Readonly<Record<string, string>>
+  ): Effect.Effect<WebSocketConnection, "UpgradeFailed">
+  /** The response of a request whose connection was taken over: nothing more is written for it. */
+  release(request: HttpServerRequest): HttpServerResponse
+  /** Refuses an upgrade: raw, then the connection is closed (rule R21). */
+  refuse(request: HttpServerRequest, status: number, message: string): Effect.Effect<HttpServerResponse>
+}

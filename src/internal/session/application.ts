@@ -1,0 +1,117 @@
+/**
+ * The user's program for one session: started when the session opens, ended when it ends, `onDisconnect` once after.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as CloseReason from "../../CloseReason.ts"
+import { Deadline } from "./deadlines.ts"
+import type { Session } from "./session.ts"
+
+/** The parts of the user's `SocketApp`. */
+export interface Program {
+  readonly app: Effect.Effect<unknown, unknown, never>
+  readonly onDisconnect?: ((reason: CloseReason.CloseReason) => Effect.Effect<void>) | undefined
+}
+
+/** How long `onDisconnect` may take, in milliseconds. */
+const onDisconnectTimeout = 10_000
+
+export class Application {
+  private readonly session: Session
+  private readonly program: Program
+  private readonly context: Context.Context<never>
+  readonly scope: Scope.Closeable
+  private readonly onFinished: () => void
+  private fiber: Fiber.Fiber<unknown, unknown> | undefined
+  private exited = false
+  private finishing = false
+  /** Steps of `Socket.forEach` in progress: messages taken, but not dealt with yet. */
+  steps = 0
+  private deadline: Deadline | undefined
+  constructor(
+    session: Session,
+    program: Program,
+    context: Context.Context<never>,
+    scope: Scope.Closeable,
+    onFinished: () => void
+  ) {
+    this.session = session
+    this.program = program
+    this.context = context
+    this.scope = scope
+    this.onFinished = onFinished
+  }
+
+  start(): void {
+    const fiber = Effect.runForkWith(this.context)(this.program.app)
+    this.fiber = fiber
+    fiber.addObserver((exit) => this.onExit(exit))
+    // The session may have ended while the application ran its first steps.
+    if (this.session.state === "closed") this.onSessionEnd()
+  }
+
+  private onExit(exit: Exit.Exit<unknown, unknown>): void {
+    this.exited = true
+    if (this.session.state === "closed") return this.finish()
+    if (Exit.isSuccess(exit)) return this.session.close(CloseReason.forcedClose)
+    if (this.session.state === "closing") return
+    this.log(Effect.logError("The application of a session failed", exit.cause))
+    this.session.close({ _tag: "AppFailed", cause: exit.cause })
+  }
+
+  /** The session is closed: the application gets what had arrived, then ends. */
+  onSessionEnd(): void {
+    if (this.fiber === undefined || this.exited) return this.finish()
+    if (this.session.incoming.length === 0 && this.steps === 0) return this.interrupt()
+    this.deadline ??= new InterruptDeadline(this)
+    this.session.host.deadlines.after(this.session.host.settings.closeTimeout).add(this.deadline)
+  }
+
+  /** The application asked for a message that can never come. */
+  interrupt(): void {
+    if (!this.exited) this.fiber?.interruptUnsafe()
+  }
+
+  private finish(): void {
+    if (this.finishing) return
+    this.finishing = true
+    this.deadline?.cancel()
+    const reason = this.session.reason!
+    const onDisconnect = this.program.onDisconnect
+    const last = onDisconnect === undefined ? Effect.void : Effect.suspend(() => onDisconnect(reason)).pipe(
+      Effect.timeoutOrElse({
+        duration: onDisconnectTimeout,
+        orElse: () => Effect.logWarning("onDisconnect was interrupted: it took more than 10 seconds")
+      }),
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("onDisconnect failed", cause)
+      )
+    )
+    const done = last.pipe(
+      Effect.andThen(Scope.close(this.scope, Exit.void)),
+      Effect.catchCause((cause) => Effect.logError("A finalizer of a session failed", cause)),
+      Effect.ensuring(Effect.sync(this.onFinished))
+    )
+    Effect.runForkWith(this.context)(done)
+  }
+
+  private log(effect: Effect.Effect<void>): void {
+    Effect.runForkWith(this.context)(effect)
+  }
+}
+
+class InterruptDeadline extends Deadline {
+  private readonly application: Application
+  constructor(application: Application) {
+    super()
+    this.application = application
+  }
+
+  expire(): void {
+    this.application.interrupt()
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The plain data of a session that users see; re-exported by the public `Socket` module.
+ */
+import * as Data from "effect/Data"
+import * as CloseReason from "../../CloseReason.ts"
+import type { Packet, Revision } from "../../Packet.ts"
+import type { TransportType } from "../../Transport.ts"
+
+/**
+ * The id of a session: unique in its server, and a credential, since whoever knows it can speak for the client.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SocketId = string
+
+/**
+ * What is kept of the request that opened a session: plain data, all of it sent by the client except `remoteAddress`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handshake {
+  /** The request's headers, names in lower case. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** Path and query. */
+  readonly url: string
+  /** The query's parameters; of a repeated one the last (rule R3). */
+  readonly query: Readonly<Record<string, string | undefined>>
+  readonly cookies: Readonly<Record<string, string | undefined>>
+  /** The peer's address as the application's middleware left it; `undefined` where it is not known. */
+  readonly remoteAddress: string | undefined
+  /** The transport the session began on. */
+  readonly transport: TransportType
+  /** When the request came, in milliseconds since 1970. */
+  readonly time: number
+}
+
+/**
+ * The client's end of one session, as the application holds it. Pass it to the functions of this module.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Socket {
+  readonly id: SocketId
+  /** The revision of the protocol the client speaks. */
+  readonly protocol: Revision
+  readonly handshake: Handshake
+}
+
+/**
+ * Where a session is in its life: `opening` while the handler's factory runs, `closing` while what was accepted is
+ * still being delivered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SocketState = "opening" | "open" | "closing" | "closed"
+
+/**
+ * What can be observed of one session with `Socket.events`. The union is closed: `PacketReceived`, `PacketCreated`,
+ * `Heartbeat`, `Upgrading`, `Upgraded`, `Flushed`, `Drained`, `Closed`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SocketEvent =
+  /** A packet arrived, of whatever type (rule R91). */
+  | { readonly _tag: "PacketReceived"; readonly packet: Packet }
+  /** A packet is about to be queued (rule R90). */
+  | { readonly _tag: "PacketCreated"; readonly packet: Packet }
+  /** The client's half of the heartbeat arrived. */
+  | { readonly _tag: "Heartbeat" }
+  /** The client probes another transport. */
+  | { readonly _tag: "Upgrading"; readonly transport: TransportType }
+  /** The session moved to another transport. */
+  | { readonly _tag: "Upgraded"; readonly transport: TransportType }
+  /** What was queued is handed to the transport (rule R89). */
+  | { readonly _tag: "Flushed"; readonly packets: ReadonlyArray<Packet> }
+  /** Nothing is queued any more. */
+  | { readonly _tag: "Drained" }
+  | { readonly _tag: "Closed"; readonly reason: CloseReason.CloseReason }
+
+/**
+ * The session has ended, or is ending, and `reason` says why. What fails with it was not sent, or has nothing more to
+ * receive.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SocketClosed extends Data.TaggedError("SocketClosed")<{ readonly reason: CloseReason.CloseReason }> {
+  override readonly message = CloseReason.message(this.reason)
+}
+
+/**
+ * Text with the character U+001E was to be sent to a client that polls in revision 4, where it would split one message
+ * into two packets: it was not sent. Over WebSocket such text passes.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidMessage extends Data.TaggedError("InvalidMessage")<{ readonly id: SocketId }> {
+  override readonly message = "text with U+001E cannot be sent to a polling client"
+}

@@ -1,0 +1,131 @@
+/**
+ * The packets on their way to one client. The queue belongs to the session; the transport of the moment drains it, so
+ * changing the transport can neither lose nor reorder anything.
+ */
+import type { Message, PacketType } from "../../Packet.ts"
+import { utf8Length } from "../protocol/bytes.ts"
+
+/**
+ * A packet that is more than a plain message: a control packet, a message with options, or one prepared for many.
+ */
+export class Outbound {
+  readonly type: PacketType
+  readonly data: Message | undefined
+  readonly compress: boolean
+  /** Encodings shared by every socket of a broadcast. */
+  readonly shared: SharedEncoding | undefined
+  constructor(type: PacketType, data: Message | undefined, compress: boolean, shared: SharedEncoding | undefined) {
+    this.type = type
+    this.data = data
+    this.compress = compress
+    this.shared = shared
+  }
+}
+
+/** What a broadcast encodes once, filled in by the first socket that needs each form. */
+export interface SharedEncoding {
+  /** A complete WebSocket frame, by revision. */
+  frame3?: Uint8Array
+  frame4?: Uint8Array
+  /** The packet as it stands in a polling payload of revision 4. */
+  text4?: string
+}
+
+/** Messages without options stay as they are: most of what is sent costs no object of its own. */
+export type Entry = Message | Outbound
+
+export const ping = new Outbound("ping", undefined, true, undefined)
+export const pong = new Outbound("pong", undefined, true, undefined)
+
+const sizeOf = (data: Message): number => typeof data === "string" ? utf8Length(data) : data.byteLength
+
+export const entrySize = (entry: Entry): number =>
+  entry instanceof Outbound ? (entry.data === undefined ? 0 : sizeOf(entry.data)) : sizeOf(entry)
+
+/** Whether an entry is application data, and so counts against `sendBuffer`. */
+export const isMessage = (entry: Entry): boolean => !(entry instanceof Outbound) || entry.type === "message"
+
+export class Outgoing {
+  private entries: Array<Entry | undefined> = []
+  private sizes: Array<number> = []
+  // Indices into both arrays: what waits stands in [head, tail). Truncating the arrays instead would reallocate their
+  // backing stores for every message of a quiet session.
+  private head = 0
+  private tail = 0
+  /** Messages that wait, control packets not counted. */
+  messages = 0
+  /** Their bytes; text counts as UTF-8. */
+  bytes = 0
+  /** Messages ever accepted, and those of them a transport took: what `flushed` compares. */
+  accepted = 0
+  taken = 0
+
+  get length(): number {
+    return this.tail - this.head
+  }
+
+  push(entry: Entry, size: number): void {
+    const index = this.tail++
+    this.entries[index] = entry
+    this.sizes[index] = size
+    if (isMessage(entry)) {
+      this.messages++
+      this.accepted++
+      this.bytes += size
+    }
+  }
+
+  /** The next packet, or `undefined`. */
+  peek(): Entry | undefined {
+    return this.head < this.tail ? this.entries[this.head] : undefined
+  }
+
+  /** The bytes of the next packet's data; meaningful only when there is one. */
+  peekSize(): number {
+    return this.sizes[this.head]!
+  }
+
+  drop(): void {
+    const index = this.head++
+    if (isMessage(this.entries[index]!)) {
+      this.messages--
+      this.taken++
+      this.bytes -= this.sizes[index]!
+    }
+    this.entries[index] = undefined
+    if (this.head === this.tail) {
+      this.reset()
+    } else if (this.head >= 1024 && this.head * 2 >= this.tail) {
+      this.entries = this.entries.slice(this.head, this.tail)
+      this.sizes = this.sizes.slice(this.head, this.tail)
+      this.tail -= this.head
+      this.head = 0
+    }
+  }
+
+  /** A copy of what waits, for observers. */
+  snapshot(): Array<Entry> {
+    return this.entries.slice(this.head, this.tail) as Array<Entry>
+  }
+
+  /** Drops everything; returns how many messages that lost. */
+  clear(): number {
+    const lost = this.messages
+    this.messages = 0
+    this.bytes = 0
+    this.trim()
+    return lost
+  }
+
+  /** Gives the backing stores back; what waited is gone. */
+  trim(): void {
+    this.head = this.tail = 0
+    this.entries = []
+    this.sizes = []
+  }
+
+  private reset(): void {
+    if (this.tail > 64) this.trim()
+    else this.head = this.tail = 0
+  }
+}

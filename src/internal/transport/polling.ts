@@ -1,0 +1,283 @@
+/**
+ * Packets over HTTP long-polling: a parked GET carries them out, a POST brings them in (rules R35–R49). JSONP is the
+ * same in another dress (R55–R57).
+ */
+import { Aborted, InvalidContent, Overlap, parseError, transportError } from "../../CloseReason.ts"
+import type { Packet, Revision } from "../../Packet.ts"
+import * as jsonp from "../protocol/jsonp.ts"
+import * as revision3 from "../protocol/revision3.ts"
+import * as revision4 from "../protocol/revision4.ts"
+import type { Transport, TransportHost } from "./contract.ts"
+import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
+
+/** A request of a polling client that waits for its answer. */
+export interface Exchange {
+  readonly contentType: string | undefined
+  /** Answers a GET with a payload. `compress` says whether any packet in it may be compressed. */
+  respond(payload: string | Uint8Array, contentType: string, compress: boolean): void
+  /** Answers a POST whose packets were taken. */
+  ok(): void
+  /** Answers with a status and no body. */
+  reject(status: number): void
+  /** Drops the connection without an answer. */
+  destroy(): void
+  /** Reads the body; called back once, and not after `onAbort`. */
+  readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void
+  /** Called when the client gives the request up before it was answered. */
+  onAbort: (() => void) | undefined
+}
+
+export interface PollingOptions {
+  /** The `j` of a JSONP client, digits only; `undefined` for all others. */
+  readonly jsonp: string | undefined
+  /** Whether the client takes binary payloads: revision 3 without `b64`. */
+  readonly binary: boolean
+  /** The largest POST body, in bytes. */
+  readonly maxPayload: number
+  /** The most packets a POST may carry. */
+  readonly maxPackets: number
+}
+
+export class PollingTransport implements Transport {
+  readonly name = "polling"
+  readonly unsent = 0
+  private readonly host: TransportHost
+  private readonly options: PollingOptions
+  private poll: Exchange | undefined
+  private post: Exchange | undefined
+  /** Whether the body of `post` was taken and only its answer waits, for the application to catch up. */
+  private held = false
+  private paused = false
+  private closed = false
+  /** Set while the last packet, close, waits for the client's next GET. */
+  private onFinished: (() => void) | undefined
+  private finished = false
+  constructor(host: TransportHost, options: PollingOptions) {
+    this.host = host
+    this.options = options
+  }
+
+  get writable(): boolean {
+    return this.poll !== undefined
+  }
+
+  /** Whether a GET is parked: one that the upgrade may answer with a noop. */
+  get parked(): boolean {
+    return this.poll !== undefined
+  }
+
+  onGet(exchange: Exchange): void {
+    if (this.poll !== undefined) {
+      this.host.onClose(transportError(new Overlap({ method: "GET" })))
+      return exchange.reject(400)
+    }
+    this.poll = exchange
+    exchange.onAbort = () => {
+      if (this.poll !== exchange) return
+      this.poll = undefined
+      this.host.onClose(transportError(new Aborted({ method: "GET" })))
+    }
+    this.host.onWritable()
+    if (this.onFinished !== undefined && this.poll !== undefined) {
+      this.answer(this.control("61"))
+      this.tellFinished()
+    }
+  }
+
+  onPost(exchange: Exchange): void {
+    if (this.post !== undefined) {
+      const first = this.post
+      const received = this.held
+      this.post = undefined
+      this.host.onClose(transportError(new Overlap({ method: "POST" })))
+      if (received) first.ok()
+      else first.destroy()
+      return exchange.reject(400)
+    }
+    const binary = exchange.contentType === "application/octet-stream"
+    if (binary && this.host.revision === 4) {
+      this.host.onClose(transportError(new InvalidContent({ contentType: exchange.contentType! })))
+      return exchange.reject(400)
+    }
+    this.post = exchange
+    exchange.onAbort = () => {
+      if (this.post !== exchange || this.held) return
+      this.post = undefined
+      this.host.onClose(transportError(new Aborted({ method: "POST" })))
+    }
+    exchange.readBody(this.options.maxPayload, binary, (body) => {
+      if (this.post !== exchange) return
+      if (body === undefined) {
+        this.post = undefined
+        return exchange.reject(413)
+      }
+      this.receive(exchange, body)
+    })
+  }
+
+  private receive(exchange: Exchange, body: string | Uint8Array): void {
+    const host = this.host
+    let closePacket = false
+    const onPacket = (packet: Packet): boolean => {
+      if (packet.type === "close") {
+        closePacket = true
+        host.onPacket(packet)
+        return false
+      }
+      host.onPacket(packet)
+      return !this.closed
+    }
+    let payload: string | Uint8Array | undefined = body
+    if (this.options.jsonp !== undefined && typeof body === "string") {
+      payload = jsonp.unwrapForm(body)
+    }
+    if (payload === undefined) {
+      this.post = undefined
+      return exchange.ok()
+    }
+    const { maxPackets } = this.options
+    const error = host.revision === 3
+      ? revision3.parsePayload(payload, maxPackets, onPacket)
+      : revision4.parsePayload(payload as string, maxPackets, onPacket)
+    if (this.closed) {
+      // A packet ended the session; the request that brought it is no longer ours to hold.
+      if (this.post === exchange) this.post = undefined
+      return exchange.reject(400)
+    }
+    if (error !== undefined) {
+      this.post = undefined
+      host.onClose(parseError(error))
+      return exchange.reject(400)
+    }
+    this.held = true
+    if (closePacket) host.onClose({ _tag: "TransportClose" })
+    else host.onTurn()
+    if (this.post === exchange && !this.paused) this.acknowledge()
+  }
+
+  private acknowledge(): void {
+    const post = this.post
+    this.post = undefined
+    this.held = false
+    post?.ok()
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    this.paused = false
+    if (this.held) this.acknowledge()
+  }
+
+  write(outgoing: Outgoing): void {
+    if (this.host.revision === 3) this.write3(outgoing)
+    else this.write4(outgoing)
+  }
+
+  private write4(outgoing: Outgoing): void {
+    let payload = ""
+    let compress = false
+    // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
+    while (outgoing.length > 0 && (payload === "" || payload.length < this.options.maxPayload)) {
+      const entry = outgoing.peek()!
+      outgoing.drop()
+      const text = encode4(entry)
+      payload = payload === "" ? text : payload + revision4.separator + text
+      compress ||= !(entry instanceof Outbound) || entry.compress
+    }
+    if (this.host.closing && outgoing.length === 0) {
+      payload += revision4.separator + "1"
+      this.finished = true
+    }
+    this.answer(payload, compress)
+  }
+
+  private write3(outgoing: Outgoing): void {
+    const packets: Array<Packet> = []
+    let bytes = 0
+    let compress = false
+    while (outgoing.length > 0 && bytes < this.options.maxPayload) {
+      const entry = outgoing.peek()!
+      bytes += outgoing.peekSize()
+      outgoing.drop()
+      packets.push(entry instanceof Outbound ? entry : { type: "message", data: entry })
+      compress ||= !(entry instanceof Outbound) || entry.compress
+    }
+    if (this.host.closing && outgoing.length === 0) {
+      packets.push({ type: "close" })
+      this.finished = true
+    }
+    this.answer(revision3.encodePayload(packets, this.options.binary), compress)
+  }
+
+  /** Answers a parked GET with a noop, so that a client on its way to another transport stops polling (rule R77). */
+  noop(): void {
+    if (this.poll !== undefined) this.answer(this.control("6"))
+  }
+
+  whenWritten(done: (written: boolean) => void): void {
+    done(!this.closed)
+  }
+
+  finish(done: () => void): void {
+    if (this.finished) return done()
+    if (this.poll === undefined) {
+      this.onFinished = done
+      return
+    }
+    this.answer(this.control("1"))
+    done()
+  }
+
+  private tellFinished(): void {
+    const done = this.onFinished
+    this.onFinished = undefined
+    done?.()
+  }
+
+  close(peer: boolean): void {
+    if (this.closed) return
+    this.closed = true
+    this.onFinished = undefined
+    if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
+    const post = this.post
+    this.post = undefined
+    if (post === undefined) return
+    // What was received completely was delivered; the rest of a half-received body will not be.
+    if (this.held) post.ok()
+    else post.reject(400)
+  }
+
+  /** A payload of control packets, given by their type digits. */
+  private control(types: string): string {
+    const revision: Revision = this.host.revision
+    let payload = ""
+    for (const type of types) {
+      payload += revision === 3 ? `1:${type}` : payload === "" ? type : revision4.separator + type
+    }
+    return payload
+  }
+
+  private answer(payload: string | Uint8Array, compress = false): void {
+    const poll = this.poll!
+    this.poll = undefined
+    poll.onAbort = undefined
+    if (this.options.jsonp !== undefined) {
+      poll.respond(jsonp.wrap(this.options.jsonp, payload as string), "text/javascript; charset=UTF-8", compress)
+    } else {
+      poll.respond(
+        payload,
+        typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream",
+        compress
+      )
+    }
+  }
+}
+
+const encode4 = (entry: Entry): string => {
+  if (!(entry instanceof Outbound)) return revision4.encodeMessage(entry)
+  if (entry.shared === undefined) return revision4.encodeText(entry.type, entry.data)
+  return entry.shared.text4 ??= revision4.encodeText(entry.type, entry.data)
+}

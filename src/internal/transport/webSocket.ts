@@ -1,0 +1,208 @@
+/**
+ * Packets over one WebSocket: a packet a frame, both ways (rules R59, R70–R75).
+ */
+import { type CloseReason, parseError } from "../../CloseReason.ts"
+import { type Packet, PacketError } from "../../Packet.ts"
+import * as revision3 from "../protocol/revision3.ts"
+import * as revision4 from "../protocol/revision4.ts"
+import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
+import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
+import { encodeEntry, takeBatch } from "./webSocketFrames.ts"
+
+/** A WebSocket that is open, as the edge provides it. */
+export interface WebSocketConnection {
+  /** Whoever reads the connection: the candidate of an upgrade first, then the transport. */
+  listener: WebSocketListener
+  /** Bytes written that the network has not taken. */
+  readonly unsent: number
+  /** Whether frames may be written as they are; otherwise the connection compresses, and frames by itself. */
+  readonly raw: boolean
+  /** Writes complete frames with one system call; `false` means: wait for `onWritable`. */
+  writeFrames(buffers: ReadonlyArray<Uint8Array>): boolean
+  /** Writes one message; `false` means: wait for `onWritable`. */
+  writeMessage(data: string | Uint8Array, compress: boolean): boolean
+  whenWritten(done: (written: boolean) => void): void
+  pause(): void
+  resume(): void
+  /** Starts the closing handshake; the connection bounds the wait for the peer's half. */
+  close(code?: number, reason?: string): void
+  /** Whether the connection is on its way out. */
+  readonly closing: boolean
+}
+
+/** What a connection reports. */
+export interface WebSocketListener {
+  onFrame(data: Uint8Array, isBinary: boolean): void
+  /** All frames that arrived together were reported. */
+  onTurn(): void
+  onWritable(): void
+  onClose(reason: CloseReason): void
+}
+
+export class WebSocketTransport implements Transport, WebSocketListener {
+  readonly name = "websocket"
+  private readonly connection: WebSocketConnection
+  private readonly host: TransportHost
+  private readonly binary: boolean
+  private full = false
+  constructor(connection: WebSocketConnection, host: TransportHost, binary: boolean) {
+    this.connection = connection
+    this.host = host
+    this.binary = binary
+    connection.listener = this
+  }
+
+  get writable(): boolean {
+    return !this.full && !this.connection.closing
+  }
+
+  get unsent(): number {
+    return this.connection.unsent
+  }
+
+  write(outgoing: Outgoing): void {
+    const connection = this.connection
+    const revision = this.host.revision
+    while (outgoing.length > 0) {
+      let more: boolean
+      if (connection.raw) {
+        more = connection.writeFrames(takeBatch(outgoing, revision, this.binary))
+      } else {
+        const entry: Entry = outgoing.peek()!
+        outgoing.drop()
+        more = connection.writeMessage(
+          encodeEntry(entry, revision, this.binary),
+          !(entry instanceof Outbound) || entry.compress
+        )
+      }
+      if (!more) {
+        this.full = true
+        return
+      }
+    }
+  }
+
+  whenWritten(done: (written: boolean) => void): void {
+    this.connection.whenWritten(done)
+  }
+
+  pause(): void {
+    this.connection.pause()
+  }
+
+  resume(): void {
+    this.connection.resume()
+  }
+
+  finish(done: () => void): void {
+    this.connection.whenWritten(() => {
+      this.connection.close()
+      done()
+    })
+  }
+
+  close(_peer: boolean): void {
+    this.connection.listener = ignore
+    // A paused connection would never see the peer's half of the closing handshake.
+    this.connection.resume()
+    this.connection.close()
+  }
+
+  onFrame(data: Uint8Array, isBinary: boolean): void {
+    const host = this.host
+    if (!host.observed) {
+      if (isBinary) {
+        if (host.revision === 4) return host.onMessage(data, data.length)
+      } else if (data[0] === 0x34) {
+        return host.onMessage(decode(data, 1), data.length - 1)
+      }
+    }
+    const packet = parseFrame(data, isBinary, host.revision)
+    if (packet === undefined) return
+    if (packet instanceof PacketError) return host.onClose(parseError(packet))
+    host.onPacket(packet)
+    if (packet.type === "close") host.onClose({ _tag: "TransportClose" })
+  }
+
+  onTurn(): void {
+    this.host.onTurn()
+  }
+
+  onWritable(): void {
+    this.full = false
+    this.host.onWritable()
+  }
+
+  onClose(reason: CloseReason): void {
+    this.host.onClose(reason)
+  }
+}
+
+/** A WebSocket on which a client probes, before it is its session's transport. */
+export class WebSocketCandidate implements Candidate, WebSocketListener {
+  readonly name = "websocket"
+  private readonly connection: WebSocketConnection
+  private readonly binary: boolean
+  private host: CandidateHost | undefined
+  constructor(connection: WebSocketConnection, binary: boolean) {
+    this.connection = connection
+    this.binary = binary
+  }
+
+  start(host: CandidateHost): void {
+    this.host = host
+    this.connection.listener = this
+  }
+
+  send(packet: Packet): void {
+    this.connection.writeMessage(revision4.encodeText(packet.type, packet.data), false)
+  }
+
+  close(): void {
+    this.connection.listener = ignore
+    this.connection.close()
+  }
+
+  adopt(host: TransportHost): Transport {
+    return new WebSocketTransport(this.connection, host, this.binary)
+  }
+
+  onFrame(data: Uint8Array, isBinary: boolean): void {
+    const packet = parseFrame(data, isBinary, this.host!.revision)
+    if (packet !== undefined) this.host!.onPacket(packet)
+  }
+
+  onTurn(): void {}
+
+  onWritable(): void {}
+
+  onClose(): void {
+    this.host!.onClose()
+  }
+}
+
+/** For a connection nobody listens to any more: what still arrives from a discarded transport is dropped (rule R84). */
+export const ignore: WebSocketListener = {
+  onFrame: () => {},
+  onTurn: () => {},
+  onWritable: () => {},
+  onClose: () => {}
+}
+
+// The WebSocket library has checked that text frames are UTF-8.
+const decode = (data: Uint8Array, from: number): string =>
+  (Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)).toString("utf8", from)
+
+/** One frame as a packet; `undefined` for what revision 3 ignores: bytes of an unknown type (rule R64). */
+export const parseFrame = (
+  data: Uint8Array,
+  isBinary: boolean,
+  revision: 3 | 4
+): Packet | PacketError | undefined => {
+  if (revision === 4) {
+    return isBinary ? { type: "message", data } : revision4.parseText(decode(data, 0))
+  }
+  if (!isBinary) return revision3.parseText(decode(data, 0))
+  const packet = revision3.parseBinary(data)
+  return packet instanceof PacketError ? undefined : packet
+}

@@ -1,0 +1,186 @@
+/**
+ * WebSocket frames as a server sends them: unmasked, unfragmented, written by hand so that a batch of packets is one
+ * buffer and one system call.
+ */
+import type { Revision } from "../../Packet.ts"
+import { toBase64 } from "../protocol/bytes.ts"
+import { encodeText } from "../protocol/revision4.ts"
+import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
+
+/** Above this size a binary payload is written as it is, behind its header, instead of being copied into the batch. */
+export const copyLimit = 8 * 1024
+
+/** Frames are gathered up to this many bytes a write. */
+export const batchLimit = 64 * 1024
+
+const headerSize = (length: number): number => length < 126 ? 2 : length < 65536 ? 4 : 10
+
+const writeHeader = (target: Uint8Array, at: number, opcode: number, length: number): number => {
+  target[at] = 0x80 | opcode
+  if (length < 126) {
+    target[at + 1] = length
+    return at + 2
+  }
+  if (length < 65536) {
+    target[at + 1] = 126
+    target[at + 2] = length >>> 8
+    target[at + 3] = length & 0xff
+    return at + 4
+  }
+  target[at + 1] = 127
+  const high = Math.floor(length / 0x1_0000_0000)
+  for (let i = 0; i < 4; i++) {
+    target[at + 2 + i] = (high >>> (24 - 8 * i)) & 0xff
+    target[at + 6 + i] = (length >>> (24 - 8 * i)) & 0xff
+  }
+  return at + 10
+}
+
+const typeDigits: Record<string, number> = {
+  open: 0x30,
+  close: 0x31,
+  ping: 0x32,
+  pong: 0x33,
+  message: 0x34,
+  upgrade: 0x35,
+  noop: 0x36
+}
+
+/** What goes before the data inside the frame: the type digit of a text packet, revision 3's type byte, or nothing. */
+const prefixSize = (data: unknown, revision: Revision): number => typeof data !== "object" || revision === 3 ? 1 : 0
+
+export const frameSize = (entry: Entry, size: number, revision: Revision): number => {
+  if (entry instanceof Outbound && entry.shared !== undefined) return sharedFrame(entry, size, revision).length
+  const length = size + prefixSize(entry instanceof Outbound ? entry.data : entry, revision)
+  return headerSize(length) + length
+}
+
+/** Writes one frame into `target`; returns where the next one goes. */
+const writeFrame = (target: Buffer, at: number, entry: Entry, size: number, revision: Revision): number => {
+  let type = 0x34
+  let data: string | Uint8Array | undefined
+  if (entry instanceof Outbound) {
+    if (entry.shared !== undefined) {
+      const frame = sharedFrame(entry, size, revision)
+      target.set(frame, at)
+      return at + frame.length
+    }
+    type = typeDigits[entry.type]!
+    data = entry.data
+  } else {
+    data = entry
+  }
+  if (data === undefined) {
+    at = writeHeader(target, at, 1, 1)
+    target[at] = type
+    return at + 1
+  }
+  if (typeof data === "string") {
+    at = writeHeader(target, at, 1, size + 1)
+    target[at++] = type
+    // As many bytes as code units means ASCII, which needs no transcoding.
+    if (size === data.length) target.write(data, at, size, "latin1")
+    else target.write(data, at, size, "utf8")
+    return at + size
+  }
+  at = writeHeader(target, at, 2, size + prefixSize(data, revision))
+  if (revision === 3) target[at++] = type & 0xf
+  target.set(data, at)
+  return at + size
+}
+
+/** The frame that all sockets of a broadcast share, made by the first that needs it. */
+export const sharedFrame = (entry: Outbound, size: number, revision: Revision): Uint8Array => {
+  const shared = entry.shared!
+  const ready = revision === 3 ? shared.frame3 : shared.frame4
+  if (ready !== undefined) return ready
+  const plain = new Outbound(entry.type, entry.data, entry.compress, undefined)
+  const frame = Buffer.allocUnsafeSlow(frameSize(plain, size, revision))
+  writeFrame(frame, 0, plain, size, revision)
+  if (revision === 3) shared.frame3 = frame
+  else shared.frame4 = frame
+  return frame
+}
+
+/** A binary message for a client that asked for text only (`b64`, rules R60 and R64). */
+const encodeBase64 = (data: Uint8Array, revision: Revision): string => (revision === 3 ? "b4" : "b") + toBase64(data)
+
+const textFrame = (text: string): Uint8Array => {
+  const frame = Buffer.allocUnsafe(headerSize(text.length) + text.length)
+  frame.write(text, writeHeader(frame, 0, 1, text.length), "latin1")
+  return frame
+}
+
+/** Whether a packet's payload is worth writing without a copy. */
+const isLarge = (entry: Entry, size: number): boolean =>
+  size > copyLimit && typeof (entry instanceof Outbound ? entry.data : entry) === "object"
+
+/**
+ * Takes packets off `outgoing` into the buffers of one write: usually one, more where a large payload goes uncopied.
+ */
+export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolean): Array<Uint8Array> => {
+  const first = outgoing.peek()!
+  if (binary && outgoing.length === 1 && first instanceof Outbound && first.shared !== undefined) {
+    const frame = sharedFrame(first, outgoing.peekSize(), revision)
+    outgoing.drop()
+    return [frame]
+  }
+  const buffers: Array<Uint8Array> = []
+  let total = 0
+  const group: Array<Entry> = []
+  const sizes: Array<number> = []
+  let groupBytes = 0
+  const endGroup = (extra: number): Buffer | undefined => {
+    if (groupBytes + extra === 0) return undefined
+    const buffer = Buffer.allocUnsafe(groupBytes + extra)
+    let at = 0
+    for (let i = 0; i < group.length; i++) at = writeFrame(buffer, at, group[i]!, sizes[i]!, revision)
+    group.length = 0
+    sizes.length = 0
+    groupBytes = 0
+    buffers.push(buffer)
+    return buffer
+  }
+  while (total < batchLimit) {
+    const entry = outgoing.peek()
+    if (entry === undefined) break
+    const size = outgoing.peekSize()
+    const data = entry instanceof Outbound ? entry.data : entry
+    if (!binary && typeof data === "object") {
+      endGroup(0)
+      const frame = textFrame(encodeBase64(data, revision))
+      buffers.push(frame)
+      total += frame.length
+    } else if (isLarge(entry, size) && !(entry instanceof Outbound && entry.shared !== undefined)) {
+      const prefix = prefixSize(data, revision)
+      const at = groupBytes
+      const buffer = endGroup(headerSize(size + prefix) + prefix)!
+      const end = writeHeader(buffer, at, 2, size + prefix)
+      if (revision === 3) buffer[end] = 4
+      buffers.push(data as Uint8Array)
+      total += size
+    } else {
+      const bytes = frameSize(entry, size, revision)
+      group.push(entry)
+      sizes.push(size)
+      groupBytes += bytes
+      total += bytes
+    }
+    outgoing.drop()
+  }
+  endGroup(0)
+  return buffers
+}
+
+/** One packet for a connection that frames by itself (permessage-deflate, WebTransport). */
+export const encodeEntry = (entry: Entry, revision: Revision, binary: boolean): string | Uint8Array => {
+  const type = entry instanceof Outbound ? entry.type : "message"
+  const data = entry instanceof Outbound ? entry.data : entry
+  if (typeof data !== "object") return encodeText(type, data)
+  if (!binary) return encodeBase64(data, revision)
+  if (revision === 4) return data
+  const bytes = new Uint8Array(data.byteLength + 1)
+  bytes[0] = 4
+  bytes.set(data, 1)
+  return bytes
+}
