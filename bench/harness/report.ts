@@ -1,0 +1,97 @@
+/** The table and the JSON. */
+import { execFileSync } from "node:child_process"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { availableParallelism, cpus } from "node:os"
+import { fileURLToPath } from "node:url"
+import type { Options } from "./options.ts"
+import { type Failure, ratio, type Row } from "./outcome.ts"
+import { median, type Spread } from "./stats.ts"
+
+const absolute = (value: number): string =>
+  Number.isNaN(value) ? "-" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+
+const spreadText = (spread: Spread | undefined): string =>
+  spread === undefined
+    ? "-"
+    : `${spread.median.toFixed(2)} [${spread.min.toFixed(2)}..${spread.max.toFixed(2)}]`
+
+const verdict = (row: Row, server: string, baseline: string): string => {
+  const found = row.most === undefined ? ratio(row, server, baseline)?.median : median(row.values[server] ?? [])
+  const must = row.most ?? row.goal?.must
+  if (must === undefined) return ""
+  const goal = row.goal === undefined ? `<= ${must} ${row.unit}` : `<= ${must.toFixed(2)} (${row.goal.aim.toFixed(2)})`
+  if (found === undefined || Number.isNaN(found)) return goal
+  return `${goal} ${row.goal !== undefined && found <= row.goal.aim ? "aim met" : found <= must ? "met" : "MISSED"}`
+}
+
+/** The first server of ours is shown in absolute numbers too, and beside its goals. */
+export const table = (rows: ReadonlyArray<Row>, servers: ReadonlyArray<string>, baseline: string): string => {
+  const others = servers.filter((server) => server !== baseline)
+  const subject = others.find((server) => server.startsWith("ours"))
+  const rest = others.filter((server) => server !== subject)
+  const shown = (row: Row, server: string) => absolute(median(row.values[server] ?? []))
+  const heads = ["workload", "unit", baseline]
+  if (subject !== undefined) heads.push(subject, `${subject} / ${baseline}`, "must (aim)")
+  heads.push(...rest.map((server) => `${server} / ${baseline}`))
+  const lines = rows.map((row) => {
+    const cells = [row.title, row.unit, shown(row, baseline)]
+    if (subject !== undefined) {
+      cells.push(shown(row, subject), spreadText(ratio(row, subject, baseline)), verdict(row, subject, baseline))
+    }
+    return [...cells, ...rest.map((server) => spreadText(ratio(row, server, baseline)))]
+  })
+  const widths = heads.map((head, column) => Math.max(head.length, ...lines.map((line) => line[column]?.length ?? 0)))
+  const format = (cells: ReadonlyArray<string>): string =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
+  return [format(heads), format(widths.map((width) => "-".repeat(width))), ...lines.map(format)].join("\n")
+}
+
+export const failureLines = (failures: ReadonlyArray<Failure>): ReadonlyArray<string> =>
+  failures.map(({ workload, server, message }) => `${workload}: ${server} failed: ${message}`)
+
+const versionOf = (name: string): string => {
+  const file = new URL(`../../node_modules/${name}/package.json`, import.meta.url)
+  return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version
+}
+
+const commit = (): string | undefined => {
+  try {
+    return execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8", stdio: "pipe" }).trim()
+  } catch {
+    return undefined
+  }
+}
+
+const environment = () => ({
+  date: new Date().toISOString(),
+  commit: commit(),
+  node: process.version,
+  platform: `${process.platform} ${process.arch}`,
+  cpu: cpus()[0]?.model,
+  cores: availableParallelism(),
+  versions: Object.fromEntries(["engine.io", "effect", "ws"].map((name) => [name, versionOf(name)]))
+})
+
+export interface Report {
+  readonly rows: ReadonlyArray<Row>
+  readonly failures: ReadonlyArray<Failure>
+  readonly raw: Record<string, unknown>
+}
+
+/** Writes everything that was measured; gives the name of the file, relative to the repository. */
+export const write = (report: Report, options: Options): string => {
+  const directory = new URL("../results/", import.meta.url)
+  mkdirSync(directory, { recursive: true })
+  const { date, ...rest } = environment()
+  const name = `${date.replaceAll(/[:.]/g, "-")}.json`
+  const rows = report.rows.map((row) => ({
+    ...row,
+    medians: Object.fromEntries(Object.entries(row.values).map(([server, values]) => [server, median(values)])),
+    ratios: Object.fromEntries(
+      Object.keys(row.values).map((server) => [server, ratio(row, server, options.baseline)])
+    )
+  }))
+  const json = { date, ...rest, options, ...report, rows }
+  writeFileSync(fileURLToPath(new URL(name, directory)), `${JSON.stringify(json, null, 2)}\n`)
+  return `bench/results/${name}`
+}

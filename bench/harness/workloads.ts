@@ -1,0 +1,156 @@
+/** What is measured, in the order of the table. */
+import type { Traffic } from "../shared/calls.ts"
+
+/** The ratio to the baseline that a row must not exceed, and the one it should reach. */
+export interface Goal {
+  readonly must: number
+  readonly aim: number
+}
+
+interface Common {
+  readonly name: string
+  readonly title: string
+  readonly servers: ReadonlyArray<string>
+}
+
+export interface CpuWorkload extends Common {
+  readonly kind: "cpu"
+  /** What one unit is; CPU is given per unit. */
+  readonly unit: string
+  readonly traffic: Traffic
+  readonly goal: Goal
+  /** At most so many units in a slice, where each of them uses up a port for a while. */
+  readonly mostUnits?: number
+}
+
+export interface LatencyWorkload extends Common {
+  readonly kind: "latency"
+  readonly traffic: Traffic
+  readonly goal50: Goal
+  readonly goal99: Goal
+}
+
+export interface IdleWorkload extends Common {
+  readonly kind: "idle"
+  readonly traffic: Traffic
+  readonly goal: Goal
+}
+
+export interface StalledWorkload extends Common {
+  readonly kind: "stalled"
+}
+
+export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | StalledWorkload
+
+const goal = (must: number, aim: number): Goal => ({ must, aim })
+const webSocket = ["engine.io", "ours", "ours-loop", "ws"]
+const polling = ["engine.io", "ours", "ours-loop", "ours-attach"]
+const connecting = ["engine.io", "ours", "ours-attach"]
+
+const echo = (name: string, title: string, size: number, binary: boolean, window = 1): CpuWorkload => ({
+  kind: "cpu",
+  name,
+  title,
+  unit: "message",
+  servers: webSocket,
+  goal: window === 1 ? goal(1, 0.85) : goal(0.4, 0.2),
+  traffic: { kind: "echo", clients: 50, window, size, binary }
+})
+
+const poll = (name: string, title: string, packets: number, parked: boolean, goal: Goal): CpuWorkload => ({
+  kind: "cpu",
+  name,
+  title,
+  unit: "message",
+  servers: polling,
+  goal,
+  traffic: { kind: "poll", clients: 50, packets, parked }
+})
+
+export const workloads: ReadonlyArray<Workload> = [
+  echo("ws-echo-32", "ws echo, 32 B text, one in flight", 32, false),
+  echo("ws-echo-1k", "ws echo, 1 KiB binary, one in flight", 1024, true),
+  echo("ws-echo-64k", "ws echo, 64 KiB binary, one in flight", 65_536, true),
+  echo("ws-echo-16", "ws echo, 32 B text, 16 in flight", 32, false, 16),
+  {
+    kind: "cpu",
+    name: "broadcast",
+    title: "broadcast of 32 B to 500 clients, 4 in flight",
+    unit: "delivery",
+    servers: ["engine.io", "ours", "ws"],
+    goal: goal(0.5, 0.3),
+    traffic: { kind: "broadcast", clients: 500, inFlight: 4 }
+  },
+  {
+    kind: "cpu",
+    name: "burst",
+    title: "burst of 10 000 x 32 B to one client",
+    unit: "message",
+    servers: webSocket,
+    goal: goal(0.1, 0.03),
+    traffic: { kind: "burst" }
+  },
+  poll("poll-echo", "polling, POST one, then GET its echo", 1, false, goal(1.05, 0.75)),
+  poll("poll-parked", "polling, a GET always pending, POST one", 1, true, goal(1.2, 0.9)),
+  poll("poll-16", "polling, POST 16, then GET their echoes", 16, false, goal(1, 0.6)),
+  {
+    kind: "cpu",
+    name: "connect-ws",
+    title: "ws-only handshake, open, close",
+    unit: "session",
+    servers: [...connecting, "ws"],
+    goal: goal(1, 0.8),
+    traffic: { kind: "connect", concurrency: 32, upgrade: false },
+    mostUnits: 1000
+  },
+  {
+    kind: "cpu",
+    name: "connect-upgrade",
+    title: "polling handshake, upgrade, one echo, close",
+    unit: "session",
+    servers: connecting,
+    goal: goal(1, 0.7),
+    traffic: { kind: "connect", concurrency: 400, upgrade: true },
+    mostUnits: 800
+  },
+  {
+    kind: "idle",
+    name: "idle-ws",
+    title: "idle ws session",
+    servers: ["engine.io", "ours", "ours-attach", "ws"],
+    goal: goal(0.9, 0.6),
+    traffic: { kind: "idle", transport: "websocket" }
+  },
+  {
+    kind: "idle",
+    name: "idle-polling",
+    title: "idle polling session, GET pending",
+    servers: connecting,
+    goal: goal(0.9, 0.6),
+    traffic: { kind: "idle", transport: "polling" }
+  },
+  {
+    kind: "latency",
+    name: "latency",
+    title: "open loop, 50 ws clients, 5 000 msg/s",
+    servers: webSocket,
+    goal50: goal(1, 0.9),
+    goal99: goal(1.1, 0.9),
+    traffic: { kind: "paced", clients: 50, rate: 5000 }
+  },
+  {
+    kind: "cpu",
+    name: "clients-4000",
+    title: "4 000 ws clients, 10 000 msg/s together",
+    unit: "message",
+    servers: ["engine.io", "ours", "ws"],
+    goal: goal(0.95, 0.8),
+    traffic: { kind: "paced", clients: 4000, rate: 10_000 }
+  },
+  {
+    kind: "stalled",
+    name: "stalled",
+    title: "50 000 x 1 KiB to a client that stopped reading",
+    servers: ["engine.io", "ours", "ws"]
+  }
+]

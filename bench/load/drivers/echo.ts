@@ -1,0 +1,110 @@
+/** WebSocket clients that send `window` messages at once and send the next when all of them are back. */
+import type { Target } from "../../shared/calls.ts"
+import { bytesOf, cycle, textOf } from "../../shared/content.ts"
+import { type Connection, openMany } from "../connection.ts"
+import { clientFrame, opcode, pongFrame } from "../frames.ts"
+import { type Load, Run, type Trouble } from "../run.ts"
+import { type Expected, expected, FrameStream } from "../stream.ts"
+import { closeWebSocket, openWebSocket } from "../webSocket.ts"
+
+export interface Messages {
+  /** All masked frames, one after the other. */
+  readonly sent: Buffer
+  readonly sentSize: number
+  readonly count: number
+  readonly expected: Expected
+}
+
+export const echoMessages = (size: number, binary: boolean): Messages => {
+  const count = size > 4096 ? 4 : cycle
+  const code = binary ? opcode.binary : opcode.text
+  const payloads = Array.from(
+    { length: count },
+    (_, index) => binary ? bytesOf(size, index) : Buffer.from(`4${textOf(size, index)}`)
+  )
+  const frames = payloads.map((payload) => clientFrame(code, payload))
+  return {
+    sent: Buffer.concat(frames),
+    sentSize: frames[0]?.length ?? 0,
+    count,
+    expected: expected(code, payloads)
+  }
+}
+
+export interface EchoClient {
+  readonly connection: Connection
+  /** Sends the next `count` messages in one write. */
+  readonly send: (count: number) => void
+}
+
+export const openEchoClient = async (
+  target: Target,
+  trouble: Trouble,
+  messages: Messages,
+  onEcho: (index: number, count: number) => void,
+  index: number
+): Promise<EchoClient> => {
+  const connection = await openWebSocket(target.port, target.engine)
+  const { socket } = connection
+  const stream = new FrameStream(messages.expected, () => socket.write(pongFrame))
+  let next = 0
+  connection.onClose = () => trouble.fail(new Error("the server closed a WebSocket"))
+  connection.onBytes = (bytes) => {
+    try {
+      const count = stream.take(bytes)
+      if (count > 0) onEcho(index, count)
+    } catch (error) {
+      trouble.fail(error)
+    }
+  }
+  return {
+    connection,
+    send: (count) => {
+      const start = next * messages.sentSize
+      next = (next + count) % messages.count
+      socket.write(messages.sent.subarray(start, start + count * messages.sentSize))
+    }
+  }
+}
+
+export const closeAll = async (connections: ReadonlyArray<Connection>): Promise<void> => {
+  await Promise.all(connections.map(closeWebSocket))
+}
+
+export const openEcho = async (
+  target: Target,
+  trouble: Trouble,
+  options: { readonly clients: number; readonly window: number; readonly size: number; readonly binary: boolean }
+): Promise<Load> => {
+  const { window } = options
+  const messages = echoMessages(options.size, options.binary)
+  const missing: Array<number> = Array.from({ length: options.clients }, () => 0)
+  let run: Run | undefined
+  const start = (index: number): void => {
+    missing[index] = window
+    clients[index]?.send(window)
+  }
+  const onEcho = (index: number, count: number): void => {
+    const left = (missing[index] ?? 0) - count
+    missing[index] = left
+    if (left < 0) return trouble.fail(new Error("more echoes than messages"))
+    if (left > 0 || run === undefined) return
+    if (run.begin(window)) start(index)
+    run.finish(window)
+  }
+  const clients = await openMany(
+    options.clients,
+    (index) => openEchoClient(target, trouble, messages, onEcho, index)
+  )
+  return {
+    run: (limit) => {
+      const current = new Run(limit)
+      run = current
+      for (let index = 0; index < clients.length; index++) {
+        if (current.begin(window)) start(index)
+      }
+      return current.done
+    },
+    close: () => closeAll(clients.map((client) => client.connection))
+  }
+}

@@ -1,0 +1,72 @@
+/** `npm run bench`: measures our server beside others, and prints one table. See the README beside this file. */
+import { measure } from "./harness/measure.ts"
+import { type Options, parseOptions, usage } from "./harness/options.ts"
+import type { Failure, Row } from "./harness/outcome.ts"
+import { failureLines, table, write } from "./harness/report.ts"
+import { kindOf } from "./harness/site.ts"
+import { type Workload, workloads } from "./harness/workloads.ts"
+
+/** Far beyond what a run takes: a run that hangs must still end. */
+const longestMillis = 45 * 60 * 1000
+
+/** Beyond this share of the time spent waiting for a CPU, a workload is reported as disturbed. */
+const disturbing = 0.1
+
+const known = ["engine.io", "ours", "ours-loop", "ours-attach", "ws"]
+
+/** The servers that take part in a workload. Without a request, those it is about. */
+const taking = (workload: Workload, options: Options): ReadonlyArray<string> =>
+  options.servers?.filter((server) => workload.servers.includes(kindOf(server)) || !known.includes(kindOf(server))) ??
+    workload.servers
+
+const progress = (line: string): void => {
+  process.stderr.write(`${line}\n`)
+}
+
+const run = async (options: Options): Promise<void> => {
+  const chosen = workloads.filter(({ name }) =>
+    options.workloads.length === 0 || options.workloads.some((wanted) => name.includes(wanted))
+  )
+  if (chosen.length === 0) throw new Error("no workload has such a name; --list shows them")
+  const rows: Array<Row> = []
+  const failures: Array<Failure> = []
+  const disturbed: Array<string> = []
+  const raw: Record<string, unknown> = {}
+  const start = performance.now()
+  for (const workload of chosen) {
+    const servers = taking(workload, options)
+    if (servers.length === 0) continue
+    progress(`${Math.round((performance.now() - start) / 1000)} s  ${workload.name}: ${servers.join(", ")}`)
+    const outcome = await measure(workload, servers, options)
+    rows.push(...outcome.rows)
+    failures.push(...outcome.failures)
+    raw[workload.name] = outcome.raw
+    for (const line of failureLines(outcome.failures)) progress(line)
+    if ((outcome.contention ?? 0) > disturbing) {
+      disturbed.push(`${workload.name} ${Math.round((outcome.contention ?? 0) * 100)} %`)
+    }
+  }
+  const servers = options.servers ?? known
+  console.log(table(rows, servers, options.baseline))
+  for (const line of failureLines(failures)) console.log(line)
+  console.log(
+    `\n${options.rounds} rounds; ratios are medians [least..greatest] of rounds. All values: ${
+      write({ rows, failures, raw }, options)
+    }`
+  )
+  if (disturbed.length > 0) console.log(`Other work took the CPU for part of the time: ${disturbed.join(", ")}.`)
+  if (options.profile !== undefined) console.log("The servers were profiled: the numbers mean nothing.")
+}
+
+const stop = (): void => process.exit(130)
+process.on("SIGINT", stop)
+process.on("SIGTERM", stop)
+setTimeout(() => {
+  progress("The run took too long and was stopped.")
+  process.exit(1)
+}, longestMillis).unref()
+
+const options = parseOptions(process.argv.slice(2))
+if (options === "help") console.log(usage)
+else if (options === "list") console.log(workloads.map(({ name, title }) => `${name.padEnd(18)}${title}`).join("\n"))
+else await run(options)

@@ -1,0 +1,63 @@
+/** What every measured server has beside the server itself: the harness's questions, and the trigger of its pushes. */
+import { readFileSync, writeFileSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
+import type { Memory, ServerCalls, ServerReady } from "../shared/calls.ts"
+import { broadcastTexts, burstTexts, floodTexts, trigger } from "../shared/content.ts"
+import { answer } from "../shared/rpc.ts"
+import { usage } from "../shared/usage.ts"
+
+export interface Subject {
+  readonly port: number
+  readonly sessions: () => number | Promise<number>
+  readonly broadcast: (text: string) => void
+  /** Sends all of it to the one client there is. */
+  readonly burst: (texts: ReadonlyArray<string>) => void
+  /** The same, as an application would that minds how much waits, where the server lets it. */
+  readonly flood: (texts: ReadonlyArray<string>) => void
+}
+
+const memory = async (): Promise<Memory> => {
+  // Finalizers and freed pages of one collection are only seen by the next.
+  for (let round = 0; round < 4; round++) {
+    globalThis.gc?.()
+    await sleep(50)
+  }
+  try {
+    writeFileSync("/proc/self/clear_refs", "5")
+  } catch {
+    // Without it the peak counts from the start of the process.
+  }
+  const { heapUsed, external, rss } = process.memoryUsage()
+  return { heap: heapUsed, external, rss }
+}
+
+const peak = (): number => {
+  try {
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) * 1024
+  } catch {
+    return process.resourceUsage().maxRSS * 1024
+  }
+}
+
+/** Announces `subject` to the harness. `prefix` is the packet type where the server has no notion of packets. */
+export const control = (subject: Subject, prefix = ""): void => {
+  const prefixed = (texts: ReadonlyArray<string>) => prefix === "" ? texts : texts.map((text) => prefix + text)
+  const broadcasts = prefixed(broadcastTexts)
+  let next = 0
+  const pull = (byte: number): void => {
+    if (byte === trigger.broadcast) subject.broadcast(broadcasts[next++ % broadcasts.length] ?? "")
+    else if (byte === trigger.burst) subject.burst(bursts())
+    else if (byte === trigger.flood) subject.flood(prefixed(floodTexts))
+  }
+  let burst: ReadonlyArray<string> | undefined
+  const bursts = () => burst ??= prefixed(burstTexts)
+  const listener = createServer((connection) => {
+    connection.on("data", (bytes: Buffer) => bytes.forEach(pull))
+    connection.on("error", () => {})
+  })
+  listener.listen(0, "127.0.0.1", () => {
+    const ready: ServerReady = { port: subject.port, control: (listener.address() as AddressInfo).port }
+    answer<ServerCalls>({ usage, memory, peak, sessions: subject.sessions }, ready)
+  })
+}
