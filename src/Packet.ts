@@ -155,10 +155,11 @@ export const encode = (packet: Packet, options?: EncodeOptions): Message => {
  * import { Packet } from "effect-engine.io"
  *
  * const decode = Schema.decodeUnknownSync(Schema.fromJsonString(Packet.HandshakeData))
+ * const data = decode(
+ *   `{"sid":"lv_VI97H","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
+ * )
  *
- * decode(
- *   `{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`
- * ).upgrades // => ["websocket"]
+ * data.upgrades // => ["websocket"]
  * ```
  *
  * @category schemas

@@ -1,10 +1,13 @@
 /**
- * Reads the body of a POST from Node's request, under a limit (rules R44, R45).
+ * Reads the body of a POST under a limit (rules R44, R45).
  */
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
 
-/** Calls back with the body, or with `undefined` as soon as it is too large; its rest is discarded. */
-export const readBody = (
+/** Reads from Node's request: calls back with the body, or with `undefined` as soon as it is too large; its rest is discarded. */
+export const readNodeBody = (
   request: Http.IncomingMessage,
   limit: number,
   binary: boolean,
@@ -34,4 +37,28 @@ export const readBody = (
   }
   request.on("data", onData)
   request.on("end", onEnd)
+}
+
+/** The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. */
+export const readStreamBody = (
+  request: HttpServerRequest,
+  limit: number,
+  binary: boolean,
+  done: (body: string | Uint8Array | undefined) => void
+): void => {
+  const chunks: Array<Uint8Array> = []
+  let length = 0
+  const read = request.stream.pipe(
+    Stream.takeWhile((chunk) => {
+      length += chunk.byteLength
+      chunks.push(chunk)
+      return length <= limit
+    }),
+    Stream.runDrain,
+    Effect.matchCause({
+      onFailure: () => undefined,
+      onSuccess: () => length > limit ? undefined : Buffer.concat(chunks)
+    })
+  )
+  Effect.runFork(Effect.map(read, (body) => done(body === undefined || binary ? body : body.toString("utf8"))))
 }

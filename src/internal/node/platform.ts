@@ -12,11 +12,17 @@ import type { Platform } from "../server/platform.ts"
 import * as respond from "../server/respond.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
-import { readBody } from "./body.ts"
+import { readNodeBody, readStreamBody } from "./body.ts"
 import { keepHead, refuse, Upgrades } from "./upgrades.ts"
 
 const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
   NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
+
+/** Requests of a web handler have no Node object behind them: they can poll, and no more. */
+const isNode = (source: Http.IncomingMessage): boolean => typeof source.on === "function"
+
+const isUpgraded = (source: Http.IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
+  source.upgrade === true
 
 type Headers = Readonly<Record<string, string>>
 
@@ -58,7 +64,9 @@ class RouterExchange implements Exchange {
   }
 
   readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
-    readBody(toNode(this.request), limit, binary, done)
+    const source = toNode(this.request)
+    if (isNode(source) && !isUpgraded(source)) readNodeBody(source, limit, binary, done)
+    else readStreamBody(this.request, limit, binary, done)
   }
 }
 
@@ -79,12 +87,13 @@ export class NodePlatform implements Platform {
   }
 
   isUpgrade(request: HttpServerRequest): boolean {
-    const source = toNode(request) as Http.IncomingMessage & { readonly upgrade?: boolean }
-    return source.upgrade === true && source.headers.upgrade?.toLowerCase() === "websocket"
+    const source = toNode(request)
+    return isUpgraded(source) && source.headers.upgrade?.toLowerCase() === "websocket"
   }
 
   watch(request: HttpServerRequest, onStop: () => void): void {
-    const server = (toNode(request).socket as Net.Socket & { readonly server?: Http.Server }).server
+    const socket = toNode(request).socket as Net.Socket & { readonly server?: Http.Server } | undefined
+    const server = socket?.server
     if (server === undefined || this.watched.has(server)) return
     this.watched.add(server)
     server.prependListener("upgrade", keepHeadOf)

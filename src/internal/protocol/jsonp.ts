@@ -38,7 +38,7 @@ const unescapeNewlines = (text: string): string => {
   let unescaped = ""
   let rest = 0
   for (let at = text.indexOf("\\n"); at >= 0; at = text.indexOf("\\n", rest)) {
-    const escaped = at > rest && text[at - 1] === "\\"
+    const escaped = text[at - 1] === "\\"
     unescaped += escaped ? text.slice(rest, at - 1) + "\\n" : text.slice(rest, at) + "\n"
     rest = at + 2
   }

@@ -153,6 +153,8 @@ const handshake = Effect.fnUntraced(function*(
       pushOpening(engine, session, transport)
       const program = yield* decide(engine, factory(session), scope)
       if (engine.draining) return yield* new Unavailable({ message: "Server shutting down" })
+      // The application closed it at once, and dropped what it had sent.
+      if (session.state === "closed") return yield* new Forbidden({ message: "Forbidden" })
       const context = yield* Effect.context<never>()
       const opened = session
       opened.application = new Application(

@@ -1,7 +1,7 @@
 /**
  * Broadcast of what happens to whoever watches: made on the first subscription, gone with the last, free in between.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"

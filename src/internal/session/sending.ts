@@ -86,8 +86,8 @@ export class Sending {
   }
 
   /** Nothing more is accepted: whoever waited for room is told. */
-  onClosing(): void {
-    this.failSenders({ _tag: "ForcedClose" })
+  onClosing(reason: CloseReason): void {
+    this.failSenders(reason)
   }
 
   onEnd(reason: CloseReason): void {

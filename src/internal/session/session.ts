@@ -100,9 +100,11 @@ export class Session implements TransportHost {
     this.flush()
   }
 
-  /** Its first packets were written: from here on an idle session holds no buffers. */
+  /** Its first packets were written: the application begins, and from here on an idle session holds no buffers. */
   start(): void {
+    if (this.state === "closed") return
     if (this.outgoing.length === 0) this.outgoing.trim()
+    if (this.reason !== undefined) this.close(this.reason)
     this.application!.start()
     this.onTurn()
   }
@@ -239,12 +241,13 @@ export class Session implements TransportHost {
   /** Ends the session after what was accepted is delivered. */
   close(reason: CloseReason.CloseReason): void {
     if (this.state === "closing" || this.state === "closed") return
-    if (this.transport === undefined) return this.end(reason)
+    this.reason ??= reason
+    // Closed by the factory: what it sent is delivered once there is a transport.
+    if (this.state === "opening") return
     this.state = "closing"
-    this.reason = reason
     this.closeDeadline = new CloseDeadline(this)
     this.host.deadlines.after(this.host.settings.closeTimeout).add(this.closeDeadline)
-    this.sending?.onClosing()
+    this.sending?.onClosing(reason)
     this.flush()
   }
 
