@@ -1,8 +1,9 @@
 /**
  * One packet of the Engine.IO protocol: what it is, its text, and its bytes.
  *
- * A packet is what one WebSocket frame carries; `Payload` joins several for one poll. The functions here are pure, never
- * throw, and take time linear in their input. A server needs none of them: they are for clients, proxies and tests.
+ * A packet is what one WebSocket frame carries; `Payload` joins several for one poll. The functions here are pure,
+ * never throw, and take time linear in their input. A server needs none of them: they are for clients, proxies and
+ * tests.
  *
  * @since 0.1.0
  */

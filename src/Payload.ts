@@ -19,9 +19,9 @@ export {
    *
    * **Details**
    *
-   * `reason` is `Empty` for an empty body, `InvalidLength` where a length of revision 3 is no number or not that of what
-   * follows, `TooManyPackets` beyond the server's limit, and `InvalidPacket` for a bad packet, whose error is the
-   * `cause`. `packets` are those before the bad one.
+   * `reason` is `Empty` for an empty body, `InvalidLength` where a length of revision 3 is no number or not that of
+   * what follows, `TooManyPackets` beyond the server's limit, and `InvalidPacket` for a bad packet, whose error is the
+   * `cause`. `packets` are those before the bad one; a session delivered them already, so in its errors there are none.
    *
    * @category errors
    * @since 0.1.0
@@ -85,8 +85,8 @@ export const parse = (
  *
  * **Details**
  *
- * Revision 4 always gives text. Revision 3 gives bytes when a packet carries bytes, text otherwise; with `binary: false`
- * it gives text with base64 inside (rule R66). Cannot fail.
+ * Revision 4 always gives text. Revision 3 gives bytes when a packet carries bytes, text otherwise; with
+ * `binary: false` it gives text with base64 inside (rule R66). Cannot fail.
  *
  * **Gotchas**
  *
@@ -97,7 +97,8 @@ export const parse = (
  * ```ts import.meta.vitest
  * import { Payload } from "effect-engine.io"
  *
- * const packets = [{ type: "message", data: "hello" }, { type: "message", data: new Uint8Array([1, 2, 3, 4]) }] as const
+ * const bytes = new Uint8Array([1, 2, 3, 4])
+ * const packets = [{ type: "message", data: "hello" }, { type: "message", data: bytes }] as const
  *
  * Payload.encode(packets) // => "4hello\x1ebAQIDBA=="
  * Payload.encode(packets, { revision: 3, binary: false }) // => "6:4hello10:b4AQIDBA=="

@@ -4,7 +4,7 @@ import { listOf, pick, wellFormed } from "./arbitraries.ts"
 
 const entriesOf = (url: string) => Object.entries(parseQuery(url))
 
-/** What the platform reads. Its `URLSearchParams` alone gets text beyond ASCII wrong beside bytes that are not UTF-8. */
+/** What the platform reads; `URLSearchParams` alone gets text beyond ASCII wrong beside bytes that are not UTF-8. */
 const reference = (query: string): object => {
   const url = new URL("http://localhost/")
   url.search = `?${query}`

@@ -1,5 +1,5 @@
 /**
- * The parsers of the reference: `engine.io-parser` 5 for revision 4, and the 2.x that clients of revision 3 bring along.
+ * The parsers of the reference: `engine.io-parser` 5 for revision 4, and the 2.x clients of revision 3 bring along.
  */
 import { type Packet as ReferencePacket, type RawData } from "engine.io-parser"
 import { createRequire } from "node:module"

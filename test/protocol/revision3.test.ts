@@ -217,7 +217,7 @@ describe("binary payloads of revision 3", () => {
         "00 01",
         "00 01 FF", // content missing
         "01 05 FF 04 01",
-        "00 01 0A FF 34", // not a decimal digit
+        "00 0A FF 34 61 61 61 61 61 61 61 61 61", // not a decimal digit
         "00 31 FF 34", // a digit in ASCII
         "00 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 09 FF 34",
         "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 FF 34" // 17 digits
