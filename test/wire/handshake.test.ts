@@ -1,0 +1,200 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect } from "effect"
+import { EngineIO, Socket } from "../../src/index.ts"
+import { eventually, pending } from "../kit/events.ts"
+import { Connection, encodeRequest, fetchRaw, PollingClient } from "../kit/http.ts"
+import { withServer } from "../kit/server.ts"
+import { Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+
+const polling = "/engine.io/?EIO=4&transport=polling"
+
+describe("open packet", () => {
+  it(
+    "R27: polling gets the open packet as text, its keys in order",
+    withServer({ pingInterval: "3 seconds", pingTimeout: 1_500, maxPayload: 12_345 }, async (server) => {
+      const response = await fetchRaw(server, "GET", polling)
+      assert.strictEqual(response.status, 200)
+      assert.strictEqual(response.header("content-type"), "text/plain; charset=UTF-8")
+      assert.strictEqual(response.header("content-length"), String(response.body.length))
+      assert.strictEqual(response.header("cache-control"), "no-store")
+      const { sid } = JSON.parse(response.text.slice(1)) as { readonly sid: string }
+      assert.strictEqual(
+        response.text,
+        `0{"sid":"${sid}","upgrades":["websocket"],"pingInterval":3000,"pingTimeout":1500,"maxPayload":12345}`
+      )
+    })
+  )
+
+  it(
+    "R27: the defaults are 25 s, 20 s and a million bytes",
+    withServer({}, async (server) => {
+      const { open } = await PollingClient.connect(server)
+      assert.strictEqual(open.pingInterval, 25_000)
+      assert.strictEqual(open.pingTimeout, 20_000)
+      assert.strictEqual(open.maxPayload, 1_000_000)
+    })
+  )
+
+  it(
+    "R28: upgrades are the configured transports beyond polling, and none where upgrades are not allowed",
+    async () => {
+      const upgrades = async (config: Parameters<typeof withServer>[0]) => {
+        let names: Array<string> = []
+        await withServer(config, async (server) => {
+          names = (await PollingClient.connect(server)).open.upgrades
+        })()
+        return names
+      }
+      assert.deepStrictEqual(await upgrades({}), ["websocket"])
+      assert.deepStrictEqual(await upgrades({ transports: ["polling"] }), [])
+      assert.deepStrictEqual(await upgrades({ transports: ["websocket", "polling"] }), ["websocket"])
+      assert.deepStrictEqual(await upgrades({ allowUpgrades: false }), [])
+    }
+  )
+
+  it(
+    "R28: a session that begins on WebSocket has no upgrades",
+    withServer({}, async (server) => {
+      assert.deepStrictEqual((await WebSocketClient.connect(server)).open.upgrades, [])
+    })
+  )
+
+  it(
+    "R29: WebSocket gets the open packet as its first frame, as text",
+    withServer({ pingInterval: 3_000, pingTimeout: 1_500, maxPayload: 12_345 }, async (server) => {
+      const webSocket = await RawWebSocket.open(server)
+      const frame = await webSocket.next()
+      assert.strictEqual(frame.opcode, Opcode.text)
+      assert.isTrue(frame.fin)
+      const text = frame.payload.toString()
+      const { sid } = JSON.parse(text.slice(1)) as { readonly sid: string }
+      assert.strictEqual(
+        text,
+        `0{"sid":"${sid}","upgrades":[],"pingInterval":3000,"pingTimeout":1500,"maxPayload":12345}`
+      )
+    })
+  )
+})
+
+describe("beginning of a session", () => {
+  it(
+    "R31: what the application sends first goes out with the next GET",
+    withServer({
+      application: (socket) =>
+        Effect.as(Socket.send(socket, "from the factory"), {
+          app: Effect.andThen(Socket.send(socket, "from the app"), Effect.never)
+        })
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.strictEqual(client.handshake.packets.length, 1)
+      assert.deepStrictEqual(await client.messages(2), ["4from the factory", "4from the app"])
+    })
+  )
+
+  it(
+    "R31: over WebSocket it follows the open packet at once",
+    withServer({
+      application: (socket) =>
+        Effect.as(Socket.send(socket, "from the factory"), {
+          app: Effect.andThen(Socket.send(socket, "from the app"), Effect.never)
+        })
+    }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      assert.deepStrictEqual(await client.frames.take(2), ["4from the factory", "4from the app"])
+    })
+  )
+
+  it(
+    "R31: a session is counted when its application starts and until it ends, once",
+    withServer({}, async (server) => {
+      assert.strictEqual(await server.count(), 0)
+      const first = await PollingClient.connect(server)
+      assert.strictEqual(await server.count(), 1)
+      const second = await WebSocketClient.connect(server)
+      assert.strictEqual(await server.count(), 2)
+      assert.sameMembers([...(await server.run(EngineIO.sockets)).keys()], [first.sid, second.sid])
+      await first.post("1")
+      await server.reason(first.sid)
+      assert.strictEqual(await server.count(), 1)
+      assert.strictEqual((await first.get()).status, 400)
+      await second.close()
+      await server.reason(second.sid)
+      assert.strictEqual(await server.count(), 0)
+      assert.strictEqual(server.ended.all.length, 2)
+    })
+  )
+
+  it("R31: nothing is registered while the application's factory decides", async () => {
+    const started = Deferred.makeUnsafe<void>()
+    const gate = Deferred.makeUnsafe<void>()
+    await withServer({
+      application: () =>
+        Deferred.succeed(started, undefined).pipe(
+          Effect.andThen(Deferred.await(gate)),
+          Effect.as({ app: Effect.never })
+        )
+    }, async (server) => {
+      const response = fetchRaw(server, "GET", polling)
+      await Effect.runPromise(Deferred.await(started))
+      assert.strictEqual(await server.count(), 0)
+      assert.isTrue(await pending(response))
+      Deferred.doneUnsafe(gate, Effect.void)
+      assert.strictEqual((await response).status, 200)
+      assert.strictEqual(await server.count(), 1)
+    })()
+  })
+
+  it("R16: a client that leaves while the factory decides interrupts it", async () => {
+    for (const kind of ["polling", "websocket"]) {
+      const started = Deferred.makeUnsafe<void>()
+      const interrupted = Deferred.makeUnsafe<void>()
+      await withServer({
+        application: () =>
+          Deferred.succeed(started, undefined).pipe(
+            Effect.andThen(Effect.never),
+            Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+          )
+      }, async (server) => {
+        const connection = await Connection.open(server)
+        if (kind === "polling") connection.write(encodeRequest("GET", polling))
+        else void RawWebSocket.open(server).catch(() => undefined)
+        await Effect.runPromise(Deferred.await(started))
+        for (const open of server.connections) await open.reset()
+        await Effect.runPromise(Deferred.await(interrupted))
+        assert.strictEqual(await server.count(), 0)
+      })()
+    }
+  })
+
+  it(
+    "R16: a factory that takes longer than handshakeTimeout gives the client 503",
+    withServer({ application: () => Effect.never, handshakeTimeout: 50 }, async (server) => {
+      assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 503)
+      const refusal = await RawWebSocket.open(server).then(() => "accepted", (error: Error) => error.message)
+      assert.include(refusal, "503")
+      await eventually("an empty registry", () => server.count(), (count) => count === 0)
+      assert.deepStrictEqual(server.opened.all, [])
+    })
+  )
+
+  it(
+    "R34: the handshake keeps what the request said, and the address of its peer",
+    withServer({}, async (server) => {
+      const headers = { "X-Custom": "value", Cookie: "a=1; b=two", "X-Forwarded-For": "10.0.0.1" }
+      for (const transport of ["polling", "websocket"]) {
+        const { sid } = transport === "polling"
+          ? await PollingClient.connect(server, { query: { token: "t" }, headers })
+          : await WebSocketClient.connect(server, { token: "t" }, { headers })
+        const socket = await server.socket(sid)
+        assert.strictEqual(socket.id, sid)
+        assert.strictEqual(socket.protocol, 4)
+        assert.strictEqual(socket.handshake.headers["x-custom"], "value")
+        assert.strictEqual(socket.handshake.query["token"], "t")
+        assert.include(socket.handshake.url, "token=t")
+        assert.strictEqual(socket.handshake.transport, transport)
+        assert.strictEqual(socket.handshake.cookies["b"], "two")
+        assert.match(JSON.stringify(socket.handshake.remoteAddress), /(::ffff:)?127\.0\.0\.1/)
+      }
+    })
+  )
+})
