@@ -46,8 +46,16 @@ export const table = (rows: ReadonlyArray<Row>, servers: ReadonlyArray<string>, 
   return [format(heads), format(widths.map((width) => "-".repeat(width))), ...lines.map(format)].join("\n")
 }
 
+/** Of a message that is a process's last output, the line that says it. */
+const brief = (message: string): string => {
+  const lines = message.split("\n")
+  return (lines.find((line) => /error:/i.test(line)) ?? lines[0] ?? "").slice(0, 200)
+}
+
+/** One line for a failure, however many workloads it befell. */
 export const failureLines = (failures: ReadonlyArray<Failure>): ReadonlyArray<string> =>
-  failures.map(({ workload, server, message }) => `${workload}: ${server} failed: ${message}`)
+  [...Map.groupBy(failures, ({ server, message }) => `${server} failed: ${brief(message)}`)]
+    .map(([text, same]) => `${text} (${[...new Set(same.map(({ workload }) => workload))].join(", ")})`)
 
 const versionOf = (name: string): string => {
   const file = new URL(`../../node_modules/${name}/package.json`, import.meta.url)

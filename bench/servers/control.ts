@@ -14,7 +14,7 @@ export interface Subject {
   /** Sends all of it to the one client there is. */
   readonly burst: (texts: ReadonlyArray<string>) => void
   /** The same, as an application would that minds how much waits, where the server lets it. */
-  readonly flood: (texts: ReadonlyArray<string>) => void
+  readonly flood: (texts: Iterable<string>) => void
 }
 
 const memory = async (): Promise<Memory> => {
@@ -48,7 +48,7 @@ export const control = (subject: Subject, prefix = ""): void => {
   const pull = (byte: number): void => {
     if (byte === trigger.broadcast) subject.broadcast(broadcasts[next++ % broadcasts.length] ?? "")
     else if (byte === trigger.burst) subject.burst(bursts())
-    else if (byte === trigger.flood) subject.flood(prefixed(floodTexts))
+    else if (byte === trigger.flood) subject.flood(floodTexts(prefix))
   }
   let burst: ReadonlyArray<string> | undefined
   const bursts = () => burst ??= prefixed(burstTexts)

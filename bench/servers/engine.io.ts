@@ -15,7 +15,7 @@ engine.on("connection", (socket: Socket) => {
 
 const clients = () => Object.values((engine as unknown as { readonly clients: Record<string, Socket> }).clients)
 
-const sendAll = (texts: ReadonlyArray<string>): void => {
+const sendAll = (texts: Iterable<string>): void => {
   const [socket] = clients()
   if (socket === undefined) return
   for (const text of texts) socket.send(text)

@@ -11,7 +11,7 @@ sockets.on("connection", (socket) => {
   socket.on("error", () => {})
 })
 
-const sendAll = (texts: ReadonlyArray<string>): void => {
+const sendAll = (texts: Iterable<string>): void => {
   const [socket] = sockets.clients
   for (const text of texts) socket?.send(text)
 }

@@ -28,8 +28,19 @@ export const broadcastTexts = texts(32, cycle)
 /** What a server sends to one client at once. */
 export const burstTexts = texts(32, 10_000)
 
-/** What a server sends to the client that does not read. */
-export const floodTexts = texts(1024, 50_000)
+export const floodCount = 50_000
+
+/** The first of them; the rest repeats. */
+export const floodCycle: ReadonlyArray<Buffer> = Array.from(
+  { length: cycle },
+  (_, index) => Buffer.from(textOf(1024, index))
+)
+
+/** What a server sends to the client that does not read: each text made when it is sent, and no two the same object. */
+export function* floodTexts(prefix: string): Generator<string> {
+  const bytes = floodCycle.map((one) => Buffer.concat([Buffer.from(prefix), one]))
+  for (let index = 0; index < floodCount; index++) yield bytes[index % cycle]?.toString("latin1") ?? ""
+}
 
 /** One byte on a server's control connection asks for one of them. */
 export const trigger = { broadcast: 0x62, burst: 0x75, flood: 0x66 } as const

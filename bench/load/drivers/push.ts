@@ -1,7 +1,7 @@
 /** Clients that only receive: broadcasts, bursts, and a flood to a client that does not read. */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Target } from "../../shared/calls.ts"
-import { broadcastTexts, burstTexts, cycle, floodTexts, trigger } from "../../shared/content.ts"
+import { broadcastTexts, burstTexts, cycle, floodCount, floodCycle, trigger } from "../../shared/content.ts"
 import { connect, openMany } from "../connection.ts"
 import { opcode, pongFrame } from "../frames.ts"
 import { type Load, Run, type Trouble } from "../run.ts"
@@ -9,8 +9,8 @@ import { type Expected, expected, FrameStream } from "../stream.ts"
 import { openWebSocket } from "../webSocket.ts"
 import { closeAll } from "./echo.ts"
 
-const pushed = (texts: ReadonlyArray<string>): Expected =>
-  expected(opcode.text, texts.slice(0, cycle).map((text) => Buffer.from(`4${text}`)))
+const pushed = (texts: ReadonlyArray<string | Buffer>): Expected =>
+  expected(opcode.text, texts.slice(0, cycle).map((text) => Buffer.from(`4${text.toString()}`)))
 
 const openReceiver = async (
   target: Target,
@@ -118,12 +118,12 @@ export const openBurst = async (target: Target, trouble: Trouble): Promise<Load>
 /** The first run sends to a client that stopped reading and ends after the given time; the second reads it all. */
 export const openStalled = async (target: Target, trouble: Trouble): Promise<Load> => {
   const control = await openTrigger(target, trigger.flood)
-  let missing = floodTexts.length
+  let missing = floodCount
   let reading: Run | undefined
-  const connection = await openReceiver(target, trouble, pushed(floodTexts), (count) => {
+  const connection = await openReceiver(target, trouble, pushed(floodCycle), (count) => {
     missing -= count
     if (missing < 0) trouble.fail(new Error("more than was sent"))
-    if (missing === 0) reading?.finish(floodTexts.length)
+    if (missing === 0) reading?.finish(floodCount)
   })
   connection.socket.pause()
   let stalled = false
@@ -136,7 +136,7 @@ export const openStalled = async (target: Target, trouble: Trouble): Promise<Loa
         return { units: 0, millis: limit.millis }
       }
       reading = new Run(limit)
-      reading.begin(floodTexts.length)
+      reading.begin(floodCount)
       connection.socket.resume()
       return reading.done
     },

@@ -1,0 +1,5 @@
+/** Our server on `HttpRouter`, as the front page shows it. */
+import { Socket } from "../../src/index.ts"
+import { serve } from "./router.ts"
+
+serve((socket) => Socket.forEach(socket, (message) => Socket.send(socket, message)), Socket.sendAll)

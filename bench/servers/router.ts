@@ -1,0 +1,29 @@
+/** The program of the front page, with an application of one's choice. */
+import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
+import { createServer } from "node:http"
+import { EngineIO, EngineIOLive, type Socket } from "../../src/index.ts"
+import { announce } from "./announce.ts"
+
+export const serve = (
+  app: (socket: Socket.Socket) => Effect.Effect<unknown, unknown>,
+  burst: Parameters<typeof announce>[1]
+): void => {
+  const echo = EngineIO.handler((socket) => Effect.succeed({ app: app(socket) }))
+  const ready = Layer.effectDiscard(Effect.gen(function*() {
+    const { address } = yield* HttpServer.HttpServer
+    yield* announce("port" in address ? address.port : 0, burst)
+  }))
+  const served = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", echo), {
+    disableLogger: true,
+    disableListenLog: true
+  })
+  ready.pipe(
+    Layer.provide(served),
+    Layer.provide(EngineIOLive),
+    Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
+    Layer.launch,
+    NodeRuntime.runMain
+  )
+}
