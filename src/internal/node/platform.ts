@@ -13,7 +13,7 @@ import * as respond from "../server/respond.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { readNodeBody, readStreamBody } from "./body.ts"
-import { keepHead, refuse, Upgrades } from "./upgrades.ts"
+import { keepHeads, refuse, Upgrades } from "./upgrades.ts"
 
 const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
   NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
@@ -73,7 +73,7 @@ class RouterExchange implements Exchange {
 export class NodePlatform implements Platform {
   private readonly upgrades: Upgrades
   private readonly watched = new WeakSet<object>()
-  private readonly unwatch: Array<() => void> = []
+  private readonly unwatch: Array<() => void> = [keepHeads()]
   constructor(config: Config) {
     this.upgrades = new Upgrades({
       maxPayload: config.maxPayload,
@@ -91,19 +91,30 @@ export class NodePlatform implements Platform {
     return isUpgraded(source) && source.headers.upgrade?.toLowerCase() === "websocket"
   }
 
+  // Node stops reading a connection that asks for an upgrade. One that stays HTTP after all (rule R26) would never be
+  // seen to close, and Effect ends it after the answer.
+  prepare(request: HttpServerRequest): void {
+    const source = toNode(request)
+    if (!isUpgraded(source) || this.isUpgrade(request)) return
+    const { socket } = source
+    socket.once("end", () => socket.destroy())
+    const response = NodeHttpServerRequest.toServerResponse(request)
+    response.setHeader("Connection", "close")
+    response.once("finish", () => socket.resume())
+    if (request.method === "GET") socket.resume()
+  }
+
   watch(request: HttpServerRequest, onStop: () => void): void {
     const socket = toNode(request).socket as Net.Socket & { readonly server?: Http.Server } | undefined
     const server = socket?.server
     if (server === undefined || this.watched.has(server)) return
     this.watched.add(server)
-    server.prependListener("upgrade", keepHeadOf)
     const close = server.close
     server.close = function(this: Http.Server, ...args) {
       onStop()
       return close.apply(this, args)
     }
     this.unwatch.push(() => {
-      server.off("upgrade", keepHeadOf)
       server.close = close
     })
   }
@@ -154,7 +165,5 @@ export class NodePlatform implements Platform {
     for (const restore of this.unwatch) restore()
   }
 }
-
-const keepHeadOf = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
 
 const released = HttpServerResponse.empty({ status: 101 })

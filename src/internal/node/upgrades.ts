@@ -1,6 +1,7 @@
 /**
  * The WebSocket handshake: 101 with our headers, or a refusal before it.
  */
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { STATUS_CODES } from "node:http"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
@@ -13,6 +14,33 @@ const heads = new WeakMap<Http.IncomingMessage, Buffer>()
 
 export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
   if (head.length > 0) heads.set(request, head)
+}
+
+const keepHeadOf = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
+
+/**
+ * Keeps the heads of all upgrades to any server of the process, from its first connection on: nobody tells a request
+ * handler of them. Returns the end of it.
+ */
+export const keepHeads = (): () => void => {
+  const servers = new Set<Http.Server>()
+  const onConnection = (event: unknown): void => {
+    const { server } = (event as { readonly socket: Net.Socket & { readonly server?: Http.Server } }).socket
+    // A listener of our own would make a server accept upgrades that accepted none.
+    if (server === undefined || servers.has(server) || server.listenerCount("upgrade") === 0) return
+    servers.add(server)
+    server.prependListener("upgrade", keepHeadOf)
+    server.once("close", () => {
+      servers.delete(server)
+      server.off("upgrade", keepHeadOf)
+    })
+  }
+  subscribe("net.server.socket", onConnection)
+  return () => {
+    unsubscribe("net.server.socket", onConnection)
+    for (const server of servers) server.off("upgrade", keepHeadOf)
+    servers.clear()
+  }
 }
 
 export class Upgrades {

@@ -26,7 +26,7 @@ import { parseQuery } from "../protocol/query.ts"
 import { Application, type Program } from "../session/application.ts"
 import type { Handshake, Socket } from "../session/model.ts"
 import { Session } from "../session/session.ts"
-import { entrySize, Outbound } from "../transport/outgoing.ts"
+import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate, WebSocketTransport } from "../transport/webSocket.ts"
 import type { Engine } from "./engine.ts"
@@ -50,6 +50,7 @@ export const handle = (
     const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
     const { platform } = engine
     platform.watch(request, engine.onStop)
+    platform.prepare(request)
     const isUpgrade = platform.isUpgrade(request)
     const query = parseQuery(request.url)
     const verdict = verify(engine, owner, request, query, isUpgrade)
@@ -150,7 +151,6 @@ const handshake = Effect.fnUntraced(function*(
   return yield* Effect.onExit(
     Effect.gen(function*() {
       session = new Session(id, revision, toHandshake(request, query, transport), engine, owner)
-      pushOpening(engine, session, transport)
       const program = yield* decide(engine, factory(session), scope)
       if (engine.draining) return yield* new Unavailable({ message: "Server shutting down" })
       // The application closed it at once, and dropped what it had sent.
@@ -179,8 +179,10 @@ const handshake = Effect.fnUntraced(function*(
 })
 
 /** The open packet and the initial message, before anything the application sends (rules R27 to R30). */
-const pushOpening = (engine: Engine, session: Session, transport: TransportType): void => {
+const makeOpening = (engine: Engine, session: Session): Outgoing => {
   const { settings } = engine
+  const transport = session.handshake.transport
+  const opening = new Outgoing()
   const upgrades = transport === "polling" && settings.allowUpgrades
     ? ["websocket", "webtransport"].filter((name) => settings.transports.has(name))
     : []
@@ -191,9 +193,10 @@ const pushOpening = (engine: Engine, session: Session, transport: TransportType)
     pingTimeout: settings.pingTimeout,
     maxPayload: settings.maxPayload
   })
-  session.push(new Outbound("open", data, true, undefined), entrySize(data))
+  opening.push(new Outbound("open", data, true, undefined), entrySize(data))
   const { initialPacket } = settings
-  if (initialPacket !== undefined) session.push(initialPacket, entrySize(initialPacket))
+  if (initialPacket !== undefined) opening.push(initialPacket, entrySize(initialPacket))
+  return opening
 }
 
 /** The application's decision, in time. */
@@ -218,7 +221,8 @@ const openPolling = (
       maxPackets
     })
     session.open(transport)
-    transport.onGet(exchange)
+    transport.onFirstGet(exchange)
+    session.greet(makeOpening(engine, session))
     session.start()
   })
 
@@ -231,6 +235,7 @@ const openWebSocket = (
   engine.platform.upgrade(request, respond.none).pipe(
     Effect.map((connection) => {
       session.open(new WebSocketTransport(connection, session, isBinary(query)))
+      session.greet(makeOpening(engine, session))
       session.start()
       return engine.platform.release(request)
     }),
@@ -283,7 +288,11 @@ const refuse = (
   cause: Cause.Cause<unknown>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
   const found = Cause.findErrorOption(cause)
-  if (Option.isNone(found)) return Effect.failCause(cause)
+  if (Option.isNone(found)) {
+    if (!Cause.hasDies(cause)) return Effect.failCause(cause)
+    const log = Effect.logError("The application failed to decide on a handshake", cause)
+    return Effect.andThen(log, isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause))
+  }
   const error = found.value
   if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
   if (isHandshakeError(error)) {
@@ -293,18 +302,14 @@ const refuse = (
       message: error.message,
       context: "context" in error ? error.context : { message: error.message }
     })
+    const message = error.message === "" ? "Forbidden" : error.message
     const answer = isUpgrade
-      ? engine.platform.refuse(request, error.status, error.message)
-      : Effect.succeed(respond.refusal(error, respond.none))
-    return Effect.andThen(Effect.logDebug("Request refused", { code: error.code, message: error.message }), answer)
+      ? engine.platform.refuse(request, error.status, message)
+      : Effect.succeed(respond.refusal(error, message, respond.none))
+    return Effect.andThen(Effect.logDebug("Request refused", { code: error.code, message }), answer)
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
-    return isUpgrade
-      ? Effect.andThen(
-        engine.platform.refuse(request, 500, "Internal Server Error"),
-        Effect.failCause(cause)
-      )
-      : Effect.failCause(cause)
+    return isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause)
   }
   const response = HttpServerResponse.isHttpServerResponse(error)
     ? Effect.succeed(error)
@@ -313,6 +318,10 @@ const refuse = (
     ? Effect.flatMap(response, (response) => engine.platform.refuse(request, response.status, bodyText(response)))
     : response
 }
+
+/** What the router would answer with 500, on a request to upgrade. */
+const refuseAll = (engine: Engine, request: HttpServerRequest, cause: Cause.Cause<unknown>) =>
+  Effect.andThen(engine.platform.refuse(request, 500, "Internal Server Error"), Effect.failCause(cause))
 
 const bodyText = (response: HttpServerResponse.HttpServerResponse): string =>
   response.body._tag === "Uint8Array" && response.body.text !== undefined ? response.body.text : ""

@@ -95,7 +95,6 @@ export class OptionsError extends Data.TaggedError("OptionsError")<{ readonly me
 /** The options, complete and in plain numbers. */
 export interface Config extends Settings {
   readonly handshakeTimeout: number
-  readonly drainTimeout: number
   readonly maxSessions: number
   readonly allowUpgrades: boolean
   readonly allowEIO3: boolean

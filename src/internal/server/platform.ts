@@ -12,6 +12,8 @@ export interface Platform {
   defer(f: () => void): void
   /** Whether the request asks to be a WebSocket (rule R26). */
   isUpgrade(request: HttpServerRequest): boolean
+  /** Prepares for a request; to be called with each, before it is answered. */
+  prepare(request: HttpServerRequest): void
   /** Calls `onStop` when the server that took this request stops listening; once for each server. */
   watch(request: HttpServerRequest, onStop: () => void): void
   /**

@@ -5,8 +5,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { HandshakeError } from "../../HandshakeError.ts"
 
 /** The answer to a refused request over plain HTTP (rule R20). */
-export const refusal = (error: HandshakeError, headers: Readonly<Record<string, string>>) =>
-  HttpServerResponse.text(JSON.stringify({ code: error.code, message: error.message }), {
+export const refusal = (error: HandshakeError, message: string, headers: Readonly<Record<string, string>>) =>
+  HttpServerResponse.text(JSON.stringify({ code: error.code, message }), {
     status: error.status,
     headers,
     contentType: "application/json"

@@ -58,7 +58,7 @@ export const verify = (
         : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
     }
     const previousTransport = session.transportName
-    return previousTransport === transport
+    return previousTransport === transport && transport === "polling"
       ? { _tag: "Poll", session }
       : new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }

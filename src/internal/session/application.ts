@@ -66,9 +66,14 @@ export class Application {
   /** The session is closed: the application gets what had arrived, then ends. */
   onSessionEnd(): void {
     if (this.fiber === undefined || this.exited) return this.finish()
-    if (this.session.incoming.length === 0 && this.steps === 0) return this.interrupt()
+    const { host, incoming, reason } = this.session
+    if (incoming.length === 0 && this.steps === 0) return this.interrupt()
+    // Where the server ends the session, an application that never listens is not waited for.
+    const isOurs = CloseReason.message(reason!) === "forced close"
+    if (isOurs && !incoming.isUsed) return this.interrupt()
     this.deadline ??= new InterruptDeadline(this)
-    this.session.host.deadlines.after(this.session.host.settings.closeTimeout).add(this.deadline)
+    const { closeTimeout, drainTimeout } = host.settings
+    host.deadlines.after(reason!._tag === "ServerShutdown" ? drainTimeout : closeTimeout).add(this.deadline)
   }
 
   /** The application asked for a message that can never come. */

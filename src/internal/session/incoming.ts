@@ -14,6 +14,9 @@ export class Incoming {
   private waiter: (() => void) | undefined
   private moreWaiters: Array<() => void> | undefined
 
+  /** Whether anybody has ever taken a message, or waits for one. */
+  isUsed = false
+
   get length(): number {
     return this.tail - this.head
   }
@@ -30,6 +33,7 @@ export class Incoming {
     const index = this.head++
     const message = this.items[index]
     this.items[index] = undefined
+    this.isUsed = true
     this.bytes -= this.sizes[index]!
     if (this.head === this.tail) {
       this.head = this.tail = 0
@@ -49,6 +53,7 @@ export class Incoming {
   /** Suspends until `wake`. Spurious wake-ups happen: whoever waited looks again. */
   readonly wait: Effect.Effect<void> = Effect.callback((resume) => {
     const waiter = () => resume(Effect.void)
+    this.isUsed = true
     if (this.waiter === undefined) this.waiter = waiter
     else (this.moreWaiters ??= []).push(waiter)
     return Effect.sync(() => {

@@ -97,6 +97,11 @@ export class Session implements TransportHost {
     this.state = "open"
     this.transport = transport
     this.heartbeat.start()
+  }
+
+  /** Writes the packets of the handshake: they go out by themselves, ahead of what the factory sent (rule R31). */
+  greet(opening: Outgoing): void {
+    this.transport!.write(opening)
     this.flush()
   }
 

@@ -66,6 +66,11 @@ export class PollingTransport implements Transport {
     return this.poll !== undefined
   }
 
+  /** Parks the GET of the handshake, for the packets that open the session. */
+  onFirstGet(exchange: Exchange): void {
+    this.poll = exchange
+  }
+
   onGet(exchange: Exchange): void {
     if (this.poll !== undefined) {
       this.host.onClose(transportError(new Overlap({ method: "GET" })))
