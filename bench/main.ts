@@ -1,7 +1,7 @@
 /** `npm run bench`: measures our server beside others, and prints one table. See the README beside this file. */
 import { measure } from "./harness/measure.ts"
 import { type Options, parseOptions, usage } from "./harness/options.ts"
-import type { Failure, Row } from "./harness/outcome.ts"
+import type { Failure, Outcome, Row } from "./harness/outcome.ts"
 import { failureLines, table, write } from "./harness/report.ts"
 import { kindOf } from "./harness/site.ts"
 import { type Workload, workloads } from "./harness/workloads.ts"
@@ -18,6 +18,14 @@ const known = ["engine.io", "ours", "ours-loop", "ours-attach", "ws"]
 const taking = (workload: Workload, options: Options): ReadonlyArray<string> =>
   options.servers?.filter((server) => workload.servers.includes(kindOf(server)) || !known.includes(kindOf(server))) ??
     workload.servers
+
+/** A failure of the whole workload is the failure of all its servers, and not the end of the run. */
+const measured = (workload: Workload, servers: ReadonlyArray<string>, options: Options): Promise<Outcome> =>
+  measure(workload, servers, options).catch((error: unknown) => ({
+    rows: [],
+    failures: [{ workload: workload.name, server: servers.join(", "), message: String(error) }],
+    raw: null
+  }))
 
 const progress = (line: string): void => {
   process.stderr.write(`${line}\n`)
@@ -37,7 +45,7 @@ const run = async (options: Options): Promise<void> => {
     const servers = taking(workload, options)
     if (servers.length === 0) continue
     progress(`${Math.round((performance.now() - start) / 1000)} s  ${workload.name}: ${servers.join(", ")}`)
-    const outcome = await measure(workload, servers, options)
+    const outcome = await measured(workload, servers, options)
     rows.push(...outcome.rows)
     failures.push(...outcome.failures)
     raw[workload.name] = outcome.raw

@@ -40,7 +40,12 @@ export interface StalledWorkload extends Common {
   readonly kind: "stalled"
 }
 
-export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | StalledWorkload
+/** Not a server's work: `engine.io` stands for its parser, ours for `Packet` and `Payload`. */
+export interface CodecWorkload extends Common {
+  readonly kind: "codec"
+}
+
+export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | StalledWorkload | CodecWorkload
 
 const goal = (must: number, aim: number): Goal => ({ must, aim })
 const webSocket = ["engine.io", "ours", "ours-loop", "ws"]
@@ -152,5 +157,11 @@ export const workloads: ReadonlyArray<Workload> = [
     name: "stalled",
     title: "50 000 x 1 KiB to a client that stopped reading",
     servers: ["engine.io", "ours", "ws"]
+  },
+  {
+    kind: "codec",
+    name: "codec",
+    title: "the codecs beside engine.io-parser",
+    servers: ["engine.io", "ours"]
   }
 ]

@@ -66,3 +66,12 @@ export type LoadCalls = {
   readonly run: (argument: { readonly server: string; readonly limit: Limit }) => Promise<Tally>
   readonly close: (argument: { readonly server: string }) => Promise<void>
 }
+
+export type CodecCalls = {
+  /** Nanoseconds of CPU per call, for every case. */
+  readonly round: (argument: { readonly millis: number }) => ReadonlyArray<{
+    readonly title: string
+    readonly ours: number
+    readonly theirs: number
+  }>
+}

@@ -1,0 +1,91 @@
+/** What work costs in CPU and time, the servers taking turns. */
+import type { Limit } from "../shared/calls.ts"
+import type { Options } from "./options.ts"
+import type { Outcome, Row } from "./outcome.ts"
+import { Site, type Slice } from "./site.ts"
+import { median } from "./stats.ts"
+import type { CpuWorkload, LatencyWorkload } from "./workloads.ts"
+
+const sum = (slices: ReadonlyArray<Slice>, of: (slice: Slice) => number): number =>
+  slices.reduce((total, slice) => total + of(slice), 0)
+
+type Slices = Record<string, Array<ReadonlyArray<Slice>>>
+
+/**
+ * Every round visits every server in short slices, there and back again (A B C C B A), starting one further each time,
+ * so that neither a slow drift of the machine nor the order favours anybody.
+ */
+const takeSlices = async (
+  site: Site,
+  workload: CpuWorkload | LatencyWorkload,
+  servers: ReadonlyArray<string>,
+  options: Options
+): Promise<Slices> => {
+  const most = workload.kind === "cpu" ? workload.mostUnits : undefined
+  const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 4 }
+  const limit: Limit = { millis: options.sliceMillis, units: most }
+  const passes = workload.kind === "latency" ? options.passes * 4 : options.passes
+  for (const server of site.alive(servers)) {
+    await site.attempt(server, async () => {
+      await site.open(server, workload.traffic)
+      await site.run(server, warmup)
+    })
+  }
+  const slices: Slices = {}
+  for (let round = 0; round < options.rounds; round++) {
+    const first = round % servers.length
+    const order = [...servers.slice(first), ...servers.slice(0, first)]
+    const taken: Record<string, Array<Slice>> = {}
+    for (let pass = 0; pass < passes; pass++) {
+      for (const server of site.alive(pass % 2 === 0 ? order : order.toReversed())) {
+        const slice = await site.attempt(server, () => site.slice(server, limit))
+        if (slice !== undefined) (taken[server] ??= []).push(slice)
+      }
+    }
+    for (const server of site.alive(servers)) (slices[server] ??= []).push(taken[server] ?? [])
+  }
+  for (const server of site.alive(servers)) await site.attempt(server, () => site.close(server))
+  return slices
+}
+
+const perRound = (slices: Slices, of: (slices: ReadonlyArray<Slice>) => number): Record<string, Array<number>> =>
+  Object.fromEntries(Object.entries(slices).map(([server, rounds]) => [server, rounds.map(of)]))
+
+/** The share of the time in which server or load generator wanted a CPU and had none. */
+const contention = (slices: Slices): number => {
+  const all = Object.values(slices).flat(2)
+  return sum(all, (slice) => slice.server.waited + slice.load.waited) / sum(all, (slice) => slice.millis) / 1000
+}
+
+const cpuRows = (workload: CpuWorkload, slices: Slices): ReadonlyArray<Row> => [{
+  workload: workload.name,
+  title: workload.title,
+  unit: `µs/${workload.unit}`,
+  goal: workload.goal,
+  values: perRound(slices, (round) => sum(round, (slice) => slice.server.micros) / sum(round, (slice) => slice.units))
+}]
+
+const latencyRows = (workload: LatencyWorkload, slices: Slices): ReadonlyArray<Row> =>
+  (["p50", "p99"] as const).map((which) => ({
+    workload: workload.name,
+    title: `${workload.title}: ${which}`,
+    unit: "µs",
+    goal: which === "p50" ? workload.goal50 : workload.goal99,
+    // Most slices are free of what else the machine does; the median of them leaves out those that are not.
+    values: perRound(slices, (round) => median(round.map((slice) => slice.latency?.[which] ?? Number.NaN)))
+  }))
+
+export const interleaved = async (
+  workload: CpuWorkload | LatencyWorkload,
+  servers: ReadonlyArray<string>,
+  options: Options
+): Promise<Outcome> => {
+  const site = await Site.start(workload.name, servers, options)
+  try {
+    const slices = await takeSlices(site, workload, servers, options)
+    const rows = workload.kind === "cpu" ? cpuRows(workload, slices) : latencyRows(workload, slices)
+    return { rows, failures: site.failures, raw: slices, contention: contention(slices) }
+  } finally {
+    await site.stop()
+  }
+}
