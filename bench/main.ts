@@ -74,7 +74,14 @@ setTimeout(() => {
   process.exit(1)
 }, longestMillis).unref()
 
-const options = parseOptions(process.argv.slice(2))
-if (options === "help") console.log(usage)
-else if (options === "list") console.log(workloads.map(({ name, title }) => `${name.padEnd(18)}${title}`).join("\n"))
-else await run(options)
+const main = async (): Promise<void> => {
+  const options = parseOptions(process.argv.slice(2))
+  if (options === "help") console.log(usage)
+  else if (options === "list") console.log(workloads.map(({ name, title }) => `${name.padEnd(18)}${title}`).join("\n"))
+  else await run(options)
+}
+
+await main().catch((error: unknown) => {
+  progress(error instanceof Error ? error.message : String(error))
+  process.exitCode = 2
+})

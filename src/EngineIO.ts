@@ -21,12 +21,22 @@ import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
 import { type Factory, handle } from "./internal/server/handler.ts"
-import { type Options, type OptionsError, resolve } from "./internal/server/options.ts"
+import { resolve } from "./internal/server/config.ts"
+import type { Options, OptionsError } from "./internal/server/options.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
 export type { EngineEvent } from "./internal/server/events.ts"
-export { type BufferLimit, type Options, OptionsError, type ScalarOptions } from "./internal/server/options.ts"
+export {
+  type BufferLimit,
+  type CookieOptions,
+  type CorsOptions,
+  type Options,
+  OptionsError,
+  type PerMessageDeflateOptions,
+  type ResponseInfo,
+  type ScalarOptions
+} from "./internal/server/options.ts"
 export { Forbidden }
 
 /**

@@ -16,7 +16,7 @@ export interface Options {
 }
 
 export const usage = `npm run bench -- [options]
-  --quick            fewer and shorter rounds: for a first look, not for a claim
+  --quick            fewer and shorter rounds, and only engine.io, ours and ws: for a first look, not for a claim
   --workload NAME    only workloads whose name contains NAME (may be given more than once)
   --servers A,B      only these servers; NAME@DIRECTORY takes one from another checkout, to compare two builds
   --baseline NAME    the server that ratios refer to (engine.io)
@@ -52,12 +52,13 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | "list" | "h
   const { quick } = values
   return {
     workloads: values.workload,
-    servers: values.servers?.split(","),
+    servers: values.servers?.split(",") ?? (quick ? ["engine.io", "ours", "ws"] : undefined),
     baseline: values.baseline,
     rounds: positive("rounds", values.rounds, quick ? 3 : 5),
     passes: quick ? 1 : 2,
     sliceMillis: positive("slice", values.slice, quick ? 250 : 300),
-    warmupMillis: quick ? 1000 : 2000,
+    // Shorter, and what is measured is the compiler.
+    warmupMillis: quick ? 2000 : 2500,
     idleSessions: quick ? 1000 : 2000,
     profile: values.profile,
     quick

@@ -24,26 +24,35 @@ const verdict = (row: Row, server: string, baseline: string): string => {
   return `${goal} ${row.goal !== undefined && found <= row.goal.aim ? "aim met" : found <= must ? "met" : "MISSED"}`
 }
 
-/** The first server of ours is shown in absolute numbers too, and beside its goals. */
-export const table = (rows: ReadonlyArray<Row>, servers: ReadonlyArray<string>, baseline: string): string => {
+/**
+ * The first server of ours is shown in absolute numbers too, and beside its goals, which are ratios to `engine.io`.
+ * Without the baseline among the servers, the first of them takes its place.
+ */
+export const table = (rows: ReadonlyArray<Row>, servers: ReadonlyArray<string>, wanted: string): string => {
+  const baseline = servers.includes(wanted) ? wanted : servers[0] ?? wanted
   const others = servers.filter((server) => server !== baseline)
   const subject = others.find((server) => server.startsWith("ours"))
-  const rest = others.filter((server) => server !== subject)
+  const withGoals = subject !== undefined && baseline === "engine.io"
   const shown = (row: Row, server: string) => absolute(median(row.values[server] ?? []))
-  const heads = ["workload", "unit", baseline]
-  if (subject !== undefined) heads.push(subject, `${subject} / ${baseline}`, "must (aim)")
-  heads.push(...rest.map((server) => `${server} / ${baseline}`))
-  const lines = rows.map((row) => {
-    const cells = [row.title, row.unit, shown(row, baseline)]
-    if (subject !== undefined) {
-      cells.push(shown(row, subject), spreadText(ratio(row, subject, baseline)), verdict(row, subject, baseline))
-    }
-    return [...cells, ...rest.map((server) => spreadText(ratio(row, server, baseline)))]
-  })
-  const widths = heads.map((head, column) => Math.max(head.length, ...lines.map((line) => line[column]?.length ?? 0)))
+  const columns: Array<readonly [head: string, cell: (row: Row) => string]> = [
+    ["workload", (row) => row.title],
+    ["unit", (row) => row.unit],
+    [baseline, (row) => shown(row, baseline)]
+  ]
+  if (subject !== undefined) columns.push([subject, (row) => shown(row, subject)])
+  for (const server of [...(subject === undefined ? [] : [subject]), ...others.filter((other) => other !== subject)]) {
+    columns.push([`${server} / ${baseline}`, (row) => spreadText(ratio(row, server, baseline))])
+    if (server === subject && withGoals) columns.push(["must (aim)", (row) => verdict(row, server, baseline)])
+  }
+  const lines = rows.map((row) => columns.map(([, cell]) => cell(row)))
+  const widths = columns.map(([head], index) => Math.max(head.length, ...lines.map((line) => line[index]?.length ?? 0)))
   const format = (cells: ReadonlyArray<string>): string =>
-    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
-  return [format(heads), format(widths.map((width) => "-".repeat(width))), ...lines.map(format)].join("\n")
+    `| ${cells.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join(" | ")} |`
+  return [
+    format(columns.map(([head]) => head)),
+    format(widths.map((width) => "-".repeat(width))),
+    ...lines.map(format)
+  ].join("\n")
 }
 
 /** Of a message that is a process's last output, the line that says it. */

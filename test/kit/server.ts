@@ -234,7 +234,9 @@ export const withServer = (config: Config, body: (server: TestServer) => Promise
   const server = await TestServer.start(config)
   try {
     await body(server)
-  } finally {
-    await server.stop()
+  } catch (error) {
+    await server.stop().catch(() => undefined)
+    throw error
   }
+  await server.stop()
 }

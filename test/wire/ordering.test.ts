@@ -123,6 +123,7 @@ describe("order and observers", () => {
           event._tag === "PacketCreated" ? [`${event.packet.type}:${event.packet.data}`] : []
         )
       await server.run(Socket.send(await server.socket(client.sid), "hello"))
+      await events.find((event) => event._tag === "PacketCreated")
       assert.deepStrictEqual(created(), ["message:hello"])
       const candidate = await WebSocketClient.open(server, { sid: client.sid })
       candidate.send("2probe")

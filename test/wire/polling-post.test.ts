@@ -232,7 +232,7 @@ describe("polling: POST", () => {
   it(
     "R46: what is no packet gets 400 and ends the session with a parse error",
     withServer({}, async (server) => {
-      for (const body of ["", "x", "7", "9hello", "\x1e", "4hello\x1e", "4a\x1e\x1e4b", "👍", "abc", "1:6"]) {
+      for (const body of ["", "x", "7", "9hello", "\x1e", "4hello\x1e", "4a\x1e\x1e4b", "👍", "abc"]) {
         const client = await PollingClient.connect(server)
         const poll = await client.park()
         isEmpty(await client.post(body), 400)
@@ -322,7 +322,7 @@ describe("polling: POST", () => {
 
   it(
     "R44: a POST of many small packets is read in linear time",
-    withServer({ application: idle }, async (server) => {
+    withServer({ application: sink }, async (server) => {
       const client = await PollingClient.connect(server)
       const started = performance.now()
       isOk(await client.post(`4${"\x1e3".repeat(400_000)}`))

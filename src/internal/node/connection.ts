@@ -32,7 +32,11 @@ export class NodeConnection implements WebSocketConnection {
   private failure: CloseReason.TransportFailure | undefined
   closing = false
 
-  constructor(ws: WebSocket, socket: Net.Socket, maxPayload: number) {
+  /** The fewest bytes worth compressing. */
+  private readonly threshold: number
+
+  constructor(ws: WebSocket, socket: Net.Socket, maxPayload: number, threshold: number) {
+    this.threshold = threshold
     this.ws = ws
     this.socket = socket
     this.maxPayload = maxPayload
@@ -66,7 +70,8 @@ export class NodeConnection implements WebSocketConnection {
   }
 
   writeMessage(data: string | Uint8Array, compress: boolean): boolean {
-    const options = { binary: typeof data !== "string", compress }
+    const size = typeof data === "string" ? Buffer.byteLength(data) : data.byteLength
+    const options = { binary: typeof data !== "string", compress: compress && size >= this.threshold }
     if (this.raw) {
       this.ws.send(data, options)
     } else {

@@ -7,11 +7,13 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
-import type { Config } from "../server/options.ts"
+import type { Config } from "../server/config.ts"
 import type { Platform } from "../server/platform.ts"
+import type { Dressing } from "../server/dressing.ts"
 import * as respond from "../server/respond.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
+import { compress, negotiate } from "./compression.ts"
 import { readNodeBody, readStreamBody } from "./body.ts"
 import { keepHeads, refuse, Upgrades } from "./upgrades.ts"
 
@@ -30,15 +32,18 @@ type Headers = Readonly<Record<string, string>>
 class RouterExchange implements Exchange {
   onAbort: (() => void) | undefined
   readonly request: HttpServerRequest
-  private readonly headers: Headers
+  private readonly dressing: Dressing
+  private readonly compression: Config["httpCompression"]
   private readonly resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
   constructor(
     request: HttpServerRequest,
-    headers: Headers,
+    dressing: Dressing,
+    compression: Config["httpCompression"],
     resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
   ) {
     this.request = request
-    this.headers = headers
+    this.dressing = dressing
+    this.compression = compression
     this.resume = resume
   }
 
@@ -46,16 +51,30 @@ class RouterExchange implements Exchange {
     return toNode(this.request).headers["content-type"]
   }
 
-  respond(payload: string | Uint8Array, contentType: string, _compress: boolean): void {
-    this.resume(Effect.succeed(respond.payload(payload, contentType, this.headers)))
+  respond(payload: string | Uint8Array, contentType: string, compressible: boolean): void {
+    if (compressible && this.compression !== undefined && Buffer.byteLength(payload) >= this.compression.threshold) {
+      const encoding = negotiate(toNode(this.request).headers["accept-encoding"] as string | undefined)
+      if (encoding !== undefined) {
+        return compress(
+          encoding,
+          payload,
+          (bytes) => bytes === undefined ? this.reject(500) : this.answer(bytes, contentType, encoding)
+        )
+      }
+    }
+    this.answer(payload, contentType, undefined)
+  }
+
+  private answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
+    this.resume(Effect.succeed(respond.payload(payload, contentType, encoding, this.dressing)))
   }
 
   ok(): void {
-    this.resume(Effect.succeed(respond.ok(this.headers)))
+    this.resume(Effect.succeed(respond.ok(this.dressing)))
   }
 
   reject(status: number): void {
-    this.resume(Effect.succeed(respond.bare(status, this.headers)))
+    this.resume(Effect.succeed(respond.bare(status, this.dressing.always)))
   }
 
   destroy(): void {
@@ -74,16 +93,23 @@ export class NodePlatform implements Platform {
   private readonly upgrades: Upgrades
   private readonly watched = new WeakSet<object>()
   private readonly unwatch: Array<() => void> = [keepHeads()]
+  private readonly config: Config
   constructor(config: Config) {
+    this.config = config
     this.upgrades = new Upgrades({
       maxPayload: config.maxPayload,
       closeTimeout: config.closeTimeout,
-      perMessageDeflate: false
+      perMessageDeflate: config.perMessageDeflate
     })
   }
 
   defer(f: () => void): void {
     process.nextTick(f)
+  }
+
+  header(request: HttpServerRequest, name: string): string | undefined {
+    const source = toNode(request)
+    return isNode(source) ? source.headers[name] as string | undefined : request.headers[name]
   }
 
   isUpgrade(request: HttpServerRequest): boolean {
@@ -121,11 +147,11 @@ export class NodePlatform implements Platform {
 
   exchange(
     request: HttpServerRequest,
-    headers: Headers,
+    dressing: Dressing,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return Effect.callback((resume) => {
-      const exchange = new RouterExchange(request, headers, resume)
+      const exchange = new RouterExchange(request, dressing, this.config.httpCompression, resume)
       start(exchange)
       // Effect interrupts the handler when the client gives up.
       return Effect.sync(() => exchange.onAbort?.())

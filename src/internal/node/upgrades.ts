@@ -6,6 +6,7 @@ import { STATUS_CODES } from "node:http"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import { type ServerOptions, WebSocketServer } from "ws"
+import type { Config } from "../server/config.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { NodeConnection } from "./connection.ts"
 
@@ -46,19 +47,21 @@ export const keepHeads = (): () => void => {
 export class Upgrades {
   private readonly server: WebSocketServer
   private readonly maxPayload: number
+  private readonly threshold: number
   private readonly headers = new WeakMap<Http.IncomingMessage, Readonly<Record<string, string>>>()
   constructor(options: {
     readonly maxPayload: number
     readonly closeTimeout: number
-    readonly perMessageDeflate: ServerOptions["perMessageDeflate"]
+    readonly perMessageDeflate: Config["perMessageDeflate"]
   }) {
     this.maxPayload = options.maxPayload
+    this.threshold = options.perMessageDeflate?.threshold ?? 0
     // `closeTimeout` is newer than the library's published types.
     const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       maxPayload: options.maxPayload,
-      perMessageDeflate: options.perMessageDeflate ?? false,
+      perMessageDeflate: options.perMessageDeflate === undefined ? false : { ...options.perMessageDeflate },
       closeTimeout: options.closeTimeout
     }
     this.server = new WebSocketServer(serverOptions)
@@ -81,7 +84,7 @@ export class Upgrades {
     this.headers.set(request, headers)
     this.server.handleUpgrade(request, socket, heads.get(request) ?? noHead, (ws) => {
       socket.off("close", onClose)
-      done(new NodeConnection(ws, socket, this.maxPayload))
+      done(new NodeConnection(ws, socket, this.maxPayload, this.threshold))
     })
   }
 }

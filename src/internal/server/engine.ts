@@ -14,7 +14,7 @@ import { Observers } from "../session/observers.ts"
 import type { Session, SessionHost } from "../session/session.ts"
 import { shutDown } from "./drain.ts"
 import type { EngineEvent } from "./events.ts"
-import type { Config } from "./options.ts"
+import type { Config } from "./config.ts"
 import type { Platform } from "./platform.ts"
 
 export class Engine implements SessionHost {

@@ -30,6 +30,9 @@ import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate, WebSocketTransport } from "../transport/webSocket.ts"
 import type { Engine } from "./engine.ts"
+import { preflightHeaders } from "./cors.ts"
+import * as Dressing from "./dressing.ts"
+import type { CorsOptions } from "./options.ts"
 import * as respond from "./respond.ts"
 import { generateSid } from "./sid.ts"
 import { verify } from "./verify.ts"
@@ -52,47 +55,93 @@ export const handle = (
     platform.watch(request, engine.onStop)
     platform.prepare(request)
     const isUpgrade = platform.isUpgrade(request)
-    const query = parseQuery(request.url)
-    const verdict = verify(engine, owner, request, query, isUpgrade)
-    if (!("context" in verdict) && verdict._tag === "Poll") return poll(engine, verdict.session, request)
-    const handled = "context" in verdict || verdict._tag === "Forbidden" || verdict._tag === "Unavailable"
-      ? Effect.fail(verdict)
-      : verdict._tag === "Upgrade"
-      ? upgrade(engine, verdict.session, verdict.transport, request, query)
-      : handshake(engine, owner, factory, request, query, verdict.transport, isUpgrade)
-    return Effect.catchCause(handled, (cause) => refuse(engine, request, isUpgrade, cause))
+    const dressing = Dressing.ofRequest(engine, request)
+    return Effect.isEffect(dressing)
+      ? Effect.flatMap(dressing, (dressing) => dispatch(engine, owner, factory, request, isUpgrade, dressing))
+      : dispatch(engine, owner, factory, request, isUpgrade, dressing)
   })
+
+const dispatch = (
+  engine: Engine,
+  owner: object,
+  factory: Factory,
+  request: HttpServerRequest,
+  isUpgrade: boolean,
+  dressing: Dressing.Dressing
+): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> => {
+  if (request.method === "OPTIONS" && engine.settings.cors !== undefined) {
+    const preflighted = preflight(engine, request)
+    if (preflighted !== undefined) return preflighted
+  }
+  const query = parseQuery(request.url)
+  const verdict = verify(engine, owner, request, query, isUpgrade)
+  if (verdict._tag === "Poll") return poll(engine, verdict.session, request, dressing)
+  const handled = verdict._tag === "Upgrade"
+    ? upgrade(engine, verdict.session, verdict.transport, request, query, dressing)
+    : verdict._tag === "Handshake"
+    ? handshake(engine, owner, factory, request, query, verdict.transport, isUpgrade, dressing)
+    : Effect.fail(verdict)
+  return Effect.catchCause(handled, (cause) => refuse(engine, request, isUpgrade, cause, dressing))
+}
+
+/** The answer to a preflight; `undefined` where it is to be treated as any other request. */
+const preflight = (engine: Engine, request: HttpServerRequest) => {
+  const answer = (options: CorsOptions) =>
+    respond.bare(options.optionsSuccessStatus ?? 204, preflightHeaders(options, request.headers))
+  const options = engine.settings.cors!(request)
+  if (Effect.isEffect(options)) return Effect.map(options, answer)
+  return options.preflightContinue === true ? undefined : Effect.succeed(answer(options))
+}
+
+const dressed = (
+  engine: Engine,
+  dressing: Dressing.Dressing,
+  request: HttpServerRequest,
+  session: Session,
+  transport: TransportType,
+  initial: boolean
+): Effect.Effect<Dressing.Dressing> => {
+  const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, initial)
+  return Effect.isEffect(whole) ? whole : Effect.succeed(whole)
+}
 
 // --- sessions that exist ---------------------------------------------------------------------------------------------
 
-const poll = (engine: Engine, session: Session, request: HttpServerRequest) => {
-  const transport = session.transport
-  if (request.method === "GET") {
-    return engine.platform.exchange(
-      request,
-      respond.none,
-      (exchange) => (transport as PollingTransport).onGet(exchange)
-    )
+const poll = (
+  engine: Engine,
+  session: Session,
+  request: HttpServerRequest,
+  dressing: Dressing.Dressing
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  if (request.method !== "GET" && request.method !== "POST") {
+    return Effect.succeed(respond.bare(405, { ...dressing.always, allow: "GET, POST" }))
   }
-  if (request.method === "POST") {
-    return engine.platform.exchange(
-      request,
-      respond.none,
-      (exchange) => (transport as PollingTransport).onPost(exchange)
-    )
-  }
-  return Effect.succeed(respond.bare(405, { allow: "GET, POST" }))
+  const whole = Dressing.ofSession(engine, dressing, request, session.id, "polling", false)
+  return Effect.isEffect(whole)
+    ? Effect.flatMap(whole, (whole) => exchange(engine, session, request, whole))
+    : exchange(engine, session, request, whole)
 }
+
+const exchange = (engine: Engine, session: Session, request: HttpServerRequest, dressing: Dressing.Dressing) =>
+  engine.platform.exchange(request, dressing, (exchange) => {
+    const { transport } = session
+    // The session may have ended or moved on while the headers were decided.
+    if (!(transport instanceof PollingTransport) || session.state === "closed") exchange.reject(400)
+    else if (request.method === "GET") transport.onGet(exchange)
+    else transport.onPost(exchange)
+  })
 
 const upgrade = Effect.fnUntraced(function*(
   engine: Engine,
   session: Session,
   transport: TransportType,
   request: HttpServerRequest,
-  query: Record<string, string>
+  query: Record<string, string>,
+  dressing: Dressing.Dressing
 ) {
   yield* allow(engine, request)
-  const connection = yield* engine.platform.upgrade(request, respond.none)
+  const { success } = yield* dressed(engine, dressing, request, session, transport, false)
+  const connection = yield* engine.platform.upgrade(request, success)
   // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
   const isPossible = transport === "websocket" && session.state !== "closed" &&
     session.upgrade === undefined && !session.upgraded && session.transportName === "polling"
@@ -129,7 +178,8 @@ const handshake = Effect.fnUntraced(function*(
   request: HttpServerRequest,
   query: Record<string, string>,
   transport: TransportType,
-  isUpgrade: boolean
+  isUpgrade: boolean,
+  dressing: Dressing.Dressing
 ) {
   const { platform, settings } = engine
   if (engine.draining) return yield* new Unavailable({ message: "Server shutting down" })
@@ -141,7 +191,7 @@ const handshake = Effect.fnUntraced(function*(
   }
   if (transport === "polling" && isUpgrade) {
     // An upgrade request to a transport that is none (rule R24).
-    const connection = yield* platform.upgrade(request, respond.none)
+    const connection = yield* platform.upgrade(request, dressing.success)
     connection.close()
     return platform.release(request)
   }
@@ -155,6 +205,7 @@ const handshake = Effect.fnUntraced(function*(
       if (engine.draining) return yield* new Unavailable({ message: "Server shutting down" })
       // The application closed it at once, and dropped what it had sent.
       if (session.state === "closed") return yield* new Forbidden({ message: "Forbidden" })
+      const whole = yield* dressed(engine, dressing, request, session, transport, true)
       const context = yield* Effect.context<never>()
       const opened = session
       opened.application = new Application(
@@ -166,8 +217,8 @@ const handshake = Effect.fnUntraced(function*(
       )
       engine.register(opened)
       return yield* isUpgrade
-        ? openWebSocket(engine, opened, request, query)
-        : openPolling(engine, opened, request, query)
+        ? openWebSocket(engine, opened, request, query, whole)
+        : openPolling(engine, opened, request, query, whole)
     }),
     (exit) => {
       if (session?.application !== undefined) return Effect.void
@@ -210,9 +261,10 @@ const openPolling = (
   engine: Engine,
   session: Session,
   request: HttpServerRequest,
-  query: Record<string, string>
+  query: Record<string, string>,
+  dressing: Dressing.Dressing
 ) =>
-  engine.platform.exchange(request, respond.none, (exchange) => {
+  engine.platform.exchange(request, dressing, (exchange) => {
     const { j } = query
     const transport = new PollingTransport(session, {
       jsonp: j === undefined ? undefined : jsonp.callbackIndex(j),
@@ -230,9 +282,10 @@ const openWebSocket = (
   engine: Engine,
   session: Session,
   request: HttpServerRequest,
-  query: Record<string, string>
+  query: Record<string, string>,
+  dressing: Dressing.Dressing
 ) =>
-  engine.platform.upgrade(request, respond.none).pipe(
+  engine.platform.upgrade(request, dressing.success).pipe(
     Effect.map((connection) => {
       session.open(new WebSocketTransport(connection, session, isBinary(query)))
       session.greet(makeOpening(engine, session))
@@ -285,7 +338,8 @@ const refuse = (
   engine: Engine,
   request: HttpServerRequest,
   isUpgrade: boolean,
-  cause: Cause.Cause<unknown>
+  cause: Cause.Cause<unknown>,
+  dressing: Dressing.Dressing
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
   const found = Cause.findErrorOption(cause)
   if (Option.isNone(found)) {
@@ -305,7 +359,7 @@ const refuse = (
     const message = error.message === "" ? "Forbidden" : error.message
     const answer = isUpgrade
       ? engine.platform.refuse(request, error.status, message)
-      : Effect.succeed(respond.refusal(error, message, respond.none))
+      : Effect.succeed(respond.refusal(error, message, dressing))
     return Effect.andThen(Effect.logDebug("Request refused", { code: error.code, message }), answer)
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {

@@ -1,17 +1,16 @@
 /**
- * What a server can be told, and the check of it, done once when its layer is built.
+ * What a server can be told.
  */
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Cookies from "effect/http/Cookies"
+import type * as Headers from "effect/http/Headers"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
-import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type { Forbidden } from "../../HandshakeError.ts"
 import type { SocketId } from "../session/model.ts"
-import type { Settings } from "../session/settings.ts"
-import { TransportType } from "../../Transport.ts"
+import type { TransportType } from "../../Transport.ts"
 
 /**
  * The limit of a buffer; whichever part is reached first counts.
@@ -57,6 +56,81 @@ export interface ScalarOptions {
 }
 
 /**
+ * Cross-origin sharing, with the meaning the `cors` package gives these names.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface CorsOptions {
+  /** Which origins: all (default, or `"*"`), one, or those that match. */
+  readonly origin?:
+    | boolean
+    | string
+    | RegExp
+    | ReadonlyArray<string | RegExp>
+    | ((origin: string | undefined) => boolean)
+    | undefined
+  readonly credentials?: boolean | undefined
+  readonly exposedHeaders?: string | ReadonlyArray<string> | undefined
+  /** Default: those the preflight asks for. */
+  readonly allowedHeaders?: string | ReadonlyArray<string> | undefined
+  /** Default: GET, HEAD, PUT, PATCH, POST, DELETE. */
+  readonly methods?: string | ReadonlyArray<string> | undefined
+  /** How long a browser may remember the answer, in seconds. */
+  readonly maxAge?: number | undefined
+  /** Default: 204. */
+  readonly optionsSuccessStatus?: number | undefined
+  /** Whether a preflight is treated as any other request, which refuses it. Default: false. */
+  readonly preflightContinue?: boolean | undefined
+}
+
+/**
+ * The cookie with the session id.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface CookieOptions extends Omit<NonNullable<Cookies.Cookie["options"]>, "path"> {
+  /** Default: `io`. */
+  readonly name?: string | undefined
+  /** Default: `/`; `false` leaves it out. */
+  readonly path?: string | false | undefined
+}
+
+/**
+ * Compression of WebSocket messages: options of the `ws` library, and the threshold we honour ourselves.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface PerMessageDeflateOptions {
+  /** The fewest bytes worth compressing. Default: 1024. */
+  readonly threshold?: number | undefined
+  readonly serverNoContextTakeover?: boolean | undefined
+  readonly clientNoContextTakeover?: boolean | undefined
+  readonly serverMaxWindowBits?: number | undefined
+  readonly clientMaxWindowBits?: number | undefined
+  readonly zlibDeflateOptions?: object | undefined
+  readonly zlibInflateOptions?: object | undefined
+  /** How many messages are compressed at a time. Default: 10. */
+  readonly concurrencyLimit?: number | undefined
+}
+
+/**
+ * The answer to which `responseHeaders` adds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ResponseInfo {
+  readonly request: HttpServerRequest
+  readonly id: SocketId
+  /** Whether it answers the session's handshake. */
+  readonly initial: boolean
+  readonly transport: TransportType
+}
+
+/**
  * The options of a server. All have defaults; a wrong one fails the layer with `OptionsError`.
  *
  * @category options
@@ -78,6 +152,26 @@ export interface Options<E = never, R = never> extends ScalarOptions {
    * with code 3 (rules R14, R15). Default: 20 characters, 96 random bits.
    */
   readonly generateId?: ((request: HttpServerRequest) => Effect.Effect<SocketId, E, R>) | undefined
+  /** The headers a browser needs to let pages of other origins in (rule R50). Default: none. */
+  readonly cors?:
+    | boolean
+    | CorsOptions
+    | ((request: HttpServerRequest) => Effect.Effect<CorsOptions, never, R>)
+    | undefined
+  /**
+   * A cookie with the session id on the answer to a polling handshake (rule R32): `true` for `io=…; Path=/; HttpOnly;
+   * SameSite=Lax`, a name, or attributes. Default: false.
+   */
+  readonly cookie?: boolean | string | CookieOptions | undefined
+  /** Compression of the answers to polls of at least `threshold` bytes (rule R52). Default: `{ threshold: 1024 }`. */
+  readonly httpCompression?: boolean | { readonly threshold?: number | undefined } | undefined
+  /**
+   * Compression of WebSocket messages of at least `threshold` bytes (default 1024); the rest goes to the `ws` library.
+   * It costs memory and time, and rules out the cheapest way to write. Default: false.
+   */
+  readonly perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
+  /** Headers to add to the answers of a session: to polls and posts, and to the 101 of a WebSocket (rule R33). */
+  readonly responseHeaders?: ((info: ResponseInfo) => Effect.Effect<Headers.Input, never, R>) | undefined
   /** Decides on every handshake and every upgrade (rule R12): fail to refuse. */
   readonly allowRequest?:
     | ((request: HttpServerRequest) => Effect.Effect<void, Forbidden | HttpServerResponse, R>)
@@ -91,122 +185,3 @@ export interface Options<E = never, R = never> extends ScalarOptions {
  * @since 0.1.0
  */
 export class OptionsError extends Data.TaggedError("OptionsError")<{ readonly message: string }> {}
-
-/** The options, complete and in plain numbers. */
-export interface Config extends Settings {
-  readonly handshakeTimeout: number
-  readonly maxSessions: number
-  readonly allowUpgrades: boolean
-  readonly allowEIO3: boolean
-  readonly transports: ReadonlySet<string>
-  readonly initialPacket: string | Uint8Array | undefined
-  readonly allowedOrigins: ReadonlySet<string> | undefined
-  readonly generateId: ((request: HttpServerRequest) => Effect.Effect<SocketId, unknown>) | undefined
-  readonly allowRequest:
-    | ((request: HttpServerRequest) => Effect.Effect<void, Forbidden | HttpServerResponse>)
-    | undefined
-}
-
-// --- schema ----------------------------------------------------------------------------------------------------------
-
-const such = (what: string, isSuch: (value: unknown) => boolean) =>
-  Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || isSuch(value) || what)))
-
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
-
-const isDuration = (value: unknown): boolean =>
-  Option.match(Duration.fromInput(value as Duration.Input), {
-    onNone: () => false,
-    onSome: (duration) => Duration.toMillis(duration) > 0
-  })
-
-const duration = such("a duration above zero, such as \"25 seconds\" or a number of milliseconds", (value) => {
-  try {
-    return isDuration(value)
-  } catch {
-    return false
-  }
-})
-const count = such("a whole number above zero", isCount)
-const flag = such("true or false", (value) => typeof value === "boolean")
-const hook = such("a function that returns an Effect", (value) => typeof value === "function")
-const buffer = such(
-  "{ messages?: number, bytes?: number }, both whole numbers above zero",
-  (value) =>
-    typeof value === "object" && value !== null &&
-    Object.entries(value).every(([key, limit]) =>
-      (key === "messages" || key === "bytes") && (limit === undefined || isCount(limit))
-    )
-)
-
-const OptionsSchema = Schema.Struct({
-  pingInterval: duration,
-  pingTimeout: duration,
-  upgradeTimeout: duration,
-  handshakeTimeout: duration,
-  closeTimeout: duration,
-  drainTimeout: duration,
-  maxPayload: count,
-  maxSessions: count,
-  allowUpgrades: flag,
-  allowEIO3: flag,
-  anyPacketIsAlive: flag,
-  transports: such(
-    "a non-empty list of \"polling\", \"websocket\" and \"webtransport\"",
-    (value) =>
-      Array.isArray(value) && value.length > 0 && value.every((name) => Option.isSome(TransportType.parse(name)))
-  ),
-  sendBuffer: buffer,
-  receiveBuffer: buffer,
-  initialPacket: such(
-    "text or a Uint8Array",
-    (value) => typeof value === "string" || value instanceof Uint8Array
-  ),
-  allowedOrigins: such(
-    "a list of origins, such as \"https://example.com\"",
-    (value) => Array.isArray(value) && value.every((origin) => typeof origin === "string")
-  ),
-  generateId: hook,
-  allowRequest: hook
-})
-
-/** Checks the options and completes them. */
-export const resolve = Effect.fnUntraced(function*<E, R>(
-  options: Options<E, R>
-): Effect.fn.Return<Config, OptionsError, R> {
-  yield* Schema.decodeUnknownEffect(OptionsSchema)(options, { errors: "all", onExcessProperty: "error" }).pipe(
-    Effect.mapError((error) => new OptionsError({ message: `EngineIO options: ${String(error.message)}` }))
-  )
-  const context = yield* Effect.context<R>()
-  const { allowRequest, generateId } = options
-  return {
-    pingInterval: millis(options.pingInterval, 25_000),
-    pingTimeout: millis(options.pingTimeout, 20_000),
-    upgradeTimeout: millis(options.upgradeTimeout, 10_000),
-    handshakeTimeout: millis(options.handshakeTimeout, 10_000),
-    closeTimeout: millis(options.closeTimeout, 30_000),
-    drainTimeout: millis(options.drainTimeout, 10_000),
-    maxPayload: options.maxPayload ?? 1_000_000,
-    maxSessions: options.maxSessions ?? Infinity,
-    allowUpgrades: options.allowUpgrades ?? true,
-    allowEIO3: options.allowEIO3 ?? false,
-    anyPacketIsAlive: options.anyPacketIsAlive ?? false,
-    transports: new Set<string>(options.transports ?? ["polling", "websocket"]),
-    sendBuffer: {
-      messages: options.sendBuffer?.messages ?? 65_536,
-      bytes: options.sendBuffer?.bytes ?? 16 * 1024 * 1024
-    },
-    receiveBuffer: {
-      messages: options.receiveBuffer?.messages ?? 1024,
-      bytes: options.receiveBuffer?.bytes ?? 4 * 1024 * 1024
-    },
-    initialPacket: options.initialPacket,
-    allowedOrigins: options.allowedOrigins === undefined ? undefined : new Set(options.allowedOrigins),
-    generateId: generateId && ((request) => Effect.provideContext(Effect.suspend(() => generateId(request)), context)),
-    allowRequest: allowRequest &&
-      ((request) => Effect.provideContext(Effect.suspend(() => allowRequest(request)), context))
-  }
-})
-
-const millis = (input: Duration.Input | undefined, otherwise: number): number =>
-  input === undefined ? otherwise : Duration.toMillis(Duration.fromInputUnsafe(input))

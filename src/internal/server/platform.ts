@@ -4,12 +4,15 @@
 import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import type { Dressing } from "./dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 
 export interface Platform {
   /** Runs `f` when the current callback of the event loop is done, before any other I/O. */
   defer(f: () => void): void
+  /** A request header, without making an object of all of them. */
+  header(request: HttpServerRequest, name: string): string | undefined
   /** Whether the request asks to be a WebSocket (rule R26). */
   isUpgrade(request: HttpServerRequest): boolean
   /** Prepares for a request; to be called with each, before it is answered. */
@@ -17,12 +20,11 @@ export interface Platform {
   /** Calls `onStop` when the server that took this request stops listening; once for each server. */
   watch(request: HttpServerRequest, onStop: () => void): void
   /**
-   * Answers a polling request: `start` gets the exchange, and gives its answer then or later. `headers` go out with
-   * every answer but those without a body.
+   * Answers a polling request: `start` gets the exchange, and gives its answer then or later.
    */
   exchange(
     request: HttpServerRequest,
-    headers: Readonly<Record<string, string>>,
+    dressing: Dressing,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse>
   /** Answers 101 and hands the connection over; fails when the client is gone or the library refused the request. */

@@ -41,7 +41,7 @@ export const verify = (
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
     return new UnknownTransport({ context: { transport } })
   }
-  const origin = request.headers["origin"]
+  const origin = engine.platform.header(request, "origin")
   if (origin !== undefined) {
     if (!isHeaderValue(origin)) return new BadRequest({ context: { name: "INVALID_ORIGIN", origin } })
     if (settings.allowedOrigins !== undefined && !settings.allowedOrigins.has(origin)) {
