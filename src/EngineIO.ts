@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,9 +13,19 @@ import type { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServ
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Server } from "node:http"
 import type { CloseReason } from "./CloseReason.ts"
 import { Forbidden } from "./HandshakeError.ts"
+import {
+  attach as attachTo,
+  type AttachOptions,
+  makeHandlers,
+  type Middleware,
+  type NodeHandlers,
+  type NodeServer
+} from "./internal/node/attach.ts"
 import { NodePlatform } from "./internal/node/platform.ts"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
 import * as Drain from "./internal/server/drain.ts"
@@ -22,9 +33,10 @@ import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
 import { type Factory, handle } from "./internal/server/handler.ts"
 import { resolve } from "./internal/server/config.ts"
-import type { Options, OptionsError } from "./internal/server/options.ts"
+import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
+export type { AttachOptions, Middleware, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
 export type { EngineEvent } from "./internal/server/events.ts"
 export {
@@ -45,7 +57,12 @@ export { Forbidden }
  * @category services
  * @since 0.1.0
  */
-export class EngineIO extends Context.Service<EngineIO, { readonly engine: Engine }>()("effect-engine.io/EngineIO") {}
+export class EngineIO extends Context.Service<EngineIO, {
+  /** @internal */
+  readonly engine: Engine
+  /** @internal */
+  readonly platform: NodePlatform
+}>()("effect-engine.io/EngineIO") {}
 
 /**
  * What an application makes of one session.
@@ -107,7 +124,7 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
           )
         })
       )
-      return { engine }
+      return { engine, platform }
     })
   )
 
@@ -118,6 +135,30 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
  * @since 0.1.0
  */
 export const EngineIOLive: Layer.Layer<EngineIO, OptionsError> = layer()
+
+/**
+ * The server with options read through `Config`, so that the environment can set them; hooks and lists stay code.
+ *
+ * **Example** (Options from the environment)
+ *
+ * ```ts
+ * import { Config } from "effect"
+ * import { EngineIO } from "effect-engine.io"
+ *
+ * const layer = EngineIO.layerConfig({
+ *   pingInterval: Config.Duration("PING_INTERVAL").pipe(Config.withDefault("25 seconds")),
+ *   maxPayload: Config.Int("MAX_PAYLOAD").pipe(Config.withDefault(1_000_000))
+ * })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = <E = never, R = never>(
+  scalars: Config.Wrap<ScalarOptions>,
+  hooks?: Omit<Options<E, R>, keyof ScalarOptions>
+): Layer.Layer<EngineIO, OptionsError | Config.ConfigError | E, R> =>
+  Layer.unwrap(Effect.map(Config.unwrap(scalars), (options) => layer<E, R>({ ...hooks, ...options })))
 
 /**
  * Serves Engine.IO on any route of `HttpRouter` (method `"*"`, the mounted path).
@@ -202,6 +243,62 @@ export const serve = <A extends SocketApp, E, R>(
     ),
     { disableListenLog: true, disableLogger: true }
   )
+
+/**
+ * The listeners of a Node server, for a framework of which you know better than `attach` where they belong.
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const toNodeHandlers = <A extends SocketApp, E, R>(
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>,
+  options?: { readonly middleware?: ReadonlyArray<Middleware> | undefined }
+): Effect.Effect<
+  NodeHandlers,
+  never,
+  EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>
+> =>
+  // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
+  makeHandlers(handler(f), options?.middleware ?? []) as Effect.Effect<NodeHandlers>
+
+/**
+ * Serves Engine.IO on a Node server that exists already, next to what listens there, until the scope closes. Requests
+ * below the path are ours alone; upgrades elsewhere that nobody answers are closed.
+ *
+ * **Example** (Next to Express)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
+ * import express from "express"
+ * import { createServer } from "node:http"
+ *
+ * const server = createServer(express())
+ *
+ * const program = EngineIO.attach(server, (socket) =>
+ *   Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+ * ).pipe(
+ *   Effect.andThen(Effect.sync(() => server.listen(3000))),
+ *   Effect.andThen(Effect.never),
+ *   Effect.scoped,
+ *   Effect.provide(EngineIOLive)
+ * )
+ * ```
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const attach = <A extends SocketApp, E, R>(
+  server: NodeServer,
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>,
+  options: AttachOptions = {}
+): Effect.Effect<void, never, EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>> =>
+  Effect.gen(function*() {
+    const { engine, platform } = yield* EngineIO
+    const handlers = yield* toNodeHandlers(f, options)
+    yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
+    platform.watchServer(server as Server, engine.onStop)
+  })
 
 /**
  * The open sessions by id, as they are now.

@@ -92,6 +92,8 @@ class RouterExchange implements Exchange {
 export class NodePlatform implements Platform {
   private readonly upgrades: Upgrades
   private readonly watched = new WeakSet<object>()
+  /** How many of the servers that carry us listen. */
+  private listening = 0
   private readonly unwatch: Array<() => void> = [keepHeads()]
   private readonly config: Config
   constructor(config: Config) {
@@ -130,18 +132,34 @@ export class NodePlatform implements Platform {
     if (request.method === "GET") socket.resume()
   }
 
-  watch(request: HttpServerRequest, onStop: () => void): void {
+  watch(request: HttpServerRequest, onStop: (isStopped: boolean) => void): void {
     const socket = toNode(request).socket as Net.Socket & { readonly server?: Http.Server } | undefined
     const server = socket?.server
-    if (server === undefined || this.watched.has(server)) return
+    if (server !== undefined) this.watchServer(server, onStop)
+  }
+
+  watchServer(server: Http.Server, onStop: (isStopped: boolean) => void): void {
+    if (this.watched.has(server)) return
     this.watched.add(server)
+    this.listening++
+    let isListening = true
+    const change = (listening: boolean) => {
+      if (listening === isListening) return
+      isListening = listening
+      this.listening += listening ? 1 : -1
+      if (listening ? this.listening === 1 : this.listening === 0) onStop(!listening)
+    }
     const close = server.close
-    server.close = function(this: Http.Server, ...args) {
-      onStop()
+    const closing = function(this: Http.Server, ...args: Parameters<typeof close>) {
+      change(false)
       return close.apply(this, args)
     }
+    const onListening = () => change(true)
+    server.close = closing
+    server.on("listening", onListening)
     this.unwatch.push(() => {
-      server.close = close
+      if (server.close === closing) server.close = close
+      server.off("listening", onListening)
     })
   }
 

@@ -17,6 +17,13 @@ export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
   if (head.length > 0) heads.set(request, head)
 }
 
+/** Headers that middlewares want on the 101. */
+const middlewareHeaders = new WeakMap<Http.IncomingMessage, Http.OutgoingHttpHeaders>()
+
+export const addHeaders = (request: Http.IncomingMessage, headers: Http.OutgoingHttpHeaders): void => {
+  middlewareHeaders.set(request, headers)
+}
+
 const keepHeadOf = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
 
 /**
@@ -68,6 +75,10 @@ export class Upgrades {
     this.server.on("headers", (lines: Array<string>, request: Http.IncomingMessage) => {
       const headers = this.headers.get(request)
       if (headers !== undefined) { for (const name in headers) lines.push(`${name}: ${headers[name]}`) }
+      const added = middlewareHeaders.get(request)
+      for (const name in added) {
+        for (const value of [added[name]!].flat()) lines.push(`${name}: ${value}`)
+      }
     })
   }
 

@@ -156,8 +156,11 @@ export class Engine implements SessionHost {
 
   // --- end ---------------------------------------------------------------------------------------------------------
 
-  /** A server that carried our requests has stopped listening. */
-  readonly onStop = (): void => shutDown(this)
+  /** Nothing listens for us any more; or something does again (rule R-C9). */
+  readonly onStop = (isStopped: boolean): void => {
+    if (isStopped) return shutDown(this)
+    this.stopped = this.draining = false
+  }
 
   /** Stops what belongs to the server. Sessions are ended before. */
   close(): void {

@@ -17,8 +17,11 @@ export interface Platform {
   isUpgrade(request: HttpServerRequest): boolean
   /** Prepares for a request; to be called with each, before it is answered. */
   prepare(request: HttpServerRequest): void
-  /** Calls `onStop` when the server that took this request stops listening; once for each server. */
-  watch(request: HttpServerRequest, onStop: () => void): void
+  /**
+   * Watches the server that took this request. Calls `onStop` with true when the last of those watched stops listening,
+   * with false when one listens again.
+   */
+  watch(request: HttpServerRequest, onStop: (isStopped: boolean) => void): void
   /**
    * Answers a polling request: `start` gets the exchange, and gives its answer then or later.
    */

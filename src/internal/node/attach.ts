@@ -1,0 +1,191 @@
+/**
+ * Engine.IO on a Node server that somebody else made: next to Express, Fastify or any other listener.
+ */
+import { NodeHttpServer } from "@effect/platform-node"
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import type * as Http2 from "node:http2"
+import type * as Net from "node:net"
+import type { Duplex } from "node:stream"
+import { addHeaders, keepHead } from "./upgrades.ts"
+
+/**
+ * A middleware in the manner of Express. It sees every HTTP request, and every request to upgrade, whose response takes
+ * the headers for the 101 (rule R51).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Middleware = (
+  request: Http.IncomingMessage,
+  response: Http.ServerResponse,
+  next: (error?: unknown) => void
+) => void
+
+/**
+ * The listeners of a Node server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NodeHandlers {
+  readonly handleRequest: (request: Http.IncomingMessage, response: Http.ServerResponse) => void
+  readonly handleUpgrade: (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => void
+}
+
+/**
+ * A Node server that can carry Engine.IO: HTTP, HTTPS, or HTTP/2 with `allowHTTP1`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NodeServer = Http.Server | Http2.Http2SecureServer | Http2.Http2Server
+
+/** Makes the listeners for a handler; their requests live as long as the scope. */
+export const makeHandlers = <E, R>(
+  handler: Effect.Effect<HttpServerResponse, E, R>,
+  middleware: ReadonlyArray<Middleware>
+): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const request: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(handler, { scope })
+    const upgrade = yield* NodeHttpServer.makeUpgradeHandler(
+      Effect.die("the upgrade is ours: Effect's own WebSocket server is never asked"),
+      handler,
+      { scope }
+    )
+    const accept = (source: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
+      keepHead(source, head)
+      upgrade(source, socket, head)
+    }
+    if (middleware.length === 0) return { handleRequest: request, handleUpgrade: accept }
+    return {
+      handleRequest: (source, response) => run(middleware, source, response, () => request(source, response)),
+      handleUpgrade: (source, socket, head) => {
+        socket.on("error", ignoreError)
+        const response = new Http.ServerResponse(source)
+        // Whatever a middleware answers to an upgrade, the client only sees its connection close.
+        response.end = function() {
+          socket.destroy()
+          return this
+        }
+        run(middleware, source, response, () => {
+          // Middlewares that add headers at the last moment wait for this call.
+          response.writeHead(200)
+          addHeaders(source, response.getHeaders())
+          socket.off("error", ignoreError)
+          accept(source, socket, head)
+        })
+      }
+    }
+  })
+
+const ignoreError = (): void => {}
+
+const run = (
+  middleware: ReadonlyArray<Middleware>,
+  request: Http.IncomingMessage,
+  response: Http.ServerResponse,
+  done: () => void
+): void => {
+  const next = (index: number, error?: unknown): void => {
+    if (response.writableEnded || request.socket.destroyed) return
+    if (error !== undefined && error !== null) {
+      response.statusCode = 400
+      response.setHeader("Content-Type", "application/json")
+      response.end("{\"code\":3,\"message\":\"Bad request\"}")
+      return
+    }
+    if (index === middleware.length) return done()
+    try {
+      middleware[index]!(request, response, (error) => next(index + 1, error))
+    } catch (error) {
+      next(index, error)
+    }
+  }
+  next(0)
+}
+
+/**
+ * Where on a server Engine.IO is mounted, and what becomes of upgrades that are nobody's.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface AttachOptions {
+  /** The path, below which every request is taken. Default: `/engine.io`. */
+  readonly path?: string | undefined
+  /** Whether the path has to be followed by a slash. Default: true. */
+  readonly addTrailingSlash?: boolean | undefined
+  /** Whether upgrades that no listener answers are closed. Default: true. */
+  readonly destroyUpgrade?: boolean | undefined
+  /** How long a listener has to answer, in milliseconds. Default: 1000. */
+  readonly destroyUpgradeTimeout?: number | undefined
+  /** Run on every request and upgrade below the path, in order. Default: none. */
+  readonly middleware?: ReadonlyArray<Middleware> | undefined
+}
+
+/** Whether a request target is at the path or below it, on a segment boundary (rule R1). */
+const matcher = ({ addTrailingSlash = true, path = "/engine.io" }: AttachOptions) => {
+  const base = path.replace(/\/+$/, "")
+  return (url: string | undefined): boolean => {
+    if (url === undefined || !url.startsWith(base)) return false
+    const next = url[base.length]
+    return next === "/" || (!addTrailingSlash && (next === undefined || next === "?" || next === "#"))
+  }
+}
+
+/** Puts the listeners on a server, before all others, until the scope closes. */
+export const attach = (
+  nodeServer: NodeServer,
+  handlers: NodeHandlers,
+  options: AttachOptions,
+  acceptsUpgrades: boolean
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      // The members used here are the same on all kinds.
+      const server = nodeServer as Http.Server
+      const matches = matcher(options)
+      const emit = server.emit
+      // Other listeners, whenever they were added, must not answer the same request (rule R2).
+      const intercept = function(this: Http.Server, event: string, ...args: Array<unknown>): boolean {
+        if (event === "request" || event === "checkContinue") {
+          const [request, response] = args as [Http.IncomingMessage, Http.ServerResponse]
+          if (matches(request.url)) {
+            if (event === "checkContinue") response.writeContinue()
+            handlers.handleRequest(request, response)
+            return true
+          }
+        }
+        return Reflect.apply(emit, this, [event, ...args])
+      }
+      server.emit = intercept
+      const timers = new Set<NodeJS.Timeout>()
+      const onUpgrade = (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer): void => {
+        if (matches(request.url)) return handlers.handleUpgrade(request, socket, head)
+        if (options.destroyUpgrade !== false) destroyUnanswered(socket, options.destroyUpgradeTimeout ?? 1000, timers)
+      }
+      if (acceptsUpgrades) server.on("upgrade", onUpgrade)
+      return () => {
+        if (server.emit === intercept) server.emit = emit
+        server.off("upgrade", onUpgrade)
+        for (const timer of timers) clearTimeout(timer)
+      }
+    }),
+    (restore) => Effect.sync(restore)
+  ).pipe(Effect.asVoid)
+
+/** Closes a connection that asked for an upgrade which nobody answers (rule R25). */
+const destroyUnanswered = (socket: Net.Socket, timeout: number, timers: Set<NodeJS.Timeout>): void => {
+  const written = socket.bytesWritten
+  socket.on("error", ignoreError)
+  const timer = setTimeout(() => {
+    timers.delete(timer)
+    if (socket.writable && socket.bytesWritten === written) socket.end()
+  }, timeout)
+  timers.add(timer)
+}
