@@ -1,7 +1,7 @@
 /** What work costs in CPU and time, the servers taking turns. */
 import type { Limit } from "../shared/calls.ts"
 import type { Options } from "./options.ts"
-import type { Outcome, Row } from "./outcome.ts"
+import type { Failure, Outcome, Row } from "./outcome.ts"
 import { Site, type Slice } from "./site.ts"
 import { median } from "./stats.ts"
 import type { CpuWorkload, LatencyWorkload } from "./workloads.ts"
@@ -19,11 +19,14 @@ const takeSlices = async (
   site: Site,
   workload: CpuWorkload | LatencyWorkload,
   servers: ReadonlyArray<string>,
-  options: Options
-): Promise<Slices> => {
+  options: Options,
+  rounds: ReadonlyArray<number>,
+  slices: Slices
+): Promise<void> => {
   const most = workload.kind === "cpu" ? workload.mostUnits : undefined
   const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 4 }
   const limit: Limit = { millis: options.sliceMillis, units: most }
+  const runIn: Limit = { millis: 30, units: most === undefined ? undefined : most / 20 }
   const passes = workload.kind === "latency" ? options.passes * 4 : options.passes
   for (const server of site.alive(servers)) {
     await site.attempt(server, async () => {
@@ -31,21 +34,19 @@ const takeSlices = async (
       await site.run(server, warmup)
     })
   }
-  const slices: Slices = {}
-  for (let round = 0; round < options.rounds; round++) {
-    const first = round % servers.length
+  for (const round of rounds) {
+    const first = round % Math.max(1, servers.length)
     const order = [...servers.slice(first), ...servers.slice(0, first)]
     const taken: Record<string, Array<Slice>> = {}
     for (let pass = 0; pass < passes; pass++) {
       for (const server of site.alive(pass % 2 === 0 ? order : order.toReversed())) {
-        const slice = await site.attempt(server, () => site.slice(server, limit))
+        const slice = await site.attempt(server, () => site.slice(server, limit, runIn))
         if (slice !== undefined) (taken[server] ??= []).push(slice)
       }
     }
     for (const server of site.alive(servers)) (slices[server] ??= []).push(taken[server] ?? [])
   }
   for (const server of site.alive(servers)) await site.attempt(server, () => site.close(server))
-  return slices
 }
 
 const perRound = (slices: Slices, of: (slices: ReadonlyArray<Slice>) => number): Record<string, Array<number>> =>
@@ -80,12 +81,19 @@ export const interleaved = async (
   servers: ReadonlyArray<string>,
   options: Options
 ): Promise<Outcome> => {
-  const site = await Site.start(workload.name, servers, options)
-  try {
-    const slices = await takeSlices(site, workload, servers, options)
-    const rows = workload.kind === "cpu" ? cpuRows(workload, slices) : latencyRows(workload, slices)
-    return { rows, failures: site.failures, raw: slices, contention: contention(slices) }
-  } finally {
-    await site.stop()
+  const rounds = Array.from({ length: options.rounds }, (_, round) => round)
+  const slices: Slices = {}
+  const failures: Array<Failure> = []
+  for (const together of options.fresh ? rounds.map((round) => [round]) : [rounds]) {
+    const left = servers.filter((server) => !failures.some((failure) => failure.server === server))
+    const site = await Site.start(workload.name, left, options)
+    try {
+      await takeSlices(site, workload, left, options, together, slices)
+      failures.push(...site.failures)
+    } finally {
+      await site.stop()
+    }
   }
+  const rows = workload.kind === "cpu" ? cpuRows(workload, slices) : latencyRows(workload, slices)
+  return { rows, failures, raw: slices, contention: contention(slices) }
 }

@@ -11,6 +11,8 @@ export interface Options {
   readonly sliceMillis: number
   readonly warmupMillis: number
   readonly idleSessions: number
+  /** New server processes for each round. */
+  readonly fresh: boolean
   readonly profile: string | undefined
   readonly quick: boolean
 }
@@ -21,6 +23,7 @@ export const usage = `npm run bench -- [options]
   --servers A,B      only these servers; NAME@DIRECTORY takes one from another checkout, to compare two builds
   --baseline NAME    the server that ratios refer to (engine.io)
   --rounds N         rounds to take the median of (5)
+  --fresh            new server processes for each round: much slower, and the spread is that between processes
   --slice MS         length of one slice of load (300)
   --profile DIR      servers write CPU profiles there; the numbers of such a run mean nothing
   --list             names of workloads`
@@ -43,6 +46,7 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | "list" | "h
       rounds: { type: "string" },
       slice: { type: "string" },
       profile: { type: "string" },
+      fresh: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       help: { type: "boolean", default: false }
     }
@@ -61,6 +65,7 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | "list" | "h
     warmupMillis: quick ? 2000 : 2500,
     idleSessions: quick ? 1000 : 2000,
     profile: values.profile,
+    fresh: values.fresh,
     quick
   }
 }

@@ -77,8 +77,11 @@ export class Site {
     return this.#load.call("run", { server, limit }, limit.millis + 30_000)
   }
 
-  async slice(server: string, limit: Limit): Promise<Slice> {
+  /** What `runIn` does is not counted: it wakes up what slept while others had their turn. */
+  async slice(server: string, limit: Limit, runIn: Limit): Promise<Slice> {
     const { child } = this.#find(server)
+    await this.run(server, runIn)
+    await sleep(10)
     const before = await child.call("usage", null)
     const tally = await this.run(server, limit)
     // What the last answers leave to be done belongs to them.

@@ -14,29 +14,45 @@ const headEnd = Buffer.from("\r\n\r\n")
 const ok = Buffer.from("HTTP/1.1 200 ")
 
 export class HttpConnection {
-  readonly #connection: Connection
+  readonly #port: number
   readonly #fail: (error: Error) => void
+  #connection: Connection | undefined
   #onBody: ((body: string) => void) | undefined
   #partial: Buffer | undefined
 
-  constructor(connection: Connection, fail: (error: Error) => void) {
-    this.#connection = connection
+  constructor(port: number, fail: (error: Error) => void) {
+    this.#port = port
     this.#fail = fail
+  }
+
+  async open(): Promise<void> {
+    const connection = await connect(this.#port)
+    this.#connection = connection
     connection.onBytes = (bytes) => {
       try {
         this.#take(bytes)
       } catch (error) {
-        fail(error instanceof Error ? error : new Error(String(error)))
+        this.#fail(error instanceof Error ? error : new Error(String(error)))
       }
     }
-    connection.onClose = () => fail(new Error("the server closed an HTTP connection"))
+    connection.onClose = () => {
+      this.#connection = undefined
+      if (this.#onBody !== undefined) {
+        this.#fail(new Error("the server closed an HTTP connection that awaits an answer"))
+      }
+    }
   }
 
   /** Only a 200 answer reaches `onBody`. */
   send(request: Buffer, onBody: (body: string) => void): void {
     if (this.#onBody !== undefined) return this.#fail(new Error("two requests at once on one connection"))
     this.#onBody = onBody
-    this.#connection.socket.write(request)
+    if (this.#connection !== undefined) {
+      this.#connection.socket.write(request)
+      return
+    }
+    // Node closes a connection that was idle for five seconds; every client opens another then.
+    this.open().then(() => this.#connection?.socket.write(request), this.#fail)
   }
 
   /** A promise of the same, for what is not measured message by message. */
@@ -45,6 +61,7 @@ export class HttpConnection {
   }
 
   close(): void {
+    if (this.#connection === undefined) return
     this.#connection.onClose = () => {}
     this.#connection.socket.destroy()
   }
@@ -73,8 +90,11 @@ export class HttpConnection {
   }
 }
 
-export const openHttp = async (port: number, fail: (error: Error) => void): Promise<HttpConnection> =>
-  new HttpConnection(await connect(port), fail)
+export const openHttp = async (port: number, fail: (error: Error) => void): Promise<HttpConnection> => {
+  const http = new HttpConnection(port, fail)
+  await http.open()
+  return http
+}
 
 /** Opens a session over polling and gives its id. */
 export const handshake = async (http: HttpConnection): Promise<string> => {
