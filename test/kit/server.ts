@@ -6,7 +6,8 @@ import { type Context, Effect, Exit, type Fiber, Layer, Logger, Option, Scope, S
 import { HttpRouter, type HttpServerRequest } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
-import { Mailbox, turn, within } from "./events.ts"
+import type { EngineClient } from "./client.ts"
+import { Mailbox, pause, turn, within } from "./events.ts"
 import { Connection } from "./http.ts"
 import type { WebSocketClient } from "./ws.ts"
 
@@ -15,9 +16,26 @@ export interface Target {
   readonly port: number
   /** Waits until the server has received the request with this target, and has had its chance to act on it. */
   readonly settled: (url: string) => Promise<void>
-  /** Connections and WebSockets of the test, ended with it. */
+  /** Connections, WebSockets and clients of the test, ended with it. */
   readonly connections: Set<Connection>
   readonly webSockets: Set<WebSocketClient>
+  readonly clients: Set<EngineClient>
+}
+
+/** A server that is not watched: one in another process, or one that a test builds itself. */
+export const unwatched = (port: number): Target => ({
+  port,
+  settled: () => pause(50),
+  connections: new Set(),
+  webSockets: new Set(),
+  clients: new Set()
+})
+
+/** The port a server listens on. */
+export const portOf = (http: Server): number => {
+  const address = http.address()
+  if (address === null || typeof address === "string") throw new Error("the server does not listen")
+  return address.port
 }
 
 /** What runs for a session; what it needs beyond the request is its own affair. */
@@ -63,6 +81,7 @@ export interface Config extends EngineIO.Options<unknown, never> {
 export class TestServer implements Target {
   readonly connections: Set<Connection> = new Set()
   readonly webSockets: Set<WebSocketClient> = new Set()
+  readonly clients: Set<EngineClient> = new Set()
   readonly http: Server
   /** The sessions that were opened. */
   readonly opened: Mailbox<Socket.Socket> = new Mailbox("a new session")
@@ -94,9 +113,7 @@ export class TestServer implements Target {
   }
 
   get port(): number {
-    const address = this.http.address()
-    if (address === null || typeof address === "string") throw new Error("the server does not listen")
-    return address.port
+    return portOf(this.http)
   }
 
   /** Runs an Effect with the engine of this server. */
@@ -161,6 +178,7 @@ export class TestServer implements Target {
 
   /** Ends the test's clients, then the server. */
   async stop(): Promise<void> {
+    for (const client of this.clients) client.socket.close()
     for (const client of this.webSockets) client.socket.terminate()
     for (const connection of this.connections) connection.socket.destroy()
     for (const fiber of this.#watching) fiber.interruptUnsafe()

@@ -4,7 +4,7 @@ import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { Connection, encodeRequest, fetchRaw, PollingClient } from "../kit/http.ts"
 import { withServer } from "../kit/server.ts"
-import { Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
 const polling = "/engine.io/?EIO=4&transport=polling"
 
@@ -101,6 +101,28 @@ describe("beginning of a session", () => {
     }, async (server) => {
       const client = await WebSocketClient.connect(server)
       assert.deepStrictEqual(await client.frames.take(2), ["4from the factory", "4from the app"])
+    })
+  )
+
+  it(
+    "R31: while the factory runs the session is opening, and what came meanwhile waits for app",
+    withServer({
+      application: (socket, server) =>
+        Effect.map(Effect.zip(Socket.state(socket), Effect.sleep(20)), ([state]) => ({
+          app: Effect.andThen(
+            Effect.flatMap(Socket.state(socket), (now) => Socket.send(socket, `${state} ${now}`)),
+            Socket.forEach(socket, (message) => Effect.sync(() => server.received.put({ sid: socket.id, message })))
+          )
+        }))
+    }, async (server) => {
+      const polling = await PollingClient.connect(server)
+      assert.deepStrictEqual(await polling.messages(1), ["4opening open"])
+      const early = Buffer.concat([encodeFrame(Opcode.text, "4one"), encodeFrame(Opcode.text, "4two")])
+      const raw = await RawWebSocket.open(server, {}, { early })
+      assert.match((await raw.next()).payload.toString(), /^0\{/)
+      assert.strictEqual((await raw.next()).payload.toString(), "4opening open")
+      const received = await server.received.take(2)
+      assert.deepStrictEqual(received.map(({ message }) => message), ["one", "two"])
     })
   )
 

@@ -129,6 +129,7 @@ describe("order and observers", () => {
       candidate.send("2probe")
       await candidate.next()
       while (!(await client.poll()).includes("2")) { /* noops and the message */ }
+      await events.find((event) => event._tag === "PacketCreated" && event.packet.type === "ping")
       assert.deepStrictEqual(created(), ["message:hello", "ping:undefined"])
     })
   )

@@ -3,7 +3,7 @@ import { Deferred, Effect } from "effect"
 import { type CloseReason, Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { Connection, encodeChunk, encodeRequest, PollingClient, type Response, textHeaders } from "../kit/http.ts"
-import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
+import { sink, type TestServer, withServer } from "../kit/server.ts"
 
 const unknownSid = "{\"code\":1,\"message\":\"Session ID unknown\"}"
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
-import { Socket } from "../../src/index.ts"
+import { EngineIO, Socket } from "../../src/index.ts"
 import { pending } from "../kit/events.ts"
 import { Connection, encodeRequest, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
 import { type Target, withServer } from "../kit/server.ts"
@@ -104,6 +104,38 @@ describe("order of checks", () => {
       assert.strictEqual(await message({ EIO: "3", sid: "unknown" }), "Session ID unknown")
       assert.strictEqual(await message({ EIO: "3" }, "POST"), "Bad handshake method")
       assert.strictEqual(await message({ EIO: "3" }), "Unsupported protocol version")
+    })
+  )
+})
+
+describe("observed refusals", () => {
+  it(
+    "R5: every refused request is announced once, with its code",
+    withServer({}, async (server) => {
+      const events = await server.collect("an event", EngineIO.events)
+      await get(server, "EIO=4&transport=x")
+      await get(server, "EIO=4&transport=polling&sid=unknown")
+      await get(server, "EIO=4&transport=polling", "POST")
+      await get(server, "EIO=4&transport=websocket")
+      await get(server, "EIO=3&transport=polling")
+      await refusedUpgrade(server, { transport: "x" })
+      await refusedUpgrade(server, { sid: "unknown" })
+      const client = await PollingClient.connect(server)
+      await events.find((event) => event._tag === "Connection" && event.socket.id === client.sid)
+      const errors = events.all.flatMap((event) =>
+        event._tag === "ConnectionError" ? [[event.code, event.message]] : []
+      )
+      assert.deepStrictEqual(errors, [
+        [0, "Transport unknown"],
+        [1, "Session ID unknown"],
+        [2, "Bad handshake method"],
+        [3, "Bad request"],
+        [5, "Unsupported protocol version"],
+        [0, "Transport unknown"],
+        [1, "Session ID unknown"]
+      ])
+      await client.post("1")
+      await events.find((event) => event._tag === "Closed" && event.reason._tag === "TransportClose")
     })
   )
 })

@@ -1,0 +1,303 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Deferred, Effect, Layer } from "effect"
+import { HttpRouter } from "effect/http"
+import { createServer } from "node:http"
+import { EngineIO, Socket } from "../../src/index.ts"
+import { EngineClient, modes } from "../kit/client.ts"
+import { eventually, pending } from "../kit/events.ts"
+import { fetchRaw, PollingClient } from "../kit/http.ts"
+import { echo, idle, portOf, recorded, type TestServer, unwatched, withServer } from "../kit/server.ts"
+import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+
+const logged = (server: TestServer, level: string, text: string) =>
+  eventually(
+    "a line in the log",
+    () => server.logs,
+    (logs) => logs.some((line) => line.level === level && line.text.includes(text))
+  )
+
+describe("app", () => {
+  for (
+    const [how, failure] of [
+      ["fails", Effect.fail("out of ideas")],
+      ["dies", Effect.die(new Error("out of ideas"))]
+    ] as const
+  ) {
+    it(
+      `that ${how} closes its session after what it sent, is logged, and the server goes on`,
+      withServer({
+        application: (socket) =>
+          Effect.succeed({
+            app: Effect.andThen(Socket.receive(socket), Effect.andThen(Socket.send(socket, "bye"), failure))
+          })
+      }, async (server) => {
+        for (const mode of modes) {
+          const client = await EngineClient.connect(server, mode)
+          const { sid } = client
+          assert.strictEqual(await client.exchange("go"), "bye")
+          assert.strictEqual((await client.closed).reason, "transport close")
+          const reason = await server.reason(sid)
+          assert.strictEqual(reason._tag, "AppFailed")
+          if (reason._tag === "AppFailed") assert.include(Cause.pretty(reason.cause), "out of ideas")
+          assert.strictEqual(await server.reasonText(sid), "forced close")
+        }
+        await logged(server, "Error", "out of ideas")
+        assert.strictEqual(await server.count(), 0)
+        await PollingClient.connect(server)
+      })
+    )
+  }
+
+  it("that never ends is interrupted when its session does", async () => {
+    const interrupted = Deferred.makeUnsafe<void>()
+    await withServer({
+      application: () =>
+        Effect.succeed({
+          app: Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))
+        })
+    }, async (server) => {
+      await (await WebSocketClient.connect(server)).close()
+      await Effect.runPromise(Deferred.await(interrupted))
+    })()
+  })
+
+  it("finishes the step it is in, and takes what had come, when its client leaves", async () => {
+    const steps: Array<string> = []
+    await withServer({
+      application: (socket) =>
+        Effect.succeed({
+          app: Socket.forEach(socket, (message) =>
+            Effect.andThen(Effect.sleep(30), Effect.sync(() => steps.push(String(message))))),
+          onDisconnect: () =>
+            Effect.sync(() => steps.push("onDisconnect"))
+        })
+    }, async (server) => {
+      const webSocket = await WebSocketClient.connect(server)
+      for (const n of [1, 2, 3]) webSocket.send(`4${n}`)
+      await webSocket.close()
+      const { sid } = webSocket
+      await server.reason(sid)
+      assert.strictEqual(await server.count(), 0)
+      await eventually("onDisconnect", () => steps.length, (length) => length === 4)
+      assert.deepStrictEqual(steps, ["1", "2", "3", "onDisconnect"])
+    })()
+  })
+
+  it(
+    "that takes nothing of what had come is interrupted after closeTimeout",
+    withServer({ application: idle, closeTimeout: 100 }, async (server) => {
+      const webSocket = await WebSocketClient.connect(server)
+      webSocket.send("4never taken")
+      await webSocket.close()
+      const started = performance.now()
+      await server.reason(webSocket.sid)
+      assert.isBelow(performance.now() - started, 2_000)
+    })
+  )
+
+  it(
+    "may await the end of its own session",
+    withServer({
+      application: (socket, server) =>
+        Effect.succeed({
+          app: Effect.andThen(Socket.send(socket, "hello"), Effect.never),
+          onDisconnect: () =>
+            Effect.map(Socket.closed(socket), (reason) => {
+              server.logs.push({ level: "test", text: reason._tag })
+            })
+        })
+    }, async (server) => {
+      const webSocket = await WebSocketClient.connect(server)
+      await webSocket.close()
+      await logged(server, "test", "TransportClose")
+    })
+  )
+
+  it(
+    "that is slow in one session holds up no other",
+    withServer({
+      application: (socket, server) =>
+        Effect.flatMap(
+          echo(socket, server),
+          (it) => Effect.succeed(socket.handshake.query["slow"] === undefined ? it : { app: Effect.never })
+        )
+    }, async (server) => {
+      const slow = await WebSocketClient.connect(server, { slow: "1" })
+      for (let i = 0; i < 100; i++) slow.send(`4${i}`)
+      const quick = await WebSocketClient.connect(server)
+      quick.send("4hello")
+      assert.strictEqual(await quick.next(), "4hello")
+    })
+  )
+})
+
+describe("onDisconnect", () => {
+  it(
+    "that dies is logged and holds up nothing",
+    withServer({
+      application: () =>
+        Effect.succeed({ app: Effect.never, onDisconnect: () => Effect.die(new Error("no time to say goodbye")) })
+    }, async (server) => {
+      for (let i = 0; i < 3; i++) {
+        const client = await PollingClient.connect(server)
+        await client.post("1")
+        await server.reason(client.sid)
+      }
+      await logged(server, "Error", "no time to say goodbye")
+      assert.strictEqual(await server.count(), 0)
+    })
+  )
+
+  it("that hangs delays neither the wire nor the registry nor others, and is cut off after ten seconds", {
+    timeout: 30_000
+  }, async () => {
+    let interrupted = 0
+    await withServer({
+      application: () =>
+        Effect.succeed({
+          app: Effect.never,
+          onDisconnect: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+        })
+    }, async (server) => {
+      const polling = await PollingClient.connect(server)
+      const poll = await polling.park()
+      assert.strictEqual((await polling.post("1")).text, "ok")
+      assert.strictEqual((await poll.response).text, "6")
+      const webSocket = await WebSocketClient.connect(server)
+      await webSocket.close()
+      await server.ended.reached(2)
+      assert.strictEqual(await server.count(), 0)
+      const started = performance.now()
+      await eventually("the interruption", () => interrupted, (count) => count === 2, 14_000)
+      assert.isBelow(performance.now() - started, 12_000)
+      await logged(server, "Warn", "onDisconnect")
+    })()
+  })
+})
+
+describe("handlers", () => {
+  const admin = (server: TestServer) =>
+    HttpRouter.add("*", "/admin/", EngineIO.handler((socket) => recorded(server, echo, socket)))
+
+  it(
+    "R8: a session belongs to the handler that opened it",
+    withServer({ routes: admin as never }, async (server) => {
+      const unknown = "{\"code\":1,\"message\":\"Session ID unknown\"}"
+      const visitor = await PollingClient.connect(server)
+      const administrator = await PollingClient.connect(server, { path: "/admin/" })
+      for (const [client, path] of [[visitor, "/admin/"], [administrator, "/engine.io/"]] as const) {
+        const elsewhere = client.url().replace(client.path, path)
+        assert.strictEqual((await client.request("GET", {}, elsewhere)).text, unknown)
+        assert.strictEqual((await client.request("POST", { body: "4stolen" }, elsewhere)).text, unknown)
+      }
+      const { response } = await refusedUpgrade(server, { sid: administrator.sid })
+      assert.strictEqual(response.text, "Session ID unknown")
+      for (const client of [visitor, administrator]) {
+        await client.post("4mine")
+        assert.deepStrictEqual(await client.poll(), ["4mine"])
+      }
+      assert.strictEqual(await server.count(), 2)
+    })
+  )
+
+  it("serve answers 501 to everything else, and its path with and without trailing slash", async () => {
+    const http = createServer()
+    const live = EngineIO.serve("/socket", () => Effect.succeed({ app: Effect.never })).pipe(
+      Layer.provide(EngineIO.EngineIOLive),
+      Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+    )
+    await Effect.runPromise(Effect.scoped(Effect.andThen(
+      Layer.build(live),
+      Effect.promise(async () => {
+        const target = unwatched(portOf(http))
+        for (const path of ["/socket", "/socket/"]) await PollingClient.connect(target, { path })
+        for (const path of ["/", "/other", "/engine.io/?EIO=4&transport=polling"]) {
+          const response = await fetchRaw(target, "GET", path)
+          assert.strictEqual(response.status, 501)
+          assert.strictEqual(response.text, "Not Implemented")
+        }
+      })
+    )))
+  })
+})
+
+describe("broadcast", () => {
+  it(
+    "reaches every open session once, over whatever transport",
+    withServer({ application: idle }, async (server) => {
+      const clients = await Promise.all(modes.map((mode) => EngineClient.connect(server, mode)))
+      assert.strictEqual(await server.run(EngineIO.broadcast("héllo 😀")), 3)
+      assert.strictEqual(await server.run(EngineIO.broadcast(Uint8Array.from([1, 2, 3]))), 3)
+      for (const client of clients) {
+        assert.deepStrictEqual(await client.messages.take(2), ["héllo 😀", Buffer.from([1, 2, 3])])
+      }
+    })
+  )
+
+  it(
+    "may be for some only, never waits for a slow client, and counts who took it",
+    withServer(
+      { application: idle, sendBuffer: { messages: 1 } },
+      async (server) => {
+        const webSocket = await WebSocketClient.connect(server)
+        const slow = await PollingClient.connect(server)
+        assert.strictEqual(await server.run(EngineIO.broadcast("one")), 2)
+        assert.strictEqual(await webSocket.next(), "4one")
+        assert.strictEqual(await server.run(EngineIO.broadcast("two")), 1)
+        assert.strictEqual(await webSocket.next(), "4two")
+        assert.deepStrictEqual(await slow.poll(), ["4one"])
+        const filter = (socket: Socket.Socket) => socket.id === slow.sid
+        assert.strictEqual(await server.run(EngineIO.broadcast("three", { filter })), 1)
+        assert.deepStrictEqual(await slow.poll(), ["4three"])
+        await server.barrier()
+        assert.deepStrictEqual(webSocket.frames.untaken, [])
+      }
+    )
+  )
+
+  it(
+    "skips those it could forge packets to",
+    withServer({ application: idle }, async (server) => {
+      const webSocket = await WebSocketClient.connect(server)
+      await PollingClient.connect(server)
+      assert.strictEqual(await server.run(EngineIO.broadcast("one\x1e1")), 1)
+      assert.strictEqual(await webSocket.next(), "4one\x1e1")
+    })
+  )
+})
+
+class Name extends Context.Service<Name, string>()("test/Name") {}
+
+describe("services", () => {
+  it("of the application reach the factory, app and onDisconnect", async () => {
+    const http = createServer()
+    const names: Array<string> = []
+    const handler = EngineIO.handler((socket) =>
+      Effect.map(Name, (name) => ({
+        app: Effect.andThen(Effect.flatMap(Name, (it) => Socket.send(socket, `${name} ${it}`)), Effect.never),
+        onDisconnect: () => Effect.map(Name, (it) => void names.push(it))
+      }))
+    )
+    const live = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", handler), {
+      disableListenLog: true,
+      disableLogger: true
+    }).pipe(
+      Layer.provide(Layer.succeed(Name, "Ada")),
+      Layer.provide(EngineIO.layer()),
+      Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+    )
+    await Effect.runPromise(Effect.scoped(Effect.andThen(
+      Layer.build(live),
+      Effect.promise(async () => {
+        const target = unwatched(portOf(http))
+        const webSocket = await WebSocketClient.connect(target)
+        assert.strictEqual(await webSocket.next(), "4Ada Ada")
+        assert.isTrue(await pending(webSocket.closed))
+        await webSocket.close()
+        await eventually("onDisconnect", () => names.length, (length) => length === 1)
+      })
+    )))
+    assert.deepStrictEqual(names, ["Ada"])
+  })
+})
