@@ -20,6 +20,9 @@ import type { Sending } from "./sending.ts"
 import type { Settings } from "./settings.ts"
 import { Upgrade } from "./upgrade.ts"
 
+/** How many pongs may wait for a client of revision 3. */
+const mostPongs = 1_000
+
 /** What a session needs of the server it lives in. */
 export interface SessionHost {
   readonly settings: Settings
@@ -129,7 +132,8 @@ export class Session implements TransportHost {
         if (this.revision === 4) return this.end(CloseReason.transportError(new CloseReason.InvalidHeartbeat()))
         this.heartbeat.beat()
         this.observers?.publish({ _tag: "Heartbeat" })
-        return this.push(pong, 0)
+        // A client that pings and never takes a pong must not fill our memory with them.
+        return this.outgoing.length - this.outgoing.messages < mostPongs ? this.push(pong, 0) : undefined
       case "pong":
         if (this.revision === 3) return this.end(CloseReason.transportError(new CloseReason.InvalidHeartbeat()))
         this.heartbeat.beat()
