@@ -248,6 +248,22 @@ describe("WebSocket", () => {
   )
 
   it(
+    "R73: a connection that is lost while much waits to be written ends the session",
+    withServer({ application: idle }, async (server) => {
+      const { raw, sid } = await connect(server)
+      const socket = await server.socket(sid)
+      raw.connection.socket.pause()
+      const large = Buffer.alloc(1_000_000, 7)
+      while (await server.run(Socket.offer(socket, large))) { /* until the send buffer is full */ }
+      await raw.connection.reset()
+      assert.include(["transport close", "transport error"], await server.reasonText(sid))
+      assert.strictEqual(await server.count(), 0)
+      const refused = await server.run(Effect.flip(Socket.send(socket, "too late")))
+      assert.strictEqual(refused._tag, "SocketClosed")
+    })
+  )
+
+  it(
     "R74: a WebSocket ping is answered with its payload",
     withServer({}, async (server) => {
       const { raw } = await connect(server)
