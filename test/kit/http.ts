@@ -274,14 +274,13 @@ export class PollingClient {
   readonly handshake: Response
   readonly open: OpenPacket
   readonly path: string
-  readonly #idle: Array<Connection>
+  readonly #idle: Array<Connection> = []
 
-  private constructor(target: Target, handshake: Response, path: string, idle: Connection) {
+  private constructor(target: Target, handshake: Response, path: string) {
     this.target = target
     this.handshake = handshake
     this.path = path
     this.open = JSON.parse(handshake.packets[0]!.slice(1)) as OpenPacket
-    this.#idle = [idle]
   }
 
   get sid(): string {
@@ -303,7 +302,9 @@ export class PollingClient {
     if (response.status !== 200 || !response.text.startsWith("0")) {
       throw new Error(`handshake refused: ${response.status} ${response.text}`)
     }
-    return new PollingClient(target, response, path, connection)
+    const client = new PollingClient(target, response, path)
+    client.release(connection, response)
+    return client
   }
 
   /** The target of a request of this session. */
@@ -375,7 +376,7 @@ export class PollingClient {
   }
 
   release(connection: Connection, response: Response): void {
-    if (response.header("connection") === "close" || connection.socket.destroyed) return
+    if (response.header("connection")?.toLowerCase() === "close" || connection.socket.destroyed) return
     this.#idle.push(connection)
   }
 }
