@@ -142,7 +142,9 @@ class Element {
 
   async #post(): Promise<void> {
     const fields = [...this.children].filter((it) => it.tag === "textarea")
-    const body = new URLSearchParams(fields.map((it) => [it.name, it.value.replaceAll(/\r?\n/g, "\r\n")]))
+    const body = new URLSearchParams(
+      fields.map((it): [string, string] => [it.name, it.value.replaceAll(/\r?\n/g, "\r\n")])
+    )
     await fetch(this.action, { method: "POST", body }).then((response) => response.text(), () => undefined)
     const frame = [...this.children].find((it) => it.tag === "iframe")
     frame?.onload?.()

@@ -50,19 +50,20 @@ const such = (what: string, isSuch: (value: unknown) => boolean) =>
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
 
-const isDuration = (value: unknown): boolean =>
-  Option.match(Duration.fromInput(value as Duration.Input), {
-    onNone: () => false,
-    onSome: (duration) => Duration.toMillis(duration) > 0
-  })
-
-const duration = such("a duration above zero, such as \"25 seconds\" or a number of milliseconds", (value) => {
+const isDuration = (value: unknown): boolean => {
   try {
-    return isDuration(value)
+    return Option.exists(Duration.fromInput(value as Duration.Input), (it) => Duration.toMillis(it) > 0)
   } catch {
     return false
   }
-})
+}
+
+const duration = such("a duration above zero, such as \"25 seconds\" or a number of milliseconds", isDuration)
+// Clients count these with timers, which hold no more.
+const beat = such(
+  "a duration above zero and below 24 days, such as \"25 seconds\" or a number of milliseconds",
+  (value) => isDuration(value) && Duration.toMillis(Duration.fromInputUnsafe(value as Duration.Input)) < 24 * 86_400_000
+)
 const count = such("a whole number above zero", isCount)
 const flag = such("true or false", (value) => typeof value === "boolean")
 const hook = such("a function that returns an Effect", (value) => typeof value === "function")
@@ -78,34 +79,80 @@ const buffer = such(
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-const isThreshold = (value: unknown): boolean =>
-  isObject(value) && (value["threshold"] === undefined || value["threshold"] === 0 || isCount(value["threshold"]))
+const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean => values.includes(value)
+const isFlag = isOr(true, false)
+const isText = (value: unknown): boolean => typeof value === "string"
+const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
+const isTexts = (value: unknown): boolean => isText(value) || (Array.isArray(value) && value.every(isText))
 
-const isOrigin = (value: unknown): boolean => typeof value === "string" || value instanceof RegExp
+/** Whether a value is an object of these members and no others; each may be undefined. */
+const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>) => (value: unknown): boolean =>
+  isObject(value) &&
+  Object.entries(value).every(([name, member]) =>
+    Object.hasOwn(members, name) && (member === undefined || members[name]!(member))
+  )
 
-const isCors = (value: unknown): boolean => {
-  if (!isObject(value)) return false
-  const { origin } = value
-  return origin === undefined || typeof origin === "boolean" || typeof origin === "function" || isOrigin(origin) ||
-    (Array.isArray(origin) && origin.every(isOrigin))
-}
+const isOrigin = (value: unknown): boolean => isText(value) || value instanceof RegExp
+
+const isCors = hasOnly({
+  origin: (value) =>
+    isFlag(value) || typeof value === "function" || isOrigin(value) || (Array.isArray(value) && value.every(isOrigin)),
+  credentials: isFlag,
+  exposedHeaders: isTexts,
+  allowedHeaders: isTexts,
+  methods: isTexts,
+  maxAge: isWhole,
+  optionsSuccessStatus: (value) => isCount(value) && (value as number) >= 200 && (value as number) < 300,
+  preflightContinue: isFlag
+})
+
+const isCookieOptions = hasOnly({
+  name: isText,
+  path: (value) => value === false || isText(value),
+  domain: isText,
+  expires: (value) => value instanceof Date && !Number.isNaN(value.getTime()),
+  maxAge: (value) => value === 0 || isDuration(value),
+  priority: isOr("low", "medium", "high"),
+  sameSite: isOr("lax", "strict", "none"),
+  httpOnly: isFlag,
+  secure: isFlag,
+  partitioned: isFlag,
+  hostOnly: isFlag
+})
 
 const isCookie = (value: unknown): boolean =>
-  (typeof value === "string" || isObject(value)) && Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
+  (isText(value) || isCookieOptions(value)) && Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
+
+const isWindowBits = (value: unknown): boolean => isCount(value) && (value as number) >= 8 && (value as number) <= 15
+
+const isHttpCompression = hasOnly({ threshold: isWhole })
+
+const isPerMessageDeflate = hasOnly({
+  threshold: isWhole,
+  serverNoContextTakeover: isFlag,
+  clientNoContextTakeover: isFlag,
+  serverMaxWindowBits: isWindowBits,
+  clientMaxWindowBits: isWindowBits,
+  zlibDeflateOptions: isObject,
+  zlibInflateOptions: isObject,
+  concurrencyLimit: isCount
+})
 
 const makeCookie = (options: string | CookieOptions, id: SocketId) => {
-  const { name = "io", path = "/", ...attributes } = typeof options === "string" ? { name: options } : options
+  const { httpOnly = true, name = "io", path = "/", sameSite = "lax", ...attributes } = typeof options === "string"
+    ? { name: options }
+    : options
   return Cookies.makeCookie(name, id, {
-    httpOnly: true,
-    sameSite: "lax",
     ...attributes,
+    httpOnly,
+    sameSite,
     ...(path === false ? {} : { path })
   })
 }
 
 const OptionsSchema = Schema.Struct({
-  pingInterval: duration,
-  pingTimeout: duration,
+  pingInterval: beat,
+  pingTimeout: beat,
   upgradeTimeout: duration,
   handshakeTimeout: duration,
   closeTimeout: duration,
@@ -127,27 +174,32 @@ const OptionsSchema = Schema.Struct({
     (value) => typeof value === "string" || value instanceof Uint8Array
   ),
   allowedOrigins: such(
-    "a list of origins, such as \"https://example.com\"",
-    (value) => Array.isArray(value) && value.every((origin) => typeof origin === "string")
+    "a list of origins as browsers send them: \"https://example.com\", without a path, or \"null\"",
+    (value) =>
+      Array.isArray(value) &&
+      value.every((origin) => typeof origin === "string" && /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/.test(origin))
   ),
   generateId: hook,
   allowRequest: hook,
   responseHeaders: hook,
   cors: such(
-    "true, false, { origin?, credentials?, … }, or a function that returns an Effect of these",
+    "true, false, a function that returns an Effect, or { origin?, credentials?, exposedHeaders?, allowedHeaders?, " +
+      "methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }",
     (value) => typeof value === "boolean" || typeof value === "function" || isCors(value)
   ),
   cookie: such(
-    "true, false, a cookie name, or { name?, path?, … }, all valid in a cookie",
+    "true, false, a cookie name, or { name?, path?, domain?, expires?, maxAge?, priority?, sameSite?, httpOnly?, " +
+      "secure?, partitioned? }, all valid in a cookie",
     (value) => typeof value === "boolean" || isCookie(value)
   ),
   httpCompression: such(
     "true, false, or { threshold?: bytes }",
-    (value) => typeof value === "boolean" || isThreshold(value)
+    (value) => typeof value === "boolean" || isHttpCompression(value)
   ),
   perMessageDeflate: such(
-    "true, false, or { threshold?: bytes, …options of ws }",
-    (value) => typeof value === "boolean" || isThreshold(value)
+    "true, false, or { threshold?: bytes, serverNoContextTakeover?, clientNoContextTakeover?, serverMaxWindowBits?: " +
+      "8 to 15, clientMaxWindowBits?: 8 to 15, zlibDeflateOptions?, zlibInflateOptions?, concurrencyLimit? }",
+    (value) => typeof value === "boolean" || isPerMessageDeflate(value)
   )
 })
 

@@ -1,0 +1,271 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Context, Effect, Layer } from "effect"
+import { EngineIO, EngineIOLive } from "../../src/index.ts"
+
+class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
+
+/** Options as a program without types could give them. */
+const build = (options: object) =>
+  Effect.asVoid(Effect.scoped(Layer.build(EngineIO.layer(options as EngineIO.Options))))
+
+/** The message with which a layer fails for its options. */
+const complaint = (options: object) =>
+  Effect.map(Effect.flip(build(options)), (error) => {
+    assert.instanceOf(error, EngineIO.OptionsError)
+    assert.strictEqual(error._tag, "OptionsError")
+    return error.message
+  })
+
+interface Case {
+  readonly good: ReadonlyArray<unknown>
+  readonly bad: ReadonlyArray<unknown>
+  /** What the message says the option may be. */
+  readonly allowed: string
+}
+
+const duration: Case = {
+  good: [1, 0.5, 25_000, "25 seconds", "100 millis", { seconds: 5 }],
+  bad: [0, -1, "0 seconds", "-1 seconds", Number.NaN, "soon", "", "25", null, true, {}, [], new Date()],
+  allowed: "a duration above zero"
+}
+
+const beat: Case = {
+  ...duration,
+  bad: [...duration.bad, Infinity, "Infinity", "24 days", 2 ** 31],
+  allowed: "a duration above zero and below 24 days"
+}
+
+const timeout: Case = { ...duration, good: [...duration.good, "60 days", Infinity] }
+
+const count: Case = {
+  good: [1, 1_000_000, Number.MAX_SAFE_INTEGER],
+  bad: [0, -1, 1.5, Number.NaN, Infinity, 2 ** 53, "1", null, true, {}],
+  allowed: "a whole number above zero"
+}
+
+const flag: Case = { good: [true, false], bad: ["true", 0, 1, null, {}], allowed: "true or false" }
+
+const hook: Case = {
+  good: [() => Effect.void],
+  bad: ["x", true, null, {}, Effect.void],
+  allowed: "a function that returns an Effect"
+}
+
+const buffer: Case = {
+  good: [{}, { messages: 1 }, { bytes: 1 }, { messages: 1, bytes: undefined }],
+  bad: [5, null, { messages: 0 }, { bytes: 1.5 }, { mesages: 10 }, { messages: "1" }],
+  allowed: "{ messages?: number, bytes?: number }"
+}
+
+const cases: Record<keyof EngineIO.Options, Case> = {
+  pingInterval: beat,
+  pingTimeout: beat,
+  upgradeTimeout: timeout,
+  handshakeTimeout: timeout,
+  closeTimeout: timeout,
+  drainTimeout: timeout,
+  maxPayload: count,
+  maxSessions: count,
+  allowUpgrades: flag,
+  allowEIO3: flag,
+  anyPacketIsAlive: flag,
+  transports: {
+    good: [["polling"], ["websocket", "polling"], ["polling", "websocket", "webtransport"]],
+    bad: [[], "polling", ["pigeon"], ["polling", 1], ["Polling"], null, {}],
+    allowed: "a non-empty list of \"polling\", \"websocket\" and \"webtransport\""
+  },
+  sendBuffer: buffer,
+  receiveBuffer: buffer,
+  initialPacket: {
+    good: ["", "hello", Uint8Array.of(1), Buffer.from("hello")],
+    bad: [5, null, true, [1, 2], {}],
+    allowed: "text or a Uint8Array"
+  },
+  allowedOrigins: {
+    good: [[], ["https://example.com"], ["http://localhost:3000", "null", "capacitor://localhost"]],
+    bad: ["https://example.com", null, [5], ["example.com"], ["https://example.com/"], ["https://a.b/c"], ["*"], [""]],
+    allowed: "a list of origins as browsers send them: \"https://example.com\", without a path"
+  },
+  generateId: hook,
+  allowRequest: hook,
+  responseHeaders: hook,
+  cors: {
+    good: [
+      true,
+      false,
+      {},
+      { origin: true },
+      { origin: "*" },
+      { origin: /example/ },
+      { origin: ["https://a.b", /c/] },
+      { origin: () => true },
+      { credentials: true, exposedHeaders: "A,B", allowedHeaders: ["A", "B"], methods: ["GET"], maxAge: 0 },
+      { optionsSuccessStatus: 200, preflightContinue: true, origin: undefined },
+      () => Effect.succeed({})
+    ],
+    bad: [
+      "*",
+      5,
+      null,
+      [],
+      { origin: 5 },
+      { origin: ["https://a.b", 5] },
+      { orgin: "https://a.b" },
+      { credentials: "true" },
+      { exposedHeaders: 5 },
+      { allowedHeaders: [5] },
+      { methods: {} },
+      { maxAge: "600" },
+      { maxAge: -1 },
+      { optionsSuccessStatus: 404 },
+      { preflightContinue: 1 }
+    ],
+    allowed: "true, false, a function that returns an Effect, or { origin?, credentials?, exposedHeaders?, " +
+      "allowedHeaders?, methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }"
+  },
+  cookie: {
+    good: [
+      true,
+      false,
+      "sid",
+      {},
+      { name: "sid", path: "/chat", domain: "example.com", maxAge: "1 hour", expires: new Date(0) },
+      { path: false, httpOnly: false, secure: true, partitioned: true, sameSite: "none", priority: "high" },
+      { maxAge: 0, name: undefined, path: undefined, httpOnly: undefined, sameSite: undefined }
+    ],
+    bad: [
+      5,
+      null,
+      "",
+      "a b",
+      "a=b",
+      "a;b",
+      "a\r\nb",
+      { name: "a b" },
+      { name: 5 },
+      { path: "/; Secure" },
+      { path: true },
+      { domain: "a;b" },
+      { domain: "a\r\nSet-Cookie: b" },
+      { expires: "never" },
+      { expires: new Date(Number.NaN) },
+      { maxAge: "x" },
+      { maxAge: -1 },
+      { priority: "highest" },
+      { sameSite: true },
+      { sameSite: "x" },
+      { httpOnly: "yes" },
+      { htpOnly: false }
+    ],
+    allowed: "true, false, a cookie name, or { name?, path?, domain?, expires?, maxAge?, priority?, sameSite?, " +
+      "httpOnly?, secure?, partitioned? }, all valid in a cookie"
+  },
+  httpCompression: {
+    good: [true, false, {}, { threshold: 0 }, { threshold: 2_000 }, { threshold: undefined }],
+    bad: [5, null, "gzip", [], { threshold: -1 }, { threshold: "1" }, { treshold: 5 }],
+    allowed: "true, false, or { threshold?: bytes }"
+  },
+  perMessageDeflate: {
+    good: [
+      true,
+      false,
+      {},
+      { threshold: 0 },
+      {
+        threshold: 1,
+        serverNoContextTakeover: true,
+        clientNoContextTakeover: false,
+        serverMaxWindowBits: 8,
+        clientMaxWindowBits: 15,
+        zlibDeflateOptions: { level: 1 },
+        zlibInflateOptions: {},
+        concurrencyLimit: 1
+      }
+    ],
+    bad: [
+      5,
+      null,
+      "yes",
+      { threshold: -1 },
+      { threshold: "1" },
+      { serverMaxWindowBits: 99 },
+      { clientMaxWindowBits: 7 },
+      { concurrencyLimit: 0 },
+      { serverNoContextTakeover: 1 },
+      { zlibDeflateOptions: 5 },
+      { maxPayload: 5 }
+    ],
+    allowed: "true, false, or { threshold?: bytes, serverNoContextTakeover?, clientNoContextTakeover?, " +
+      "serverMaxWindowBits?: 8 to 15, clientMaxWindowBits?: 8 to 15, zlibDeflateOptions?, zlibInflateOptions?, " +
+      "concurrencyLimit? }"
+  }
+}
+
+const show = (value: unknown): string => typeof value === "object" ? JSON.stringify(value) : String(value)
+
+describe("options", () => {
+  for (const [option, { allowed, bad, good }] of Object.entries(cases)) {
+    it.effect(`${option}: what it may be is accepted`, () =>
+      Effect.forEach(
+        [...good, undefined],
+        (value) =>
+          build({ [option]: value }).pipe(
+            Effect.catch((error) => Effect.die(new Error(`${show(value)}: ${error.message}`)))
+          )
+      ))
+
+    it.effect(`${option}: anything else fails the layer with an error that names it and what it may be`, () =>
+      Effect.forEach(bad, (value) =>
+        Effect.map(complaint({ [option]: value }), (message) => {
+          assert.include(message, `["${option}"]`, show(value))
+          assert.include(message, allowed, show(value))
+        })))
+  }
+
+  it.effect("a name that is no option is refused, and named", () =>
+    Effect.forEach(
+      ["pingIntervall", "maxHttpBufferSize", "path", "wsEngine", "__proto__x"],
+      (name) => Effect.map(complaint({ [name]: 5 }), (message) => assert.include(message, `["${name}"]`))
+    ))
+
+  it.effect("all wrong options are named at once", () =>
+    Effect.map(complaint({ maxPayload: -1, cookie: 5, pingIntervall: 5, allowEIO3: true }), (message) => {
+      for (const name of ["maxPayload", "cookie", "pingIntervall"]) assert.include(message, `["${name}"]`)
+      assert.notInclude(message, "allowEIO3")
+    }))
+
+  it.effect("no options are needed", () => Effect.scoped(Layer.build(EngineIOLive)))
+
+  it.effect("a hook may need services, which the layer asks for", () => {
+    const layer: Layer.Layer<EngineIO.EngineIO, EngineIO.OptionsError, Greeting> = EngineIO.layer({
+      responseHeaders: () => Effect.map(Greeting, (greeting) => ({ "x-greeting": greeting }))
+    })
+    return Effect.scoped(Layer.build(Layer.provide(layer, Layer.succeed(Greeting, "hello"))))
+  })
+})
+
+describe("layerConfig", () => {
+  const layer = EngineIO.layerConfig({
+    pingInterval: Config.Duration("PING_INTERVAL").pipe(Config.withDefault("25 seconds")),
+    maxPayload: Config.Int("MAX_PAYLOAD").pipe(Config.withDefault(1_000_000)),
+    allowEIO3: Config.Boolean("ALLOW_EIO3").pipe(Config.withDefault(false))
+  })
+
+  const from = (environment: Record<string, string>) =>
+    Effect.scoped(Layer.build(layer)).pipe(
+      Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: environment }))
+    )
+
+  it.effect("a value that cannot be read fails the layer, naming it", () =>
+    Effect.map(Effect.flip(from({ MAX_PAYLOAD: "many" })), (error) => {
+      assert.include(String(error.message), "MAX_PAYLOAD")
+    }))
+
+  it.effect("a value that can be read is checked like any other", () =>
+    Effect.map(Effect.flip(from({ MAX_PAYLOAD: "-5" })), (error) => {
+      assert.instanceOf(error, EngineIO.OptionsError)
+      assert.include(error.message, "[\"maxPayload\"]")
+    }))
+
+  it.effect("nothing needs to be set", () => from({}))
+})
