@@ -166,28 +166,47 @@ export const forEach: {
   f: (message: Message) => Effect.Effect<unknown, E, R>
 ): Effect.Effect<never, E | SocketClosed, R> =>
   Effect.suspend(() => {
-    const session = toSession(socket)
-    let inStep = false
-    const endStep = () => {
-      if (!inStep) return
-      inStep = false
-      const { application } = session
-      if (application !== undefined) application.steps--
-    }
-    const loop = Effect.whileLoop({
-      while: () => true,
-      body: (): Effect.Effect<unknown, E | SocketClosed, R> => {
-        endStep()
-        const message = session.take()
-        if (message === undefined) return session.state === "closed" ? exhausted(session) : session.incoming.wait
-        inStep = true
-        if (session.application !== undefined) session.application.steps++
-        return f(message)
-      },
-      step: () => {}
-    })
-    return Effect.ensuring(loop, Effect.sync(endStep)) as Effect.Effect<never, E | SocketClosed, R>
+    const loop = new ForEach(toSession(socket), f)
+    return Effect.ensuring(Effect.whileLoop(loop), Effect.sync(() => loop.endStep())) as Effect.Effect<
+      never,
+      E | SocketClosed,
+      R
+    >
   }))
+
+/** The state of one `forEach`: an object and no closures, since every idle session holds one. */
+class ForEach<E, R> {
+  private readonly session: Session
+  private readonly f: (message: Message) => Effect.Effect<unknown, E, R>
+  private inStep = false
+  constructor(session: Session, f: (message: Message) => Effect.Effect<unknown, E, R>) {
+    this.session = session
+    this.f = f
+  }
+
+  while(): boolean {
+    return true
+  }
+
+  body(): Effect.Effect<unknown, E | SocketClosed, R> {
+    const { session } = this
+    this.endStep()
+    const message = session.take()
+    if (message === undefined) return session.state === "closed" ? exhausted(session) : session.incoming.wait
+    this.inStep = true
+    if (session.application !== undefined) session.application.steps++
+    return this.f(message)
+  }
+
+  step(): void {}
+
+  endStep(): void {
+    if (!this.inStep) return
+    this.inStep = false
+    const { application } = this.session
+    if (application !== undefined) application.steps--
+  }
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // sending

@@ -76,12 +76,12 @@ export class NodeConnection implements WebSocketConnection {
       this.ws.send(data, options)
     } else {
       this.compressing++
-      this.ws.send(data, options, this.onCompressed)
+      this.ws.send(data, options, (error) => this.onCompressed(error))
     }
     return this.ws.bufferedAmount < this.socket.writableHighWaterMark
   }
 
-  private readonly onCompressed = (error?: Error | null): void => {
+  private onCompressed(error: Error | null | undefined): void {
     this.compressing--
     if (error !== undefined && error !== null) return
     // The library does not say when its own queue has room again.

@@ -15,7 +15,7 @@ import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { compress, negotiate } from "./compression.ts"
 import { readNodeBody, readStreamBody } from "./body.ts"
-import { keepHeads, refuse, Upgrades } from "./upgrades.ts"
+import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
 const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
   NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
@@ -123,7 +123,8 @@ export class NodePlatform implements Platform {
   // seen to close, and Effect ends it after the answer.
   prepare(request: HttpServerRequest): void {
     const source = toNode(request)
-    if (!isUpgraded(source) || this.isUpgrade(request)) return
+    if (!isUpgraded(source)) return
+    if (this.isUpgrade(request)) return remember(source)
     const { socket } = source
     socket.once("end", () => socket.destroy())
     const response = NodeHttpServerRequest.toServerResponse(request)

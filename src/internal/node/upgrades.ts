@@ -93,10 +93,44 @@ export class Upgrades {
     const onClose = () => done(undefined)
     socket.once("close", onClose)
     this.headers.set(request, headers)
+    // The 101 and the packets that open the session leave in one write, at the end of this turn.
+    socket.cork()
+    process.nextTick(uncork, socket, request)
     this.server.handleUpgrade(request, socket, heads.get(request) ?? noHead, (ws) => {
       socket.off("close", onClose)
       done(new NodeConnection(ws, socket, this.maxPayload, this.threshold))
     })
+  }
+}
+
+const uncork = (socket: Net.Socket, request: Http.IncomingMessage): void => {
+  socket.uncork()
+  forget(request)
+}
+
+type Listener = (...args: Array<unknown>) => void
+
+/** The listeners of a connection before Effect's server added its own, by request. */
+const listenersBefore = new WeakMap<Http.IncomingMessage, ReadonlyArray<unknown>>()
+
+/** To be called when a request to upgrade arrives. */
+export const remember = (request: Http.IncomingMessage): void => {
+  const { socket } = request
+  listenersBefore.set(request, [...socket.listeners("close"), ...socket.listeners("error")])
+}
+
+/**
+ * Effect's server listens to the connection of an upgrade for the sake of its request handler, which is done; its two
+ * listeners, functions without a name, would keep the whole request in memory as long as the connection lives.
+ */
+const forget = (request: Http.IncomingMessage): void => {
+  const before = listenersBefore.get(request)
+  if (before === undefined) return
+  const { socket } = request
+  for (const event of ["close", "error"] as const) {
+    for (const listener of socket.listeners(event) as Array<Listener>) {
+      if (listener.name === "" && !before.includes(listener)) socket.off(event, listener)
+    }
   }
 }
 

@@ -23,6 +23,8 @@ export class Engine implements SessionHost {
   readonly platform: Platform
   /** What the layer was built with: the context of everything that belongs to no request. */
   readonly context: Context.Context<never>
+  /** What most sessions have for a context; see `context.ts`. */
+  sharedContext: Context.Context<never> | undefined
   private readonly sessions = new Map<SocketId, Session>()
   /** Ids given out to handshakes that are not decided yet. */
   private readonly reserved = new Set<SocketId>()

@@ -25,7 +25,7 @@ export class Application {
   private readonly program: Program
   private readonly context: Context.Context<never>
   readonly scope: Scope.Closeable
-  private readonly onFinished: () => void
+  private readonly owner: { onFinished(session: Session): void }
   private fiber: Fiber.Fiber<unknown, unknown> | undefined
   private exited = false
   private finishing = false
@@ -37,13 +37,13 @@ export class Application {
     program: Program,
     context: Context.Context<never>,
     scope: Scope.Closeable,
-    onFinished: () => void
+    owner: { onFinished(session: Session): void }
   ) {
     this.session = session
     this.program = program
     this.context = context
     this.scope = scope
-    this.onFinished = onFinished
+    this.owner = owner
   }
 
   start(): void {
@@ -99,7 +99,7 @@ export class Application {
     const done = last.pipe(
       Effect.andThen(Scope.close(this.scope, Exit.void)),
       Effect.catchCause((cause) => Effect.logError("A finalizer of a session failed", cause)),
-      Effect.ensuring(Effect.sync(this.onFinished))
+      Effect.ensuring(Effect.sync(() => this.owner.onFinished(this.session)))
     )
     Effect.runForkWith(this.context)(done)
   }

@@ -11,7 +11,7 @@ export abstract class Deadline {
   previous: Deadline | undefined
   next: Deadline | undefined
   list: DeadlineList | undefined
-  /** When it is due, in milliseconds of the monotonic clock. */
+  /** When it is due, in whole milliseconds since the server began. */
   at = 0
   abstract expire(): void
 
@@ -35,7 +35,8 @@ export class DeadlineList {
   add(deadline: Deadline): void {
     deadline.list?.remove(deadline)
     deadline.list = this
-    deadline.at = this.owner.now() + this.millis
+    // Whole numbers, since a fraction would cost every deadline an object; never too early.
+    deadline.at = Math.ceil(this.owner.now() + this.millis)
     deadline.previous = this.tail
     if (this.tail === undefined) this.head = deadline
     else this.tail.next = deadline
@@ -79,14 +80,16 @@ export class Deadlines {
   private readonly lists = new Map<number, DeadlineList>()
   private readonly clock: Clock.Clock
   readonly fork: (effect: Effect.Effect<void>) => void
+  private readonly origin: bigint
   constructor(clock: Clock.Clock, fork: (effect: Effect.Effect<void>) => void) {
     this.clock = clock
+    this.origin = clock.monotonicTimeNanosUnsafe()
     this.fork = fork
   }
 
-  /** Monotonic milliseconds. */
+  /** Milliseconds since the server began, by the monotonic clock. */
   now(): number {
-    return Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+    return Number(this.clock.monotonicTimeNanosUnsafe() - this.origin) / 1e6
   }
 
   /** The list of everything that is due `millis` milliseconds after it is armed. */

@@ -5,15 +5,18 @@
 import * as Effect from "effect/Effect"
 import type { Message } from "../../Packet.ts"
 
+type Resume = (effect: Effect.Effect<void>) => void
+
 export class Incoming {
-  private items: Array<Message | undefined> = []
-  private sizes: Array<number> = []
+  // Made for the first message, given back when a burst is over: an idle session holds none.
+  private items: Array<Message | undefined> | undefined
+  private sizes: Array<number> | undefined
   private head = 0
   private tail = 0
   bytes = 0
-  private waiter: (() => void) | undefined
-  private moreWaiters: Array<() => void> | undefined
-
+  private waiter: Resume | undefined
+  private moreWaiters: Array<Resume> | undefined
+  private waiting: Effect.Effect<void> | undefined
   /** Whether anybody has ever taken a message, or waits for one. */
   isUsed = false
 
@@ -23,27 +26,31 @@ export class Incoming {
 
   push(message: Message, size: number): void {
     const index = this.tail++
-    this.items[index] = message
-    this.sizes[index] = size
+    if (this.items === undefined || this.sizes === undefined) {
+      this.items = [message]
+      this.sizes = [size]
+    } else {
+      this.items[index] = message
+      this.sizes[index] = size
+    }
     this.bytes += size
   }
 
   shift(): Message | undefined {
     if (this.head === this.tail) return undefined
+    const items = this.items!
+    const sizes = this.sizes!
     const index = this.head++
-    const message = this.items[index]
-    this.items[index] = undefined
+    const message = items[index]
+    items[index] = undefined
     this.isUsed = true
-    this.bytes -= this.sizes[index]!
+    this.bytes -= sizes[index]!
     if (this.head === this.tail) {
       this.head = this.tail = 0
-      if (index >= 64) {
-        this.items = []
-        this.sizes = []
-      }
+      if (index >= 64) this.items = this.sizes = undefined
     } else if (this.head >= 1024 && this.head * 2 >= this.tail) {
-      this.items = this.items.slice(this.head, this.tail)
-      this.sizes = this.sizes.slice(this.head, this.tail)
+      this.items = items.slice(this.head, this.tail)
+      this.sizes = sizes.slice(this.head, this.tail)
       this.tail -= this.head
       this.head = 0
     }
@@ -51,24 +58,30 @@ export class Incoming {
   }
 
   /** Suspends until `wake`. Spurious wake-ups happen: whoever waited looks again. */
-  readonly wait: Effect.Effect<void> = Effect.callback((resume) => {
-    const waiter = () => resume(Effect.void)
-    this.isUsed = true
-    if (this.waiter === undefined) this.waiter = waiter
-    else (this.moreWaiters ??= []).push(waiter)
-    return Effect.sync(() => {
-      if (this.waiter === waiter) this.waiter = this.moreWaiters?.shift()
-      else this.moreWaiters = this.moreWaiters?.filter((other) => other !== waiter)
+  get wait(): Effect.Effect<void> {
+    return this.waiting ??= Effect.callback((resume: Resume) => {
+      this.isUsed = true
+      if (this.waiter === undefined) {
+        this.waiter = resume
+        return this.forgetWaiter
+      } // A second taker at a time is rare enough to cost more.
+
+      ;(this.moreWaiters ??= []).push(resume)
+      return Effect.sync(() => {
+        this.moreWaiters = this.moreWaiters?.filter((other) => other !== resume)
+      })
     })
+  }
+
+  private readonly forgetWaiter: Effect.Effect<void> = Effect.sync(() => {
+    this.waiter = undefined
   })
 
   /** Resumes every waiting taker, on the caller's stack: call it last. */
   wake(): void {
-    const waiter = this.waiter
-    if (waiter === undefined) return
-    const more = this.moreWaiters
+    const { moreWaiters, waiter } = this
     this.waiter = this.moreWaiters = undefined
-    waiter()
-    if (more !== undefined) { for (const other of more) other() }
+    if (waiter !== undefined) waiter(Effect.void)
+    if (moreWaiters !== undefined) { for (const resume of moreWaiters) resume(Effect.void) }
   }
 }

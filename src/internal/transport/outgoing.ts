@@ -46,8 +46,8 @@ export const entrySize = (entry: Entry): number =>
 export const isMessage = (entry: Entry): boolean => !(entry instanceof Outbound) || entry.type === "message"
 
 export class Outgoing {
-  private entries: Array<Entry | undefined> = []
-  private sizes: Array<number> = []
+  private entries: Array<Entry | undefined> | undefined
+  private sizes: Array<number> | undefined
   // Indices into both arrays: what waits stands in [head, tail). Truncating the arrays instead would reallocate their
   // backing stores for every message of a quiet session.
   private head = 0
@@ -66,8 +66,13 @@ export class Outgoing {
 
   push(entry: Entry, size: number): void {
     const index = this.tail++
-    this.entries[index] = entry
-    this.sizes[index] = size
+    if (this.entries === undefined || this.sizes === undefined) {
+      this.entries = [entry]
+      this.sizes = [size]
+    } else {
+      this.entries[index] = entry
+      this.sizes[index] = size
+    }
     if (isMessage(entry)) {
       this.messages++
       this.accepted++
@@ -77,27 +82,29 @@ export class Outgoing {
 
   /** The next packet, or `undefined`. */
   peek(): Entry | undefined {
-    return this.head < this.tail ? this.entries[this.head] : undefined
+    return this.head < this.tail ? this.entries![this.head] : undefined
   }
 
   /** The bytes of the next packet's data; meaningful only when there is one. */
   peekSize(): number {
-    return this.sizes[this.head]!
+    return this.sizes![this.head]!
   }
 
   drop(): void {
+    const entries = this.entries!
+    const sizes = this.sizes!
     const index = this.head++
-    if (isMessage(this.entries[index]!)) {
+    if (isMessage(entries[index]!)) {
       this.messages--
       this.taken++
-      this.bytes -= this.sizes[index]!
+      this.bytes -= sizes[index]!
     }
-    this.entries[index] = undefined
+    entries[index] = undefined
     if (this.head === this.tail) {
       this.reset()
     } else if (this.head >= 1024 && this.head * 2 >= this.tail) {
-      this.entries = this.entries.slice(this.head, this.tail)
-      this.sizes = this.sizes.slice(this.head, this.tail)
+      this.entries = entries.slice(this.head, this.tail)
+      this.sizes = sizes.slice(this.head, this.tail)
       this.tail -= this.head
       this.head = 0
     }
@@ -105,7 +112,7 @@ export class Outgoing {
 
   /** A copy of what waits, for observers. */
   snapshot(): Array<Entry> {
-    return this.entries.slice(this.head, this.tail) as Array<Entry>
+    return (this.entries ?? []).slice(this.head, this.tail) as Array<Entry>
   }
 
   /** Drops everything; returns how many messages that lost. */
@@ -120,8 +127,7 @@ export class Outgoing {
   /** Gives the backing stores back; what waited is gone. */
   trim(): void {
     this.head = this.tail = 0
-    this.entries = []
-    this.sizes = []
+    this.entries = this.sizes = undefined
   }
 
   private reset(): void {

@@ -1,0 +1,46 @@
+/**
+ * The services an application runs with: those of its handler, less what belongs to the request.
+ */
+import * as Context from "effect/Context"
+import * as HttpRouter from "effect/http/HttpRouter"
+import { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
+import * as Scope from "effect/Scope"
+import type { Engine } from "./engine.ts"
+
+// The last is Effect's own state of a request. None of it may live as long as a session.
+const requestKeys = new Set<string>([
+  HttpServerRequest.key,
+  ParsedSearchParams.key,
+  HttpRouter.RouteContext.key,
+  Scope.Scope.key,
+  "effect/http/HttpEffect/CurrentRequestState"
+])
+
+/**
+ * The context for a session opened by a request with this one. Most requests of a server differ in nothing else than
+ * what is left out here, so that one context serves all their sessions.
+ */
+export const sessionContext = (
+  engine: Engine,
+  context: Context.Context<never>,
+  scope: Scope.Scope
+): Context.Context<never> => Context.add(shared(engine, context), Scope.Scope, scope) as Context.Context<never>
+
+const shared = (engine: Engine, context: Context.Context<never>): Context.Context<never> => {
+  const known = engine.sharedContext
+  const services = context.mapUnsafe
+  if (known !== undefined && isSame(known.mapUnsafe, services)) return known
+  const own = new Map<string, unknown>()
+  for (const [key, service] of services) if (!requestKeys.has(key)) own.set(key, service)
+  return engine.sharedContext = Context.makeUnsafe(own)
+}
+
+const isSame = (known: ReadonlyMap<string, unknown>, services: ReadonlyMap<string, unknown>): boolean => {
+  let count = 0
+  for (const [key, service] of services) {
+    if (requestKeys.has(key)) continue
+    if (known.get(key) !== service) return false
+    count++
+  }
+  return count === known.size
+}

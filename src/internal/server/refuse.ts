@@ -1,0 +1,64 @@
+/**
+ * The answers to requests that are refused: by the protocol's rules, by the application, or by its failure.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import { BadRequest, Forbidden, type HandshakeError, Unavailable } from "../../HandshakeError.ts"
+import type { Dressing } from "./dressing.ts"
+import type { Engine } from "./engine.ts"
+import * as respond from "./respond.ts"
+
+const isHandshakeError = (error: unknown): error is HandshakeError =>
+  error instanceof Forbidden || error instanceof Unavailable || error instanceof BadRequest ||
+  (typeof error === "object" && error !== null && "code" in error && "status" in error && "context" in error)
+
+/** Answers what failed: the protocol's errors and the application's own answers; everything else is the router's. */
+export const refuse = (
+  engine: Engine,
+  request: HttpServerRequest,
+  isUpgrade: boolean,
+  cause: Cause.Cause<unknown>,
+  dressing: Dressing
+): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
+  const found = Cause.findErrorOption(cause)
+  if (Option.isNone(found)) {
+    if (!Cause.hasDies(cause)) return Effect.failCause(cause)
+    const log = Effect.logError("The application failed to decide on a handshake", cause)
+    return Effect.andThen(log, isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause))
+  }
+  const error = found.value
+  if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
+  if (isHandshakeError(error)) {
+    engine.events?.publish({
+      _tag: "ConnectionError",
+      code: error.code,
+      message: error.message,
+      context: "context" in error ? error.context : { message: error.message }
+    })
+    const message = error.message === "" ? "Forbidden" : error.message
+    const answer = isUpgrade
+      ? engine.platform.refuse(request, error.status, message)
+      : Effect.succeed(respond.refusal(error, message, dressing))
+    return Effect.andThen(Effect.logDebug("Request refused", { code: error.code, message }), answer)
+  }
+  if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
+    return isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause)
+  }
+  const response = HttpServerResponse.isHttpServerResponse(error)
+    ? Effect.succeed(error)
+    : HttpServerRespondable.toResponse(error)
+  return isUpgrade
+    ? Effect.flatMap(response, (response) => engine.platform.refuse(request, response.status, bodyText(response)))
+    : response
+}
+
+/** What the router would answer with 500, on a request to upgrade. */
+const refuseAll = (engine: Engine, request: HttpServerRequest, cause: Cause.Cause<unknown>) =>
+  Effect.andThen(engine.platform.refuse(request, 500, "Internal Server Error"), Effect.failCause(cause))
+
+const bodyText = (response: HttpServerResponse.HttpServerResponse): string =>
+  response.body._tag === "Uint8Array" && response.body.text !== undefined ? response.body.text : ""
