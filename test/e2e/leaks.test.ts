@@ -80,7 +80,7 @@ const endings: ReadonlyArray<Ending> = [
   {
     name: "the heartbeat fails",
     reason: "ping timeout",
-    config: { pingInterval: 100, pingTimeout: 200 },
+    config: { pingInterval: 400, pingTimeout: 200 },
     end: async (server) => {
       await PollingClient.connect(server)
       const webSocket = await WebSocketClient.connect(server)
@@ -125,7 +125,7 @@ const endings: ReadonlyArray<Ending> = [
   {
     name: "the connections are reset in the middle of an upgrade",
     reason: "ping timeout",
-    config: { pingInterval: 200, pingTimeout: 100 },
+    config: { pingInterval: 400, pingTimeout: 100 },
     end: async (server, round) => {
       const client = await PollingClient.connect(server)
       const raw = await RawWebSocket.open(server, { sid: client.sid })
@@ -139,7 +139,7 @@ const endings: ReadonlyArray<Ending> = [
   {
     name: "the upgrade is never completed",
     reason: "ping timeout",
-    config: { pingInterval: 200, pingTimeout: 100, upgradeTimeout: 100, closeTimeout: 100 },
+    config: { pingInterval: 400, pingTimeout: 100, upgradeTimeout: 200, closeTimeout: 100 },
     end: async (server) => (await probed(server)).raw.closed
   }
 ]
