@@ -26,12 +26,13 @@ import {
   type NodeHandlers,
   type NodeServer
 } from "./internal/node/attach.ts"
+import { DirectExchange } from "./internal/node/exchange.ts"
 import { NodePlatform } from "./internal/node/platform.ts"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
 import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
-import { handle } from "./internal/server/handler.ts"
+import { handle, handleDirectly } from "./internal/server/handler.ts"
 import type { Factory } from "./internal/server/handshake.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
@@ -194,14 +195,18 @@ export const handler = <A extends SocketApp, E, R>(
   HttpServerResponse.HttpServerResponse,
   Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
   EngineIO | HttpServerRequest | R | SocketApp.Services<A>
-> => {
-  const owner = {}
-  return Effect.flatMap(EngineIO, ({ engine }) => handle(engine, owner, f as Factory)) as Effect.Effect<
+> => handlerOf({}, f)
+
+/** Sessions belong to `owner`: a handler with another one does not know them. */
+const handlerOf = <A extends SocketApp, E, R>(
+  owner: object,
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+) =>
+  Effect.flatMap(EngineIO, ({ engine }) => handle(engine, owner, f as Factory)) as Effect.Effect<
     HttpServerResponse.HttpServerResponse,
     never,
     EngineIO
   >
-}
 
 /**
  * Mounts `handler(f)` on the router at `path`, with and without a trailing slash.
@@ -259,8 +264,23 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
   never,
   EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>
 > =>
-  // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
-  makeHandlers(handler(f), options?.middleware ?? []) as Effect.Effect<NodeHandlers>
+  Effect.flatMap(EngineIO, ({ engine }) => {
+    const owner = {}
+    return makeHandlers(
+      handlerOf(owner, f),
+      (source, response) =>
+        handleDirectly(
+          engine,
+          owner,
+          source.method!,
+          source.url!,
+          (name) => source.headers[name] as string | undefined,
+          (dressing) => new DirectExchange(source, response, dressing, engine.settings.httpCompression)
+        ),
+      options?.middleware ?? []
+    )
+    // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
+  }) as Effect.Effect<NodeHandlers>
 
 /**
  * Serves Engine.IO on a Node server that exists already, next to what listens there, until the scope closes. Requests

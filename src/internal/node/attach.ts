@@ -47,11 +47,16 @@ export type NodeServer = Http.Server | Http2.Http2SecureServer | Http2.Http2Serv
 /** Makes the listeners for a handler; their requests live as long as the scope. */
 export const makeHandlers = <E, R>(
   handler: Effect.Effect<HttpServerResponse, E, R>,
+  direct: (source: Http.IncomingMessage, response: Http.ServerResponse) => boolean,
   middleware: ReadonlyArray<Middleware>
 ): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    const request: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(handler, { scope })
+    const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(handler, { scope })
+    // Most requests are polls and posts of open sessions, for which a fiber would do nothing.
+    const request: NodeHandlers["handleRequest"] = (source, response) => {
+      if (!direct(source, response)) fiber(source, response)
+    }
     const upgrade = yield* NodeHttpServer.makeUpgradeHandler(
       Effect.die("the upgrade is ours: Effect's own WebSocket server is never asked"),
       handler,

@@ -10,84 +10,10 @@ import type * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import type { Platform } from "../server/platform.ts"
 import type { Dressing } from "../server/dressing.ts"
-import * as respond from "../server/respond.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
-import { compress, negotiate } from "./compression.ts"
-import { readNodeBody, readStreamBody } from "./body.ts"
+import { isNode, isUpgraded, RouterExchange, toNode } from "./exchange.ts"
 import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
-
-const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
-  NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
-
-/** Requests of a web handler have no Node object behind them: they can poll, and no more. */
-const isNode = (source: Http.IncomingMessage): boolean => typeof source.on === "function"
-
-const isUpgraded = (source: Http.IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
-  source.upgrade === true
-
-type Headers = Readonly<Record<string, string>>
-
-/** A polling request, answered through the response that its handler returns. */
-class RouterExchange implements Exchange {
-  onAbort: (() => void) | undefined
-  readonly request: HttpServerRequest
-  private readonly dressing: Dressing
-  private readonly compression: Config["httpCompression"]
-  private readonly resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
-  constructor(
-    request: HttpServerRequest,
-    dressing: Dressing,
-    compression: Config["httpCompression"],
-    resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
-  ) {
-    this.request = request
-    this.dressing = dressing
-    this.compression = compression
-    this.resume = resume
-  }
-
-  get contentType(): string | undefined {
-    return toNode(this.request).headers["content-type"]
-  }
-
-  respond(payload: string | Uint8Array, contentType: string, compressible: boolean): void {
-    if (compressible && this.compression !== undefined && Buffer.byteLength(payload) >= this.compression.threshold) {
-      const encoding = negotiate(toNode(this.request).headers["accept-encoding"] as string | undefined)
-      if (encoding !== undefined) {
-        return compress(
-          encoding,
-          payload,
-          (bytes) => bytes === undefined ? this.reject(500) : this.answer(bytes, contentType, encoding)
-        )
-      }
-    }
-    this.answer(payload, contentType, undefined)
-  }
-
-  private answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
-    this.resume(Effect.succeed(respond.payload(payload, contentType, encoding, this.dressing)))
-  }
-
-  ok(): void {
-    this.resume(Effect.succeed(respond.ok(this.dressing)))
-  }
-
-  reject(status: number): void {
-    this.resume(Effect.succeed(respond.bare(status, this.dressing.always)))
-  }
-
-  destroy(): void {
-    toNode(this.request).destroy()
-    this.reject(400)
-  }
-
-  readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
-    const source = toNode(this.request)
-    if (isNode(source) && !isUpgraded(source)) readNodeBody(source, limit, binary, done)
-    else readStreamBody(this.request, limit, binary, done)
-  }
-}
 
 export class NodePlatform implements Platform {
   private readonly upgrades: Upgrades
@@ -177,7 +103,10 @@ export class NodePlatform implements Platform {
     })
   }
 
-  upgrade(request: HttpServerRequest, headers: Headers): Effect.Effect<WebSocketConnection, "UpgradeFailed"> {
+  upgrade(
+    request: HttpServerRequest,
+    headers: Readonly<Record<string, string>>
+  ): Effect.Effect<WebSocketConnection, "UpgradeFailed"> {
     return Effect.callback((resume) =>
       this.upgrades.accept(
         toNode(request),

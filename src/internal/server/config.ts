@@ -92,7 +92,7 @@ const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>)
     Object.hasOwn(members, name) && (member === undefined || members[name]!(member))
   )
 
-const isOrigin = (value: unknown): boolean => isText(value) || value instanceof RegExp
+const isOrigin = (value: unknown): boolean => (isText(value) && value !== "") || value instanceof RegExp
 
 const isCors = hasOnly({
   origin: (value) =>

@@ -11,7 +11,8 @@ const list = (value: string | ReadonlyArray<string>): string => typeof value ===
 const isAllowed = (options: CorsOptions["origin"], origin: string | undefined): boolean => {
   if (typeof options === "function") return options(origin)
   if (typeof options === "string") return options === origin
-  if (options instanceof RegExp) return origin !== undefined && options.test(origin)
+  // Unlike `test`, this is the same for every request, whatever the flags of the expression.
+  if (options instanceof RegExp) return origin !== undefined && origin.search(options) >= 0
   if (typeof options === "object") return options.some((one) => isAllowed(one, origin))
   return options === true
 }

@@ -42,6 +42,16 @@ const withAlways = (engine: Engine, always: Record<string, string>): Dressing =>
 // A server that no longer listens waits for its connections to close.
 const closing: Dressing = { always: { connection: "close" }, success: { connection: "close" }, cookies: undefined }
 
+/** What the application adds must not break the head of an answer, which on a 101 nobody else would notice. */
+const checked = (headers: Headers.Headers): Headers.Headers => {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+      throw new TypeError(`responseHeaders: the header ${JSON.stringify(name)} has a value that headers cannot carry`)
+    }
+  }
+  return headers
+}
+
 /** The whole of it, for a session's request. */
 export const ofSession = (
   engine: Engine,
@@ -52,16 +62,18 @@ export const ofSession = (
   initial: boolean
 ): Dressing | Effect.Effect<Dressing> => {
   const { cookie, responseHeaders } = engine.settings
-  if (transport === "polling" && isExplorer(engine.platform.header(request, "user-agent"))) {
-    dressing = { ...dressing, success: { ...dressing.success, "x-xss-protection": "0" } }
-  }
+  if (transport === "polling") dressing = ofPoll(dressing, engine.platform.header(request, "user-agent"))
   if (initial && cookie !== undefined && transport === "polling") dressing = { ...dressing, cookies: cookie(id) }
   if (responseHeaders === undefined) return dressing
   return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => ({
     ...dressing,
-    success: { ...dressing.success, ...Headers.fromInput(added) }
+    success: { ...dressing.success, ...checked(Headers.fromInput(added)) }
   }))
 }
+
+/** What the client's kind asks for on a poll or a post. */
+export const ofPoll = (dressing: Dressing, agent: string | undefined): Dressing =>
+  isExplorer(agent) ? { ...dressing, success: { ...dressing.success, "x-xss-protection": "0" } } : dressing
 
 // Internet Explorer warns of scripts in what is none (rule R38).
 const isExplorer = (agent: string | undefined): boolean =>

@@ -8,12 +8,12 @@ import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { TransportType } from "../../Transport.ts"
 import { parseQuery } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
-import { PollingTransport } from "../transport/polling.ts"
+import { type Exchange, PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
 import { preflightHeaders } from "./cors.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import { type Factory, Handshaking, isBinary } from "./handshake.ts"
+import { type Factory, Handshaking, inTime, isBinary } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
 import { refuse } from "./refuse.ts"
 import * as respond from "./respond.ts"
@@ -45,12 +45,30 @@ const dispatch = (
   isUpgrade: boolean,
   dressing: Dressing.Dressing
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> => {
-  if (request.method === "OPTIONS" && engine.settings.cors !== undefined) {
-    const preflighted = preflight(engine, request)
-    if (preflighted !== undefined) return preflighted
+  if (request.method !== "OPTIONS" || engine.settings.cors === undefined) {
+    return decide(engine, owner, factory, request, isUpgrade, dressing)
   }
+  const preflight = (options: CorsOptions) =>
+    options.preflightContinue === true
+      ? decide(engine, owner, factory, request, isUpgrade, dressing)
+      : Effect.succeed(
+        respond.bare(options.optionsSuccessStatus ?? 204, preflightHeaders(options, request.headers))
+      )
+  const options = engine.settings.cors(request)
+  return Effect.isEffect(options) ? Effect.flatMap(options, preflight) : preflight(options)
+}
+
+const decide = (
+  engine: Engine,
+  owner: object,
+  factory: Factory,
+  request: HttpServerRequest,
+  isUpgrade: boolean,
+  dressing: Dressing.Dressing
+): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> => {
   const query = parseQuery(request.url)
-  const verdict = verify(engine, owner, request, query, isUpgrade)
+  const origin = engine.platform.header(request, "origin")
+  const verdict = verify(engine, owner, request.method, origin, query, isUpgrade)
   if (verdict._tag === "Poll") return poll(engine, verdict.session, request, dressing)
   const handled = verdict._tag === "Upgrade"
     ? upgrade(engine, verdict.session, verdict.transport, request, query, dressing)
@@ -58,15 +76,6 @@ const dispatch = (
     ? new Handshaking(engine, owner, factory, request, query, verdict.transport, isUpgrade, dressing).run()
     : Effect.fail(verdict)
   return Effect.catchCause(handled, (cause) => refuse(engine, request, isUpgrade, cause, dressing))
-}
-
-/** The answer to a preflight; `undefined` where it is to be treated as any other request. */
-const preflight = (engine: Engine, request: HttpServerRequest) => {
-  const answer = (options: CorsOptions) =>
-    respond.bare(options.optionsSuccessStatus ?? 204, preflightHeaders(options, request.headers))
-  const options = engine.settings.cors!(request)
-  if (Effect.isEffect(options)) return Effect.map(options, answer)
-  return options.preflightContinue === true ? undefined : Effect.succeed(answer(options))
 }
 
 // --- sessions that exist ---------------------------------------------------------------------------------------------
@@ -95,6 +104,31 @@ const exchange = (engine: Engine, session: Session, request: HttpServerRequest, 
     else transport.onPost(exchange)
   })
 
+/**
+ * Serves a poll or a post without a fiber, where nothing has to be waited for; returns false for everything else, which
+ * is for `handle`.
+ */
+export const handleDirectly = (
+  engine: Engine,
+  owner: object,
+  method: string,
+  url: string,
+  header: (name: string) => string | undefined,
+  toExchange: (dressing: Dressing.Dressing) => Exchange
+): boolean => {
+  const { cors, responseHeaders } = engine.settings
+  if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return false
+  if (method !== "GET" && method !== "POST") return false
+  const verdict = verify(engine, owner, method, header("origin"), parseQuery(url), false)
+  if (verdict._tag !== "Poll") return false
+  const { session } = verdict
+  const dressing = Dressing.ofPoll(Dressing.plain, header("user-agent"))
+  const transport = session.transport as PollingTransport
+  if (method === "GET") transport.onGet(toExchange(dressing))
+  else transport.onPost(toExchange(dressing))
+  return true
+}
+
 const upgrade = Effect.fnUntraced(function*(
   engine: Engine,
   session: Session,
@@ -103,7 +137,8 @@ const upgrade = Effect.fnUntraced(function*(
   query: Record<string, string>,
   dressing: Dressing.Dressing
 ) {
-  yield* engine.settings.allowRequest?.(request) ?? Effect.void
+  const { allowRequest } = engine.settings
+  if (allowRequest !== undefined) yield* inTime(engine, allowRequest(request))
   const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
   const { success } = Effect.isEffect(whole) ? yield* whole : whole
   const connection = yield* engine.platform.upgrade(request, success)

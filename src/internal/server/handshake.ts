@@ -35,6 +35,16 @@ type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, un
 /** Whether the client takes bytes as bytes (rules R60, R64, R67). */
 export const isBinary = (query: Record<string, string>): boolean => (query["b64"] ?? "") === ""
 
+/** A decision of the application, which has `handshakeTimeout` for it. */
+export const inTime = <A, E, R>(
+  engine: Engine,
+  decision: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Unavailable, R> =>
+  Effect.timeoutOrElse(decision, {
+    duration: engine.settings.handshakeTimeout,
+    orElse: () => Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+  })
+
 export class Handshaking {
   private readonly engine: Engine
   private readonly owner: object
@@ -71,7 +81,7 @@ export class Handshaking {
     if (engine.occupied >= maxSessions) return Effect.fail(new Unavailable({ message: "Too many sessions" }))
     return allowRequest === undefined
       ? this.identify()
-      : Effect.andThen(allowRequest(request), Effect.suspend(() => this.identify()))
+      : Effect.andThen(inTime(engine, allowRequest(request)), Effect.suspend(() => this.identify()))
   }
 
   private identify(): Response {
@@ -83,10 +93,11 @@ export class Handshaking {
     // An upgrade request to a transport that is none (rule R24).
     if (this.transport === "polling" && this.isUpgrade) return this.upgradeToNothing()
     if (generateId === undefined) return this.decideAs(generateSid())
-    return generateId(request).pipe(
-      Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : refuseId(Cause.squash(cause))),
-      Effect.flatMap((id) => this.decideAs(id))
+    const generated = Effect.catchCause(
+      generateId(request),
+      (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : refuseId(Cause.squash(cause))
     )
+    return Effect.flatMap(inTime(engine, generated), (id) => this.decideAs(id))
   }
 
   private upgradeToNothing(): Response {
@@ -101,6 +112,10 @@ export class Handshaking {
   private decideAs(id: SocketId): Response {
     const { engine } = this
     if (typeof id !== "string" || id === "") return refuseId("not a non-empty string")
+    // Others may have come in while this one was being decided.
+    if (engine.occupied >= engine.settings.maxSessions) {
+      return Effect.fail(new Unavailable({ message: "Too many sessions" }))
+    }
     if (!engine.reserve(id)) return refuseId("the id is in use")
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
     const session = new Session(id, revision, this.describe(), engine, this.owner)
@@ -116,10 +131,7 @@ export class Handshaking {
       const { value } = decision
       return Effect.withFiber((fiber) => this.open(session, value, fiber.context, scope))
     }
-    const decided = Effect.timeoutOrElse(Effect.provideService(decision, Scope.Scope, scope), {
-      duration: engine.settings.handshakeTimeout,
-      orElse: () => Effect.fail(new Unavailable({ message: "Handshake timeout" }))
-    })
+    const decided = inTime(engine, Effect.provideService(decision, Scope.Scope, scope))
     return Effect.onExit(
       Effect.flatMap(
         decided,
@@ -175,7 +187,8 @@ export class Handshaking {
     return engine.platform.exchange(this.request, this.dressing, (exchange) => {
       const { j } = query
       const transport = new PollingTransport(session, {
-        jsonp: j === undefined ? undefined : jsonp.callbackIndex(j),
+        // A callback without a number would make a script that is none.
+        jsonp: j === undefined ? undefined : jsonp.callbackIndex(j) || "0",
         binary: isBinary(query) && j === undefined,
         maxPayload: engine.settings.maxPayload,
         maxPackets

@@ -53,7 +53,11 @@ export const refuse = (
     : HttpServerRespondable.toResponse(error)
   return isUpgrade
     ? Effect.flatMap(response, (response) => engine.platform.refuse(request, response.status, bodyText(response)))
-    : response
+    : Effect.map(response, (response) => {
+      // A page must be able to read it, whoever wrote it (rule R50).
+      const { always } = dressing
+      return HttpServerResponse.setHeaders(response, { ...always, ...response.headers })
+    })
 }
 
 /** What the router would answer with 500, on a request to upgrade. */

@@ -1,7 +1,6 @@
 /**
  * The checks every request passes, in the order of rule R5; the first that fails decides.
  */
-import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import {
   BadHandshakeMethod,
   BadRequest,
@@ -32,7 +31,8 @@ const isHeaderValue = (value: string): boolean => {
 export const verify = (
   engine: Engine,
   owner: object,
-  request: HttpServerRequest,
+  method: string,
+  origin: string | undefined,
   query: Record<string, string>,
   isUpgrade: boolean
 ): Verdict | HandshakeError => {
@@ -41,7 +41,6 @@ export const verify = (
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
     return new UnknownTransport({ context: { transport } })
   }
-  const origin = engine.platform.header(request, "origin")
   if (origin !== undefined) {
     if (!isHeaderValue(origin)) return new BadRequest({ context: { name: "INVALID_ORIGIN", origin } })
     if (settings.allowedOrigins !== undefined && !settings.allowedOrigins.has(origin)) {
@@ -62,7 +61,7 @@ export const verify = (
       ? { _tag: "Poll", session }
       : new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
-  if (request.method !== "GET") return new BadHandshakeMethod({ context: { method: request.method } })
+  if (method !== "GET") return new BadHandshakeMethod({ context: { method } })
   if (transport === "websocket" && !isUpgrade) {
     return new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
   }
