@@ -109,6 +109,7 @@ const cases: Record<keyof EngineIO.Options, Case> = {
       null,
       [],
       { origin: 5 },
+      { origin: "" },
       { origin: ["https://a.b", 5] },
       { orgin: "https://a.b" },
       { credentials: "true" },
