@@ -1,0 +1,416 @@
+/**
+ * The page's half of the chat: one connection that is taken up again when it is lost, and what is seen of it.
+ *
+ * `?transports=polling` (or `websocket`) connects over that alone; `#Room` is the room to go to.
+ */
+import { Socket } from "./engine.io.js"
+
+const $ = (id) => document.getElementById(id)
+const wanted = new URLSearchParams(location.search).get("transports")
+const transports = wanted ? wanted.split(",") : ["polling", "websocket"]
+
+// --- what is known ---------------------------------------------------------------------------------------------------
+
+const state = {
+  name: localStorage.getItem("name") ?? "",
+  room: decodeURIComponent(location.hash.slice(1)).trim().slice(0, 24) || "Lobby",
+  joined: false,
+  me: undefined,
+  people: new Map(),
+  typists: new Map(),
+  rooms: [],
+  unread: 0
+}
+
+/** What was said but has not come back: sent again when there is a connection again. */
+const waiting = new Map()
+
+// --- connection ------------------------------------------------------------------------------------------------------
+
+let socket
+let attempts = 0
+let wake
+
+const send = (request) => {
+  if (socket?.readyState === "open") socket.send(JSON.stringify(request))
+}
+
+const join = () => send({ _tag: "Join", name: state.name, room: state.room })
+
+const connect = () => {
+  clearTimeout(wake)
+  $("countdown").textContent = ""
+  const mine = new Socket({ transports, closeOnBeforeunload: true })
+  socket = mine
+  if (attempts === 0) showConnection("connecting", "connecting")
+  mine.on("open", () => {
+    if (attempts > 0) note("Connected again")
+    attempts = 0
+    $("outage").hidden = true
+    setOnce($("outage-text"), "")
+    showTransport()
+    if (state.joined) join()
+    measure()
+  })
+  mine.on("upgrade", showTransport)
+  mine.on("message", (text) => receive(JSON.parse(text)))
+  mine.on("close", () => {
+    if (socket === mine) comeBack()
+  })
+}
+
+/** Waits twice as long after every failure, at most ten seconds, and never as long as everybody else. */
+const comeBack = () => {
+  const delay = Math.min(10_000, 500 * 2 ** attempts) * (0.75 + Math.random() / 2)
+  if (attempts === 0) note("Connection lost")
+  attempts++
+  socket = undefined
+  showConnection("away", "offline")
+  showTyping()
+  // Shown before it says something, or screen readers stay silent.
+  $("outage").hidden = false
+  setOnce($("outage-text"), "The server does not answer. What you write is sent when it is back.")
+  const until = Date.now() + delay
+  const tick = () => {
+    const left = until - Date.now()
+    if (left <= 0) return connect()
+    $("countdown").textContent = `Next try in ${Math.ceil(left / 1000)} s`
+    wake = setTimeout(tick, Math.min(left, 250))
+  }
+  tick()
+}
+
+const measure = () => send({ _tag: "Echo", sent: performance.now() })
+setInterval(measure, 2000)
+addEventListener("online", () => socket === undefined && connect())
+$("retry").addEventListener("click", () => socket === undefined && connect())
+
+// --- notices of the server -------------------------------------------------------------------------------------------
+
+const receive = (notice) => handlers[notice._tag]?.(notice)
+
+const handlers = {
+  Rooms: ({ rooms }) => {
+    state.rooms = rooms
+    showRooms()
+  },
+  Welcome: ({ people, room, words, you }) => {
+    const isNew = state.shown !== room
+    state.me = you
+    state.room = state.shown = room
+    state.people = new Map(people.map((person) => [person.id, person]))
+    state.typists.clear()
+    if (isNew) {
+      $("log").replaceChildren()
+      waiting.clear()
+    }
+    for (const each of words) say(each)
+    if (isNew) note(people.length === 1 ? `You are the first in ${room}` : `You joined ${room}`)
+    for (const [key, text] of waiting) send({ _tag: "Say", key, text })
+    showRooms()
+    showPeople()
+    showTyping()
+    document.title = title()
+    if (location.hash !== `#${encodeURIComponent(room)}`) history.replaceState(null, "", `#${encodeURIComponent(room)}`)
+  },
+  Joined: ({ person }) => {
+    state.people.set(person.id, person)
+    showPeople()
+    note(`${person.name} joined`)
+  },
+  Moved: ({ person }) => {
+    state.people.set(person.id, person)
+    showPeople()
+  },
+  Left: ({ person }) => {
+    state.people.delete(person.id)
+    state.typists.delete(person.id)
+    showPeople()
+    showTyping()
+    note(`${person.name} left`)
+  },
+  Typing: ({ person, typing }) => {
+    if (person.id === state.me?.id) return
+    clearTimeout(state.typists.get(person.id)?.timer)
+    if (typing) {
+      const timer = setTimeout(() => handlers.Typing({ person, typing: false }), 6000)
+      state.typists.set(person.id, { name: person.name, timer })
+    } else state.typists.delete(person.id)
+    showTyping()
+  },
+  Said: ({ words }) => {
+    state.typists.delete(words.person)
+    showTyping()
+    say(words)
+    if (document.hidden && words.person !== state.me?.id) {
+      state.unread++
+      document.title = title()
+    }
+  },
+  Echo: ({ sent }) => {
+    const milliseconds = performance.now() - sent
+    $("latency").textContent = milliseconds < 10 ? `${milliseconds.toFixed(1)} ms` : `${Math.round(milliseconds)} ms`
+    $("latency").hidden = false
+  },
+  Problem: ({ text }) => note(text)
+}
+
+// --- what is seen ----------------------------------------------------------------------------------------------------
+
+const setOnce = (element, text) => {
+  if (element.textContent !== text) element.textContent = text
+}
+
+const element = (name, className, text) => {
+  const it = document.createElement(name)
+  if (className) it.className = className
+  if (text !== undefined) it.textContent = text
+  return it
+}
+
+const title = () => `${state.unread > 0 ? `(${state.unread}) ` : ""}${state.room} · Chat`
+
+const hue = (name) => Array.from(name).reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7)
+
+const initials = (name) => name.split(/\s+/).slice(0, 2).map((part) => Array.from(part)[0] ?? "").join("").toUpperCase()
+
+const face = (name, it = element("span", "face")) => {
+  it.textContent = initials(name)
+  it.style.setProperty("--hue", hue(name))
+  it.setAttribute("aria-hidden", "true")
+  return it
+}
+
+const showConnection = (kind, text) => {
+  $("connection").dataset.state = kind
+  document.body.toggleAttribute("data-away", kind === "away")
+  setOnce($("transport"), text)
+  if (kind === "away" || kind === "connecting") $("latency").hidden = true
+}
+
+const showTransport = () => {
+  const { name } = socket.transport
+  showConnection(name, { polling: "HTTP polling", websocket: "WebSocket", webtransport: "WebTransport" }[name] ?? name)
+}
+
+const showRooms = () => {
+  setOnce($("title"), state.joined ? state.room : "Chat")
+  const names = new Map(state.rooms.map(({ name, people }) => [name, people]))
+  if (!names.has(state.room)) names.set(state.room, 0)
+  const focused = document.activeElement?.dataset.room
+  $("rooms").replaceChildren(...Array.from(names, ([name, people]) => {
+    const button = element("button")
+    button.type = "button"
+    button.dataset.room = name
+    button.append(element("span", "", name), element("span", "quiet", people === 0 ? "" : String(people)))
+    if (people > 0) button.setAttribute("aria-label", `${name}, ${people} ${people === 1 ? "person" : "people"}`)
+    if (name === state.room && state.joined) button.setAttribute("aria-current", "true")
+    const item = element("li")
+    item.append(button)
+    return item
+  }))
+  if (focused !== undefined) $("rooms").querySelector(`[data-room="${CSS.escape(focused)}"]`)?.focus()
+  if ($("welcome").open) showChoices(Array.from(names.keys()))
+}
+
+const showChoices = (names) => {
+  if ($("choices").childElementCount === names.length) return
+  const chosen = new FormData($("enter")).get("room") ?? state.room
+  $("choices").replaceChildren(...names.map((name) => {
+    const label = element("label")
+    const input = element("input")
+    Object.assign(input, { type: "radio", name: "room", value: name, checked: name === chosen })
+    label.append(input, name)
+    return label
+  }))
+}
+
+const showPeople = () => {
+  const people = Array.from(state.people.values()).sort((a, b) => a.name.localeCompare(b.name))
+  setOnce($("people-count"), String(people.length))
+  $("people").replaceChildren(...people.map(({ id, name, transport }) => {
+    const item = element("li")
+    item.append(face(name), element("span", "name", id === state.me?.id ? `${name} (you)` : name))
+    item.append(element("small", "", transport))
+    return item
+  }))
+  setOnce($("my-name"), state.name)
+  $("rename").hidden = !state.joined
+}
+
+const showTyping = () => {
+  const names = Array.from(state.typists.values(), ({ name }) => name)
+  const [first, second] = names
+  setOnce(
+    $("typing"),
+    socket === undefined || names.length === 0
+      ? ""
+      : names.length === 1
+      ? `${first} is typing…`
+      : names.length === 2
+      ? `${first} and ${second} are typing…`
+      : "Several people are typing…"
+  )
+}
+
+const log = $("log")
+const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80
+
+const append = (item, always = false) => {
+  const follow = always || isAtEnd()
+  log.append(item)
+  if (follow) log.scrollTop = log.scrollHeight
+  else $("newest").hidden = false
+}
+
+const note = (text) => append(element("li", "event", text))
+
+/** Shows words, or marks as said what was waiting. */
+const say = ({ id, key, name, person, text, time }) => {
+  if (id !== undefined && log.querySelector(`[data-id="${CSS.escape(id)}"]`)) return
+  const known = log.querySelector(`[data-key="${CSS.escape(key)}"]`)
+  const item = known ?? $("words").content.firstElementChild.cloneNode(true)
+  if (id !== undefined) {
+    item.dataset.id = id
+    item.classList.remove("waiting")
+    waiting.delete(key)
+  }
+  if (known) return
+  const isMine = person === state.me?.id || waiting.has(key) || said.has(key)
+  const previous = log.lastElementChild
+  item.dataset.key = key
+  item.dataset.person = person
+  item.classList.toggle("mine", isMine)
+  item.classList.toggle("waiting", id === undefined)
+  item.classList.toggle("follows", previous?.dataset.person === person && time - previous.dataset.time < 120_000)
+  item.dataset.time = time
+  item.style.setProperty("--hue", hue(name))
+  face(name, item.querySelector(".face"))
+  item.querySelector("b").textContent = isMine ? "You" : name
+  const at = new Date(time)
+  item.querySelector("time").dateTime = at.toISOString()
+  item.querySelector("time").textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+  item.querySelector(".said").textContent = text
+  append(item, isMine)
+}
+
+// --- what one does ---------------------------------------------------------------------------------------------------
+
+/** The keys of one's own words, whatever connection they went over. */
+const said = new Set()
+
+const text = $("text")
+let typingUntil = 0
+
+const setTyping = (typing) => {
+  const now = Date.now()
+  if (typing ? now < typingUntil : typingUntil === 0) return
+  typingUntil = typing ? now + 3000 : 0
+  send({ _tag: "Typing", typing })
+}
+
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault()
+  const words = text.value.trim()
+  if (words === "" || !state.joined) return
+  const key = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`
+  said.add(key)
+  waiting.set(key, words)
+  say({ key, name: state.name, person: state.me?.id ?? "me", text: words, time: Date.now() })
+  send({ _tag: "Say", key, text: words })
+  typingUntil = 0
+  text.value = ""
+  text.focus()
+})
+
+text.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
+  event.preventDefault()
+  $("composer").requestSubmit()
+})
+
+text.addEventListener("input", () => setTyping(text.value.trim() !== ""))
+text.addEventListener("blur", () => setTyping(false))
+
+const go = (room) => {
+  closeMenu()
+  text.focus()
+  if (room === state.shown) return
+  state.room = room
+  join()
+  showRooms()
+}
+
+$("rooms").addEventListener("click", (event) => {
+  const button = event.target.closest("button")
+  if (button) go(button.dataset.room)
+})
+
+$("new-room").addEventListener("submit", (event) => {
+  event.preventDefault()
+  const room = $("room-name").value.trim()
+  if (room === "") return
+  $("room-name").value = ""
+  go(room)
+})
+
+const openMenu = (open) => {
+  $("side").classList.toggle("open", open)
+  $("menu").setAttribute("aria-expanded", String(open))
+}
+const closeMenu = () => openMenu(false)
+
+$("menu").addEventListener("click", () => openMenu(!$("side").classList.contains("open")))
+document.querySelector(".talk").addEventListener("click", closeMenu)
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !$("side").classList.contains("open")) return
+  closeMenu()
+  $("menu").focus()
+})
+
+const askName = () => {
+  $("name").value = state.name
+  $("welcome").showModal()
+  $("choices").replaceChildren()
+  showRooms()
+  $("name").select()
+}
+
+$("rename").addEventListener("click", askName)
+// Escape closes the dialog only for who has a name already.
+$("welcome").addEventListener("cancel", (event) => state.joined || event.preventDefault())
+
+$("enter").addEventListener("submit", (event) => {
+  const name = $("name").value.trim()
+  if (name === "") {
+    event.preventDefault()
+    $("name").value = ""
+    $("name").reportValidity()
+    return
+  }
+  state.name = name
+  state.room = new FormData($("enter")).get("room") ?? state.room
+  state.joined = true
+  localStorage.setItem("name", name)
+  join()
+  showRooms()
+  closeMenu()
+  requestAnimationFrame(() => text.focus())
+})
+
+log.addEventListener("scroll", () => {
+  if (isAtEnd()) $("newest").hidden = true
+})
+
+$("newest").addEventListener("click", () => {
+  log.scrollTop = log.scrollHeight
+})
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return
+  state.unread = 0
+  document.title = title()
+})
+
+connect()
+askName()

@@ -1,0 +1,206 @@
+/**
+ * The chat as people meet it: its page in a real browser, its server in a process of its own.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
+import { createServer, request as forward, type Server } from "node:http"
+import { fileURLToPath } from "node:url"
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import { afterAll, afterEach, assert, beforeAll, beforeEach, describe, it } from "vitest"
+import { eventually, within } from "../kit/events.ts"
+import { portOf } from "../kit/server.ts"
+
+const executablePath = "/usr/bin/chromium"
+const isMissing = !existsSync(executablePath) && process.env["CI"] !== "true"
+const remedy = `skipped: there is no ${executablePath}; on Debian, apt-get install chromium`
+
+if (isMissing) console.warn(`The chat in a browser is ${remedy}`)
+
+/** The example, as `npm start` runs it. */
+class Chat {
+  readonly process: ChildProcess
+  readonly exitCode: Promise<number | null>
+
+  private constructor(port: number) {
+    this.process = spawn(process.execPath, [fileURLToPath(import.meta.resolve("../../examples/chat/main.ts"))], {
+      env: { ...process.env, PORT: String(port) },
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    this.exitCode = new Promise((resolve) => this.process.once("exit", resolve))
+  }
+
+  url = ""
+
+  static async start(port = 0): Promise<Chat> {
+    const chat = new Chat(port)
+    const line = await within(
+      new Promise<string>((resolve) => chat.process.stdout!.once("data", (data) => resolve(String(data)))),
+      "the line that says where the chat is"
+    )
+    chat.url = /^Chat on (http:\/\/localhost:\d+)\n$/.exec(line)?.[1] ?? assert.fail(line)
+    return chat
+  }
+
+  get port(): number {
+    return Number(new URL(this.url).port)
+  }
+
+  stop(): Promise<number | null> {
+    this.process.kill("SIGTERM")
+    return within(this.exitCode, "the end of the chat")
+  }
+}
+
+/** A proxy of the kind that knows no WebSockets. */
+const oldProxy = async (port: number): Promise<Server> => {
+  const proxy = createServer((incoming, outgoing) => {
+    const { headers, method, url } = incoming
+    const request = forward({ port, host: "localhost", headers, method, path: url }, (response) => {
+      outgoing.writeHead(response.statusCode!, response.headers)
+      response.pipe(outgoing)
+    })
+    request.on("error", () => outgoing.destroy())
+    outgoing.on("close", () => request.destroy())
+    incoming.pipe(request)
+  })
+  proxy.on("upgrade", (_request, socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"))
+  await new Promise<void>((resolve) => proxy.listen(0, resolve))
+  return proxy
+}
+
+describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () => {
+  let browser: Browser
+  let chat: Chat
+  const errors: Array<string> = []
+
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath,
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync"
+      ]
+    })
+  }, 60_000)
+
+  afterAll(() => browser?.close())
+
+  beforeEach(async () => {
+    errors.length = 0
+    chat = await Chat.start()
+  })
+
+  afterEach(async () => {
+    for (const context of browser.contexts()) await context.close()
+    await chat.stop()
+  })
+
+  const open = async (name: string, url: string, options?: BrowserContextOptions): Promise<Page> => {
+    const page = await (await browser.newContext(options)).newPage()
+    page.on("pageerror", (error) => errors.push(String(error)))
+    await page.goto(url)
+    // With the keyboard alone: the name has the focus, Enter joins, and then one writes.
+    await page.keyboard.type(name)
+    await page.keyboard.press("Enter")
+    await sees(page, "#title", (text) => text === "Lobby")
+    return page
+  }
+
+  const say = async (page: Page, text: string): Promise<void> => {
+    await page.getByLabel("Your message").fill(text)
+    await page.keyboard.press("Enter")
+  }
+
+  const sees = (page: Page, selector: string, accept: (text: string) => boolean) =>
+    eventually(selector, async () => (await page.locator(selector).allInnerTexts()).join("\n"), accept)
+
+  const hears = (page: Page, text: string) =>
+    sees(page, "#log .words:not(.waiting) .said", (said) => said.includes(text))
+
+  it("lets two people talk, and shows who is here, who types, and the transport", async () => {
+    const ada = await open("Ada", chat.url)
+    const grace = await open("Grace", chat.url, { viewport: { width: 390, height: 780 }, colorScheme: "dark" })
+    await sees(ada, "#transport", (text) => text === "WebSocket")
+    await sees(ada, "#people", (text) => /Ada \(you\)\s+websocket\s+.*Grace\s+websocket/s.test(text))
+    await sees(ada, "#latency", (text) => /^\d+(\.\d)? ms$/.test(text))
+
+    await grace.getByLabel("Your message").pressSequentially("Hel")
+    await sees(ada, "#typing", (text) => text === "Grace is typing…")
+    await say(grace, "Hello Ada 🚀\u001e<b>&")
+    await hears(ada, "Hello Ada 🚀\u001e<b>&")
+    await sees(ada, "#typing", (text) => text === "")
+    await say(ada, "Hello Grace")
+    await hears(grace, "Hello Grace")
+
+    await grace.getByRole("button", { name: "Rooms and people" }).click()
+    await grace.getByLabel("Name of a new room").fill("Ships")
+    await grace.keyboard.press("Enter")
+    await sees(grace, "#title", (text) => text === "Ships")
+    await sees(ada, "#log", (text) => text.includes("Grace left"))
+    await ada.getByRole("button", { name: "Ships, 1 person" }).click()
+    await sees(grace, "#log", (text) => text.includes("Ada joined"))
+    assert.isFalse((await grace.locator("#log").innerText()).includes("Hello"))
+    assert.deepStrictEqual(errors, [])
+  })
+
+  it("works over polling alone", async () => {
+    const ada = await open("Ada", `${chat.url}/?transports=polling`)
+    const grace = await open("Grace", `${chat.url}/?transports=polling`)
+    for (let i = 0; i < 10; i++) {
+      await say(ada, `from Ada ${i}`)
+      await say(grace, `from Grace ${i}`)
+    }
+    await hears(ada, "from Grace 9")
+    await hears(grace, "from Ada 9")
+    const words = await ada.locator("#log .said").allInnerTexts()
+    assert.deepStrictEqual(
+      words.filter((text) => text.includes("Grace")),
+      words.slice(0, 10).map((_, i) => `from Grace ${i}`)
+    )
+    await sees(grace, "#transport", (text) => text === "HTTP polling")
+    assert.deepStrictEqual(errors, [])
+  })
+
+  it("stays with polling behind a proxy that knows no WebSockets", async () => {
+    const proxy = await oldProxy(chat.port)
+    try {
+      const ada = await open("Ada", `http://localhost:${portOf(proxy)}`)
+      const grace = await open("Grace", chat.url)
+      await say(ada, "through the wall")
+      await hears(grace, "through the wall")
+      await sees(grace, "#people", (text) => /Ada\s+polling\s+.*Grace \(you\)\s+websocket/s.test(text))
+      assert.strictEqual(await ada.locator("#transport").innerText(), "HTTP polling")
+      assert.deepStrictEqual(errors, [])
+    } finally {
+      proxy.closeAllConnections()
+      proxy.close()
+    }
+  })
+
+  it("comes back by itself when the server does, and sends what was written meanwhile", async () => {
+    const ada = await open("Ada", chat.url)
+    const grace = await open("Grace", `${chat.url}/?transports=polling`)
+    await say(ada, "before")
+    await hears(grace, "before")
+
+    assert.strictEqual(await chat.stop(), 0)
+    await sees(ada, "#transport", (text) => text === "offline")
+    await sees(ada, "#outage", (text) => text.includes("The server does not answer") && /Next try in \d+ s/.test(text))
+    await say(ada, "meanwhile")
+    assert.strictEqual(await ada.locator(".waiting .said").innerText(), "meanwhile")
+
+    chat = await Chat.start(chat.port)
+    await hears(grace, "meanwhile")
+    await hears(ada, "meanwhile")
+    assert.isFalse(await ada.locator("#outage").isVisible())
+    await sees(ada, "#transport", (text) => text === "WebSocket")
+    await sees(ada, "#people", (text) => text.includes("Grace"))
+    assert.deepStrictEqual(await ada.locator("#log .said").allInnerTexts(), ["before", "meanwhile"])
+    assert.deepStrictEqual(errors, [])
+  }, 40_000)
+})
