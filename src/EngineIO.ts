@@ -201,12 +201,10 @@ export const handler = <A extends SocketApp, E, R>(
 const handlerOf = <A extends SocketApp, E, R>(
   owner: object,
   f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
-) =>
-  Effect.flatMap(EngineIO, ({ engine }) => handle(engine, owner, f as Factory)) as Effect.Effect<
-    HttpServerResponse.HttpServerResponse,
-    never,
-    EngineIO
-  >
+) => handle(engineOf, owner, f as Factory) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
+
+const engineOf = (context: Context.Context<never>): Engine =>
+  Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO).engine
 
 /**
  * Mounts `handler(f)` on the router at `path`, with and without a trailing slash.

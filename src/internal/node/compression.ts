@@ -7,7 +7,8 @@ import * as Zlib from "node:zlib"
 const methods: Record<string, (bytes: Zlib.InputType, done: Zlib.CompressCallback) => void> = {
   gzip: Zlib.gzip,
   deflate: Zlib.deflate,
-  br: Zlib.brotliCompress
+  // The default quality takes a hundred times as long for a few bytes less.
+  br: (bytes, done) => Zlib.brotliCompress(bytes, { params: { [Zlib.constants.BROTLI_PARAM_QUALITY]: 4 } }, done)
 }
 
 /** The encoding for a client with this Accept-Encoding header; `undefined` for none. */

@@ -21,12 +21,13 @@ import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
 export const handle = (
-  engine: Engine,
+  toEngine: (context: Context.Context<never>) => Engine,
   owner: object,
   factory: Factory
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
+    const engine = toEngine(fiber.context)
     const { platform } = engine
     platform.watch(request, engine.onStop)
     platform.prepare(request)

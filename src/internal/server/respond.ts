@@ -1,11 +1,10 @@
 /**
  * The only place that builds responses.
  */
+import * as Headers from "effect/http/Headers"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import { type Dressing, plain } from "./dressing.ts"
-
-type Headers = Readonly<Record<string, string>>
 
 /** The answer to a refused request over plain HTTP (rule R20). */
 export const refusal = (error: HandshakeError, message: string, { always }: Dressing) =>
@@ -16,7 +15,7 @@ export const refusal = (error: HandshakeError, message: string, { always }: Dres
   })
 
 /** An answer that is its status. */
-export const bare = (status: number, headers: Headers) =>
+export const bare = (status: number, headers: Readonly<Record<string, string>>) =>
   HttpServerResponse.empty({ status, headers: { ...headers, "content-length": "0" } })
 
 /** The answer to a POST whose packets were taken (rule R41). */
@@ -44,5 +43,5 @@ export const payload = (
     : HttpServerResponse.uint8Array(body, options)
 }
 
-const noStore = { "cache-control": "no-store" }
+const noStore = Headers.fromRecordUnsafe({ "cache-control": "no-store" })
 const plainOk = HttpServerResponse.text("ok", { headers: noStore, contentType: "text/html" })

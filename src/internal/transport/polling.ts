@@ -268,7 +268,10 @@ export class PollingTransport implements Transport {
   private answer(payload: string | Uint8Array, compress = false): void {
     const poll = this.poll!
     this.poll = undefined
-    poll.onAbort = undefined
+    // An answer that is still being compressed when the client gives up is lost.
+    poll.onAbort = compress
+      ? () => this.host.onClose(transportError(new Aborted({ method: "GET" })))
+      : undefined
     if (this.options.jsonp !== undefined) {
       poll.respond(jsonp.wrap(this.options.jsonp, payload as string), "text/javascript; charset=UTF-8", compress)
     } else {
