@@ -139,7 +139,9 @@ describe("heartbeat", () => {
         assert.strictEqual((await client.post("3")).text, "ok")
       }
       const silent = await PollingClient.connect(server)
-      await pause(500)
+      // In two steps, as the server's: a machine that stalls stalls both.
+      await pause(300)
+      await pause(200)
       await server.barrier()
       assert.strictEqual((await silent.get()).status, 400)
     })
