@@ -100,7 +100,7 @@ for (const revision of revisions) {
       withServerJ({ application: sink }, async (server) => {
         const cases: ReadonlyArray<readonly [j: string, index: string]> = [
           ["12", "12"],
-          ["0](0);globalThis.stolen=1//", "101"],
+          ["8](0);globalThis.stolen=1//", "801"],
           ["a=1;alert(2)", "12"],
           ["7\r\nSet-Cookie: evil=8", "78"],
           ["5\u2028", "5"],
@@ -111,10 +111,8 @@ for (const revision of revisions) {
           ["]", "0"]
         ]
         for (const [j, index] of cases) {
-          // Of "0](0)…1//" the digits begin with a zero, which a script reads as an octal number.
           const { handshake } = await connect(server, revision, j)
-          const expected = j.startsWith("0](0)") ? "1" : index
-          payloadOf(handshake, expected)
+          payloadOf(handshake, index)
           assert.match(handshake.text, /^___eio\[\d+\]\("/)
           assert.strictEqual(handshake.header("set-cookie"), undefined)
         }
