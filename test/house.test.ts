@@ -1,0 +1,278 @@
+/**
+ * How the house is built: who may import what, and what every public name must have. `CONTRIBUTING.md` says it in words.
+ */
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join, relative, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "vitest"
+
+const root = fileURLToPath(import.meta.resolve("../"))
+const source = join(root, "src")
+
+/** One line that imports or re-exports. */
+interface Import {
+  readonly from: string
+  /** A file of `src`, where the module is one. */
+  readonly file: string | undefined
+  /** Gone when the program runs. */
+  readonly isType: boolean
+}
+
+interface Module {
+  /** The path below `src`. */
+  readonly name: string
+  readonly text: string
+  readonly imports: ReadonlyArray<Import>
+}
+
+const withoutComments = (text: string): string => text.replace(/\/\*[^]*?\*\//g, "").replace(/(?<!["'`:])\/\/.*$/gm, "")
+
+const importsOf = (name: string, text: string): Array<Import> =>
+  Array.from(
+    withoutComments(text).matchAll(/^(?:import|export)\s(type\s)?(?:[^"';]*?\sfrom\s)?"([^"]+)"/gm),
+    ([, type, from]) => ({
+      from: from!,
+      file: from!.startsWith(".") ? relative(source, resolve(source, dirname(name), from!)) : undefined,
+      isType: type !== undefined
+    })
+  )
+
+const modules: ReadonlyArray<Module> = readdirSync(source, { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts"))
+  .sort()
+  .map((name) => {
+    const text = readFileSync(join(source, name), "utf8")
+    return { name, text, imports: importsOf(name, text) }
+  })
+
+const publicModules = modules.filter(({ name }) => !name.includes("/") && name !== "index.ts")
+
+// ---------------------------------------------------------------------------------------------------------------------
+// floors
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Floor {
+  readonly level: number
+  readonly owns: (name: string) => boolean
+  /** Modules of `effect` that the floors below do not have. */
+  readonly effect: ReadonlyArray<RegExp>
+  /** Modules that only types come from. */
+  readonly effectTypes?: ReadonlyArray<RegExp>
+}
+
+const pure = new Set(["CloseReason.ts", "HandshakeError.ts", "Packet.ts", "Payload.ts", "Transport.ts"])
+
+const floors: Readonly<Record<string, Floor>> = {
+  protocol: {
+    level: 1,
+    owns: (name) => name.startsWith("internal/protocol/") || pure.has(name),
+    effect: [/^(Result|Option|Data|Schema|Duration)$/, /^encoding\//],
+    effectTypes: [/^Cause$/]
+  },
+  transport: {
+    level: 2,
+    owns: (name) => name.startsWith("internal/transport/"),
+    effect: [/^(Effect|Queue|Scope|Deferred|Latch)$/]
+  },
+  session: {
+    level: 3,
+    owns: (name) => name.startsWith("internal/session/") || name === "Socket.ts",
+    effect: [/^(Ref|PubSub|Fiber\w*|Clock|Stream|Cause|Exit|Function)$/],
+    effectTypes: [/^Context$/]
+  },
+  server: {
+    level: 4,
+    owns: (name) => name.startsWith("internal/server/"),
+    effect: [/^(Context|Layer|Config|Metric|Tracer|References|LogLevel)$/, /^http\//, /^crypto\/SecureRandom$/]
+  },
+  node: { level: 5, owns: (name) => name.startsWith("internal/node/"), effect: [/^/] },
+  facade: { level: 6, owns: (name) => name === "EngineIO.ts" || name === "index.ts", effect: [/^/] }
+}
+
+const floorOf = (name: string): Floor =>
+  Object.values(floors).find(({ owns }) => owns(name)) ?? assert.fail(`${name} is on no floor`)
+
+/** Every import that breaks `rule`, as text. */
+const offences = (rule: (module: Module, floor: Floor, it: Import) => boolean): Array<string> =>
+  modules.flatMap((module) =>
+    module.imports.filter((it) => !rule(module, floorOf(module.name), it)).map((it) => `${module.name} -> ${it.from}`)
+  )
+
+describe("the floors", () => {
+  it("are known for every module", () => {
+    assert.isAbove(modules.length, 30)
+    for (const { imports, name } of modules) {
+      assert.deepStrictEqual(Object.keys(floors).filter((floor) => floors[floor]!.owns(name)).length, 1, name)
+      for (const { file } of imports) if (file !== undefined) assert.include(modules.map(({ name }) => name), file)
+    }
+  })
+
+  it("import nothing from above", () => {
+    assert.deepStrictEqual(
+      offences((_, { level }, { file }) => file === undefined || floorOf(file).level <= level),
+      []
+    )
+  })
+
+  it("leave the Node edge to the façade", () => {
+    assert.deepStrictEqual(
+      offences(({ name }, _, { file }) =>
+        file === undefined || !floors["node"]!.owns(file) || floors["node"]!.owns(name) || name === "EngineIO.ts"
+      ),
+      []
+    )
+  })
+
+  it("take from effect what their work needs", () => {
+    const allowed = (floor: Floor, name: string, isType: boolean) =>
+      Object.values(floors).some(({ effect, effectTypes = [], level }) =>
+        level <= floor.level && (isType ? [...effect, ...effectTypes] : effect).some((it) => it.test(name))
+      )
+    assert.deepStrictEqual(
+      offences((_, floor, { from, isType }) =>
+        !from.startsWith("effect/") || allowed(floor, from.slice("effect/".length), isType)
+      ),
+      []
+    )
+  })
+
+  it("take nothing from outside but at the edge", () => {
+    assert.deepStrictEqual(
+      offences(({ name }, { level }, { file, from, isType }) =>
+        file !== undefined || from.startsWith("effect/") || level === floors["node"]!.level ||
+        (name === "EngineIO.ts" && isType && from.startsWith("node:"))
+      ),
+      []
+    )
+  })
+
+  it("import modules of effect, never its barrel", () => {
+    assert.deepStrictEqual(offences((_, __, { from }) => from !== "effect" && from !== "effect/http"), [])
+  })
+
+  it("have no circle when the program runs", () => {
+    const circles: Array<string> = []
+    const done = new Set<string>()
+    const visit = (name: string, path: ReadonlyArray<string>): void => {
+      if (path.includes(name)) {
+        circles.push([...path.slice(path.indexOf(name)), name].join(" -> "))
+        return
+      }
+      if (done.has(name)) return
+      for (const { file, isType } of modules.find((module) => module.name === name)!.imports) {
+        if (file !== undefined && !isType) visit(file, [...path, name])
+      }
+      done.add(name)
+    }
+    for (const { name } of modules) visit(name, [])
+    assert.deepStrictEqual(circles, [])
+  })
+
+  it("do not go through the barrel", () => {
+    assert.deepStrictEqual(offences((_, __, { file }) => file !== "index.ts"), [])
+  })
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// public names
+// ---------------------------------------------------------------------------------------------------------------------
+
+const declaration = (name = "\\w+") =>
+  new RegExp(`^export (?:declare )?(?:const|let|class|interface|type|namespace|function) (${name})\\b`, "gm")
+
+/** The doc comment that ends right before `index`. */
+const commentBefore = (text: string, index: number): string => {
+  const before = text.slice(0, index).trimEnd()
+  return before.endsWith("*/") ? before.slice(before.lastIndexOf("/**")) : ""
+}
+
+/** Every public name of a module with its doc comment, wherever it is declared. */
+const publicNames = ({ imports, name, text }: Module): Array<readonly [name: string, comment: string]> => {
+  const declared = Array.from(
+    text.matchAll(declaration()),
+    (match) => [match[1]!, commentBefore(text, match.index)] as const
+  )
+  const files = imports.flatMap(({ file }) => file ?? [])
+  const passedOn = Array.from(
+    text.matchAll(/^export (?:type )?\{([^}]*)\}/gm),
+    ([, list]) =>
+      Array.from(list!.matchAll(/(\/\*\*[^]*?\*\/\s*)?(?:type )?(\w+)\s*(?:,|$)/g), ([, comment, exported]) => {
+        if (comment !== undefined) return [exported!, comment] as const
+        for (const file of files) {
+          const other = modules.find(({ name }) => name === file)!.text
+          const match = declaration(exported).exec(other)
+          if (match !== null) return [exported!, commentBefore(other, match.index)] as const
+        }
+        return assert.fail(`${name} passes on ${exported}, which is not found`)
+      })
+  ).flat()
+  return [...declared, ...passedOn]
+}
+
+describe("public modules", () => {
+  it("say in a header what they are for", () => {
+    for (const { name, text } of [...publicModules, modules.find(({ name }) => name === "index.ts")!]) {
+      assert.match(text, /^\/\*\*\n \* [^]+?\n \* @since \d+\.\d+\.\d+\n \*\//, name)
+    }
+  })
+
+  it("document every name, with its category and the version it came with", () => {
+    const names = publicModules.flatMap((module) =>
+      publicNames(module).map(([name, comment]) => [`${module.name}: ${name}`, comment] as const)
+    )
+    assert.isAbove(names.length, 70)
+    const undocumented = names.filter(([, comment]) =>
+      !/@category \w/.test(comment) || !/@since \d+\.\d+\.\d+/.test(comment) ||
+      !/^\/\*\*\s*(?:\* )?(?!@)\S/.test(comment.replace(/\n\s*\*\s*/, "\n * "))
+    )
+    assert.deepStrictEqual(undocumented.map(([name]) => name), [])
+  })
+
+  it("are all in the barrel and in the package's exports", () => {
+    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: object }
+    const names = publicModules.map(({ name }) => name.replace(".ts", ""))
+    assert.deepStrictEqual(
+      Object.keys(exports).sort(),
+      [".", "./package.json", ...names.map((name) => `./${name}`)].sort()
+    )
+    const barrel = modules.find(({ name }) => name === "index.ts")!.text
+    assert.deepStrictEqual(Array.from(barrel.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!), names)
+  })
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// any
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("the type any", () => {
+  const isAny = /(?<![\w"'`.])any(?![\w"'`:])/
+
+  it("does not occur in the source", () => {
+    const found = modules.filter(({ text }) => isAny.test(code(text))).map(({ name }) => name)
+    assert.deepStrictEqual(found, [])
+  })
+
+  it("does not occur in the declarations of public modules", () => {
+    const out = mkdtempSync(join(tmpdir(), "effect-engine.io-"))
+    try {
+      const tsc = fileURLToPath(import.meta.resolve("typescript/package.json")).replace("package.json", "bin/tsc")
+      execFileSync(process.execPath, [tsc, "-p", source, "--emitDeclarationOnly", "--outDir", out])
+      // The constructor of effect's Data.TaggedError has it in a constraint, where it lets nothing through.
+      const effects = "new <A extends Record<string, any> = {}>"
+      const found = readdirSync(out)
+        .filter((name) => name.endsWith(".d.ts"))
+        .flatMap((name) =>
+          code(readFileSync(join(out, name), "utf8").replaceAll(effects, "")).split("\n")
+            .filter((line) => isAny.test(line)).map((line) => `${name}: ${line.trim()}`)
+        )
+      assert.deepStrictEqual(found, [])
+    } finally {
+      rmSync(out, { recursive: true })
+    }
+  }, 60_000)
+
+  /** The text without comments and strings. */
+  const code = (text: string): string => withoutComments(text).replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, "\"\"")
+})
