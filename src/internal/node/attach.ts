@@ -52,14 +52,16 @@ export const makeHandlers = <E, R>(
 ): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(handler, { scope })
+    // Requests run uninterruptibly unless said otherwise; a client that goes away must end its poll (rule R37).
+    const interruptible = Effect.interruptible(handler)
+    const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(interruptible, { scope })
     // Most requests are polls and posts of open sessions, for which a fiber would do nothing.
     const request: NodeHandlers["handleRequest"] = (source, response) => {
       if (!direct(source, response)) fiber(source, response)
     }
     const upgrade = yield* NodeHttpServer.makeUpgradeHandler(
       Effect.die("the upgrade is ours: Effect's own WebSocket server is never asked"),
-      handler,
+      interruptible,
       { scope }
     )
     const accept = (source: Http.IncomingMessage, socket: Duplex, head: Buffer) => {

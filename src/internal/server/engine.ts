@@ -3,10 +3,13 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type { CloseReason } from "../../CloseReason.ts"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
+import { type CloseReason, message } from "../../CloseReason.ts"
+import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { Deadlines } from "../session/deadlines.ts"
 import type { SocketId } from "../session/model.ts"
@@ -15,12 +18,15 @@ import type { Session, SessionHost } from "../session/session.ts"
 import { shutDown } from "./drain.ts"
 import type { EngineEvent } from "./events.ts"
 import type { Config } from "./config.ts"
+import { Tally } from "./metrics.ts"
 import type { Platform } from "./platform.ts"
 
 export class Engine implements SessionHost {
   readonly settings: Config
   readonly deadlines: Deadlines
   readonly platform: Platform
+  private readonly tally: Tally
+  private readonly isDebug: boolean
   /** What the layer was built with: the context of everything that belongs to no request. */
   readonly context: Context.Context<never>
   /** What most sessions have for a context; see `context.ts`. */
@@ -42,6 +48,8 @@ export class Engine implements SessionHost {
     this.settings = settings
     this.platform = platform
     this.context = context
+    this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")
+    this.tally = new Tally(context, () => this.buffered)
     this.deadlines = new Deadlines(clock, (effect) => this.fork(effect))
   }
 
@@ -91,12 +99,20 @@ export class Engine implements SessionHost {
     this.reserved.delete(session.id)
     this.sessions.set(session.id, session)
     this.alive.add(session)
+    this.tally.traffic[session.transportName].sessions++
+    this.log("Session opened", session, { transport: session.transportName, revision: session.revision })
     this.events?.publish({ _tag: "Connection", socket: session })
   }
 
   onEnd(session: Session, reason: CloseReason): void {
     if (this.sessions.get(session.id) !== session) return
     this.sessions.delete(session.id)
+    this.tally.traffic[session.transportName].sessions--
+    this.tally.closed(reason)
+    this.log("Session closed", session, {
+      reason: message(reason),
+      ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
+    })
     if (this.sessions.size === 0 && this.onEmpty.length > 0) {
       const waiting = this.onEmpty
       this.onEmpty = []
@@ -138,15 +154,49 @@ export class Engine implements SessionHost {
     for (const session of sessions) session.flush()
   }
 
-  onUpgraded(session: Session, from: TransportType, _millis: number): void {
+  onUpgraded(session: Session, from: TransportType, millis: number): void {
+    this.tally.traffic[from].sessions--
+    this.tally.traffic[session.transportName].sessions++
+    this.tally.upgraded(millis)
+    this.log("Session upgraded", session, { from, to: session.transportName, millis: Math.round(millis) })
     this.events?.publish({ _tag: "Upgraded", socket: session, from, to: session.transportName })
   }
 
-  onReceived(_transport: TransportType, _bytes: number): void {}
+  onReceived(transport: TransportType, bytes: number): void {
+    const traffic = this.tally.traffic[transport]
+    traffic.messagesReceived++
+    traffic.bytesReceived += bytes
+  }
 
-  onSent(_transport: TransportType, _messages: number, _bytes: number): void {}
+  onSent(transport: TransportType, messages: number, bytes: number): void {
+    const traffic = this.tally.traffic[transport]
+    traffic.messagesSent += messages
+    traffic.bytesSent += bytes
+  }
 
-  onRoundTrip(_millis: number): void {}
+  onRoundTrip(millis: number): void {
+    this.tally.beat(millis)
+  }
+
+  /** A request was refused. */
+  onRefused(code: HandshakeError["code"], text: string, context: unknown): void {
+    this.tally.refused(code)
+    this.log("Request refused", undefined, { code, message: text })
+    this.events?.publish({ _tag: "ConnectionError", code, message: text, context })
+  }
+
+  private get buffered(): number {
+    let bytes = 0
+    for (const { outgoing, transport } of this.sessions.values()) bytes += outgoing.bytes + (transport?.unsent ?? 0)
+    return bytes
+  }
+
+  /** What an operator may want to follow; ids are credentials, so only their beginning is told. */
+  private log(text: string, session: Session | undefined, fields: Record<string, unknown>): void {
+    if (!this.isDebug) return
+    const line = Effect.annotateLogs(Effect.logDebug(text), fields)
+    this.fork(session === undefined ? line : Effect.annotateLogs(line, "session", `${session.id.slice(0, 6)}…`))
+  }
 
   observe(): Observers<EngineEvent> {
     return this.events ??= new Observers()
@@ -167,6 +217,7 @@ export class Engine implements SessionHost {
   /** Stops what belongs to the server. Sessions are ended before. */
   close(): void {
     for (const fiber of this.fibers) fiber.interruptUnsafe()
+    this.tally.end()
     this.events?.end()
   }
 }

@@ -33,17 +33,12 @@ export const refuse = (
   const error = found.value
   if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
   if (isHandshakeError(error)) {
-    engine.events?.publish({
-      _tag: "ConnectionError",
-      code: error.code,
-      message: error.message,
-      context: "context" in error ? error.context : { message: error.message }
-    })
     const message = error.message === "" ? "Forbidden" : error.message
     const answer = isUpgrade
       ? engine.platform.refuse(request, error.status, message)
       : Effect.succeed(respond.refusal(error, message, dressing))
-    return Effect.andThen(Effect.logDebug("Request refused", { code: error.code, message }), answer)
+    engine.onRefused(error.code, message, "context" in error ? error.context : { message })
+    return answer
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
     return isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause)

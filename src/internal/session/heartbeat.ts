@@ -33,6 +33,7 @@ export class Heartbeat extends Deadline {
     if (this.awaitingPong) {
       this.awaitingPong = false
       this.rtt = deadlines.now() - this.sentAt
+      this.session.host.onRoundTrip(this.rtt)
     }
     this.start()
   }

@@ -1,0 +1,182 @@
+/**
+ * What a server counts. Hot paths add to plain numbers; Effect's metrics read them when somebody looks.
+ */
+import * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import * as CloseReason from "../../CloseReason.ts"
+import { TransportType } from "../../Transport.ts"
+
+/** The traffic of one transport. */
+interface Traffic {
+  sessions: number
+  messagesReceived: number
+  bytesReceived: number
+  messagesSent: number
+  bytesSent: number
+}
+
+const noTraffic = (): Traffic => ({
+  sessions: 0,
+  messagesReceived: 0,
+  bytesReceived: 0,
+  messagesSent: 0,
+  bytesSent: 0
+})
+
+const reasons = ["transport close", "transport error", "ping timeout", "parse error", "forced close"]
+const codes = [0, 1, 2, 3, 4, 5]
+
+/** The numbers of one server. */
+export class Tally {
+  readonly traffic: Record<TransportType, Traffic> = {
+    polling: noTraffic(),
+    websocket: noTraffic(),
+    webtransport: noTraffic()
+  }
+  readonly closes: Record<string, number> = {}
+  readonly refusals: Record<number, number> = {}
+  upgrades = 0
+  private readonly context: Context.Context<never>
+  private readonly group: Group
+  constructor(context: Context.Context<never>, buffered: () => number) {
+    this.context = context
+    this.buffered = buffered
+    this.group = Group.of(context)
+    this.group.add(this)
+  }
+  /** Bytes that wait for clients now. */
+  readonly buffered: () => number
+
+  closed(reason: CloseReason.CloseReason): void {
+    const text = CloseReason.message(reason)
+    this.closes[text] = (this.closes[text] ?? 0) + 1
+  }
+
+  refused(code: number): void {
+    this.refusals[code] = (this.refusals[code] ?? 0) + 1
+  }
+
+  upgraded(millis: number): void {
+    this.upgrades++
+    upgradeTime.updateUnsafe(millis, this.context)
+  }
+
+  beat(millis: number): void {
+    roundTrip.updateUnsafe(millis, this.context)
+  }
+
+  /** The server is gone; what it counted stays counted. */
+  end(): void {
+    this.group.remove(this)
+  }
+}
+
+const milliseconds = Metric.exponentialBoundaries({ start: 1, factor: 2, count: 15 })
+const upgradeTime = Metric.histogram("engineio_upgrade_milliseconds", {
+  description: "Time from a client's WebSocket to its upgrade",
+  boundaries: milliseconds
+})
+const roundTrip = Metric.histogram("engineio_round_trip_milliseconds", {
+  description: "Time from a ping to its pong",
+  boundaries: milliseconds
+})
+
+/** All servers that report to one registry: a series has one value, whoever contributes to it. */
+class Group {
+  private static readonly groups = new WeakMap<object, Group>()
+  private readonly tallies = new Set<Tally>()
+  /** What ended servers had counted. */
+  private readonly past = new Map<string, number>()
+  private readonly context: Context.Context<never>
+  private registrations: Array<Metric.Registration> = []
+  private readonly counters: Array<readonly [series: string, read: (tally: Tally) => number]> = []
+  private constructor(context: Context.Context<never>) {
+    this.context = context
+  }
+
+  static of(context: Context.Context<never>): Group {
+    const registry = Context.get(context, Metric.MetricRegistry)
+    let group = Group.groups.get(registry)
+    if (group === undefined) Group.groups.set(registry, group = new Group(context))
+    return group
+  }
+
+  add(tally: Tally): void {
+    this.tallies.add(tally)
+    if (this.tallies.size === 1) this.register()
+  }
+
+  remove(tally: Tally): void {
+    this.tallies.delete(tally)
+    for (const [series, read] of this.counters) this.past.set(series, (this.past.get(series) ?? 0) + read(tally))
+    if (this.tallies.size > 0) return
+    for (const registration of this.registrations) registration.remove()
+    this.registrations = []
+    this.counters.length = 0
+    this.past.clear()
+  }
+
+  private sum(read: (tally: Tally) => number): number {
+    let sum = 0
+    for (const tally of this.tallies) sum += read(tally)
+    return sum
+  }
+
+  private counter(
+    name: string,
+    description: string,
+    attributes: Record<string, string>,
+    read: (tally: Tally) => number
+  ) {
+    const series = name + JSON.stringify(attributes)
+    this.counters.push([series, read])
+    this.registrations.push(Metric.registerUnsafe(
+      Metric.counter(name, { description, attributes, incremental: true }),
+      this.context,
+      {
+        get: () => ({ count: (this.past.get(series) ?? 0) + this.sum(read), incremental: true }),
+        update: ignore,
+        modify: ignore
+      }
+    ))
+  }
+
+  private gauge(name: string, description: string, attributes: Record<string, string>, read: (tally: Tally) => number) {
+    this.registrations.push(Metric.registerUnsafe(
+      Metric.gauge(name, { description, attributes }),
+      this.context,
+      { get: () => ({ value: this.sum(read) }), update: ignore, modify: ignore }
+    ))
+  }
+
+  private register(): void {
+    for (const transport of TransportType.all) {
+      const at = { transport }
+      this.gauge("engineio_sessions", "Open sessions", at, (it) => it.traffic[transport].sessions)
+      this.counter(
+        "engineio_messages_received",
+        "Messages received",
+        at,
+        (it) => it.traffic[transport].messagesReceived
+      )
+      this.counter(
+        "engineio_bytes_received",
+        "Bytes of messages received",
+        at,
+        (it) => it.traffic[transport].bytesReceived
+      )
+      this.counter("engineio_messages_sent", "Messages sent", at, (it) => it.traffic[transport].messagesSent)
+      this.counter("engineio_bytes_sent", "Bytes of messages sent", at, (it) => it.traffic[transport].bytesSent)
+    }
+    for (const reason of reasons) {
+      this.counter("engineio_closes", "Sessions ended", { reason }, (it) => it.closes[reason] ?? 0)
+    }
+    for (const code of codes) {
+      this.counter("engineio_handshake_errors", "Requests refused", { code: `${code}` }, (it) => it.refusals[code] ?? 0)
+    }
+    this.counter("engineio_upgrades", "Sessions moved to a better transport", {}, (it) => it.upgrades)
+    this.gauge("engineio_buffered_bytes", "Bytes that wait for clients", {}, (it) => it.buffered())
+  }
+}
+
+const ignore = (): void => {}
