@@ -154,6 +154,10 @@ export class Engine implements SessionHost {
     for (const session of sessions) session.flush()
   }
 
+  onPostRefused(session: Session, limit: number): void {
+    this.log("POST refused: too large", session, { limit })
+  }
+
   onUpgraded(session: Session, from: TransportType, millis: number): void {
     this.tally.traffic[from].sessions--
     this.tally.traffic[session.transportName].sessions++

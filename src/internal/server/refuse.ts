@@ -43,6 +43,7 @@ export const refuse = (
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
     return isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause)
   }
+  engine.onRefused(4, "Forbidden", { message: "refused by the application" })
   const response = HttpServerResponse.isHttpServerResponse(error)
     ? Effect.succeed(error)
     : HttpServerRespondable.toResponse(error)

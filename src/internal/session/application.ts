@@ -27,6 +27,7 @@ export class Application {
   readonly scope: Scope.Closeable
   private readonly owner: { onFinished(session: Session): void }
   private fiber: Fiber.Fiber<unknown, unknown> | undefined
+  private started = false
   private exited = false
   private finishing = false
   /** Steps of `Socket.forEach` in progress: messages taken, but not dealt with yet. */
@@ -47,6 +48,7 @@ export class Application {
   }
 
   start(): void {
+    this.started = true
     const fiber = Effect.runForkWith(this.context)(this.program.app)
     this.fiber = fiber
     fiber.addObserver((exit) => this.onExit(exit))
@@ -65,7 +67,9 @@ export class Application {
 
   /** The session is closed: the application gets what had arrived, then ends. */
   onSessionEnd(): void {
-    if (this.fiber === undefined || this.exited) return this.finish()
+    if (!this.started || this.exited) return this.finish()
+    // Its first steps ended the session: `start` comes back to it.
+    if (this.fiber === undefined) return
     const { host, incoming, reason } = this.session
     if (incoming.length === 0 && this.steps === 0) return this.interrupt()
     // Where the server ends the session, an application that never listens is not waited for.

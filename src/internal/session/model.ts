@@ -60,7 +60,7 @@ export type SocketState = "opening" | "open" | "closing" | "closed"
 
 /**
  * What can be observed of one session with `Socket.events`. The union is closed: `PacketReceived`, `PacketCreated`,
- * `Heartbeat`, `Upgrading`, `Upgraded`, `Flushed`, `Drained`, `Closed`.
+ * `Heartbeat`, `Upgrading`, `Upgraded`, `Flushed`, `Drained`, `PostRefused`, `Closed`.
  *
  * @category models
  * @since 0.1.0
@@ -80,6 +80,8 @@ export type SocketEvent =
   | { readonly _tag: "Flushed"; readonly packets: ReadonlyArray<Packet> }
   /** Nothing is queued any more. */
   | { readonly _tag: "Drained" }
+  /** A POST was larger than `limit` bytes: it got status 413, and nothing of it was taken (rule R44). */
+  | { readonly _tag: "PostRefused"; readonly limit: number }
   | { readonly _tag: "Closed"; readonly reason: CloseReason.CloseReason }
 
 /**

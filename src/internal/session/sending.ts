@@ -62,9 +62,10 @@ export class Sending {
     if (ready.length === 0) return
     this.flushers = this.flushers.filter((flusher) => flusher.accepted > taken)
     session.transport.whenWritten((written) => {
-      for (const flusher of ready) {
-        flusher.resume(written ? Effect.void : Effect.fail(new SocketClosed({ reason: session.reason! })))
-      }
+      if (written) { for (const flusher of ready) flusher.resume(Effect.void) }
+      // The connection died; the session has ended with it, or will in a moment and then knows why.
+      else if (session.state !== "closed") this.flushers.push(...ready)
+      else for (const flusher of ready) flusher.resume(Effect.fail(new SocketClosed({ reason: session.reason! })))
     })
   }
 

@@ -31,6 +31,7 @@ export interface SessionHost {
   schedule(session: Session): void
   /** The session is no longer reachable. */
   onEnd(session: Session, reason: CloseReason.CloseReason): void
+  onPostRefused(session: Session, limit: number): void
   onUpgraded(session: Session, from: TransportType, millis: number): void
   onReceived(transport: TransportType, bytes: number): void
   onSent(transport: TransportType, messages: number, bytes: number): void
@@ -158,6 +159,11 @@ export class Session implements TransportHost {
   private get isReceiveFull(): boolean {
     const { receiveBuffer } = this.host.settings
     return this.incoming.length > receiveBuffer.messages || this.incoming.bytes > receiveBuffer.bytes
+  }
+
+  onPostRefused(limit: number): void {
+    this.observers?.publish({ _tag: "PostRefused", limit })
+    this.host.onPostRefused(this, limit)
   }
 
   onTurn(): void {

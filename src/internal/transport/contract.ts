@@ -46,6 +46,8 @@ export interface TransportHost {
   readonly observed: boolean
   /** All that arrived together was handed over. */
   onTurn(): void
+  /** A POST of more than `limit` bytes was refused. */
+  onPostRefused(limit: number): void
   /** The transport can be written to again. */
   onWritable(): void
   /** The transport came to its end. */

@@ -114,6 +114,7 @@ export class PollingTransport implements Transport {
       if (this.post !== exchange) return
       if (body === undefined) {
         this.post = undefined
+        this.host.onPostRefused(this.options.maxPayload)
         return exchange.reject(413)
       }
       this.receive(exchange, body)
