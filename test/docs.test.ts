@@ -1,0 +1,111 @@
+/**
+ * Every block of TypeScript in the README and in the doc comments: all are type-checked, in one program, and those
+ * fenced with `ts import.meta.vitest` run, where `expression // => value` is an assertion.
+ */
+import { execFileSync } from "node:child_process"
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+
+const root = fileURLToPath(import.meta.resolve("../"))
+const folder = join(root, "test", ".snippets")
+
+interface Snippet {
+  /** The file and line it stands at. */
+  readonly at: string
+  readonly file: string
+  readonly code: string
+  readonly runs: boolean
+}
+
+/** The blocks of a text whose lines all begin with `prefix`. */
+const snippetsOf = (name: string): Array<Snippet> => {
+  const lines = readFileSync(join(root, name), "utf8").split("\n")
+  const snippets: Array<Snippet> = []
+  for (let start = 0; start < lines.length; start++) {
+    const [, prefix, info] = /^( *\* |)```ts\b(.*)$/.exec(lines[start]!) ?? []
+    if (prefix === undefined) continue
+    let end = start + 1
+    while (lines[end]!.trimEnd() !== `${prefix}\`\`\``) end++
+    snippets.push({
+      at: `${name}:${start + 1}`,
+      file: `${name.replaceAll(/\W/g, "_")}_${start + 1}.ts`,
+      code: lines.slice(start + 1, end).map((line) => line.slice(prefix.length)).join("\n"),
+      runs: info!.trim() === "import.meta.vitest"
+    })
+    start = end
+  }
+  return snippets
+}
+
+const documents = [
+  "README.md",
+  ...readdirSync(join(root, "src")).filter((name) => name.endsWith(".ts")).map((name) => `src/${name}`)
+]
+const snippets = documents.flatMap(snippetsOf)
+
+/** The same with assertions that assert, and on the source. */
+const runnable = ({ at, code }: Snippet): string => {
+  const lines = code
+    .replace(/"effect-engine\.io"/g, JSON.stringify(pathToFileURL(join(root, "src/index.ts")).href))
+    .split("\n")
+    .map((line) => {
+      const [, expression, value] = /^(.*\S)\s+\/\/ => (.+)$/.exec(line) ?? []
+      return expression === undefined
+        ? line
+        : `check(${expression}, ${value}, ${JSON.stringify(`${at}: ${expression}`)})`
+    })
+  return ["import { assert } from \"vitest\"", "const check = assert.deepStrictEqual", ...lines].join("\n")
+}
+
+describe("the documents", () => {
+  beforeAll(() => {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(join(folder, "run"), { recursive: true })
+    for (const snippet of snippets) {
+      writeFileSync(join(folder, snippet.file), `${snippet.code}\nexport {}\n`)
+      if (snippet.runs) writeFileSync(join(folder, "run", snippet.file), runnable(snippet))
+    }
+    writeFileSync(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({
+        extends: "../../tsconfig.json",
+        // A recipe may show what it does not use.
+        compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
+        files: snippets.map(({ file }) => file),
+        include: []
+      })
+    )
+  })
+
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it("have programs in them", () => {
+    assert.isAbove(snippets.filter(({ at }) => at.startsWith("README")).length, 5)
+    assert.isAbove(snippets.filter(({ runs }) => runs).length, 5)
+  })
+
+  it("have programs that type-check", () => {
+    const tsc = fileURLToPath(import.meta.resolve("typescript/package.json")).replace("package.json", "bin/tsc")
+    try {
+      execFileSync(process.execPath, [tsc, "-p", folder, "--pretty", "false"], { encoding: "utf8" })
+    } catch (error) {
+      const output = (error as { readonly stdout: string }).stdout.replaceAll(
+        /\S*?([\w.]+\.ts)\((\d+),/g,
+        (_, file, line) => {
+          const [name, start] = snippets.find((snippet) => snippet.file === file)?.at.split(":") ?? [file, 0]
+          return `${name}:${Number(start) + Number(line)} (`
+        }
+      )
+      assert.fail(output)
+    }
+  }, 60_000)
+
+  for (const snippet of snippets.filter(({ runs }) => runs)) {
+    it(`say what happens at ${snippet.at}`, async () => {
+      assert.match(snippet.code, /\/\/ => /)
+      await import(/* @vite-ignore */ pathToFileURL(join(folder, "run", snippet.file)).href)
+    })
+  }
+})
