@@ -145,7 +145,44 @@ const matcher = ({ addTrailingSlash = true, path = "/engine.io" }: AttachOptions
   }
 }
 
-/** Puts the listeners on a server, before all others, until the scope closes. */
+/** One engine on a server. */
+interface Mount extends NodeHandlers {
+  readonly matches: (url: string | undefined) => boolean
+  readonly acceptsUpgrades: boolean
+}
+
+/** The engines of each server, the last one first. */
+const mounts = new WeakMap<Http.Server, Array<Mount>>()
+
+/** Puts an engine before all other listeners of a server, whenever they were added (rule R2); returns its removal. */
+const mount = (server: Http.Server, one: Mount): () => void => {
+  const all = mounts.get(server) ?? intercept(server)
+  all.unshift(one)
+  return () => void all.splice(all.indexOf(one), 1)
+}
+
+const intercept = (server: Http.Server): Array<Mount> => {
+  const all: Array<Mount> = []
+  mounts.set(server, all)
+  const { emit } = server
+  server.emit = function(this: Http.Server, event: string, ...args: Array<unknown>): boolean {
+    const isUpgrade = event === "upgrade"
+    if (isUpgrade || event === "request" || event === "checkContinue") {
+      const [request, other, head] = args as [Http.IncomingMessage, unknown, Buffer]
+      const one = all.find((it) => it.matches(request.url) && (it.acceptsUpgrades || !isUpgrade))
+      if (one !== undefined) {
+        if (event === "checkContinue") (other as Http.ServerResponse).writeContinue()
+        if (isUpgrade) one.handleUpgrade(request, other as Net.Socket, head)
+        else one.handleRequest(request, other as Http.ServerResponse)
+        return true
+      }
+    }
+    return Reflect.apply(emit, this, [event, ...args])
+  }
+  return all
+}
+
+/** Puts the listeners on a server, until the scope closes. */
 export const attach = (
   nodeServer: NodeServer,
   handlers: NodeHandlers,
@@ -156,29 +193,15 @@ export const attach = (
     Effect.sync(() => {
       // The members used here are the same on all kinds.
       const server = nodeServer as Http.Server
-      const matches = matcher(options)
-      const emit = server.emit
-      // Other listeners, whenever they were added, must not answer the same request (rule R2).
-      const intercept = function(this: Http.Server, event: string, ...args: Array<unknown>): boolean {
-        if (event === "request" || event === "checkContinue") {
-          const [request, response] = args as [Http.IncomingMessage, Http.ServerResponse]
-          if (matches(request.url)) {
-            if (event === "checkContinue") response.writeContinue()
-            handlers.handleRequest(request, response)
-            return true
-          }
-        }
-        return Reflect.apply(emit, this, [event, ...args])
-      }
-      server.emit = intercept
+      const unmount = mount(server, { ...handlers, matches: matcher(options), acceptsUpgrades })
       const timers = new Set<NodeJS.Timeout>()
-      const onUpgrade = (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer): void => {
-        if (matches(request.url)) return handlers.handleUpgrade(request, socket, head)
+      // Node asks for upgrades only where somebody listens for them.
+      const onUpgrade = (_request: Http.IncomingMessage, socket: Net.Socket): void => {
         if (options.destroyUpgrade !== false) destroyUnanswered(socket, options.destroyUpgradeTimeout ?? 1000, timers)
       }
       if (acceptsUpgrades) server.on("upgrade", onUpgrade)
       return () => {
-        if (server.emit === intercept) server.emit = emit
+        unmount()
         server.off("upgrade", onUpgrade)
         for (const timer of timers) clearTimeout(timer)
       }
