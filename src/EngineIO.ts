@@ -45,6 +45,7 @@ export {
   type BufferLimit,
   type CookieOptions,
   type CorsOptions,
+  type HandshakeRate,
   type Options,
   OptionsError,
   type PerMessageDeflateOptions,
@@ -273,7 +274,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
           source.method!,
           source.url!,
           (name) => source.headers[name] as string | undefined,
-          (dressing) => new DirectExchange(source, response, dressing, engine.settings.httpCompression)
+          (dressing) => new DirectExchange(source, response, dressing, engine.settings)
         ),
       options?.middleware ?? []
     )

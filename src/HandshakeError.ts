@@ -122,6 +122,18 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
 }
 
 /**
+ * The client's address has begun more handshakes than `handshakeRate` allows.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TooManyRequests extends Data.TaggedError("TooManyRequests")<{}> {
+  readonly code = 3
+  readonly status = 429
+  override readonly message = "Too many requests"
+}
+
+/**
  * Why a request was refused.
  *
  * @category models
@@ -135,3 +147,4 @@ export type HandshakeError =
   | Forbidden
   | UnsupportedProtocolVersion
   | Unavailable
+  | TooManyRequests

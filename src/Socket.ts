@@ -69,11 +69,14 @@ const exhausted = (session: Session): Effect.Effect<never, SocketClosed> => {
   return Effect.fail(new SocketClosed({ reason: session.reason! }))
 }
 
+const waitFor = (session: Session): Effect.Effect<void> =>
+  Effect.onInterrupt(session.incoming.wait, () => session.incoming.leave)
+
 const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
   const message = session.take()
   if (message !== undefined) return Effect.succeed(message)
   if (session.state === "closed") return exhausted(session)
-  return Effect.flatMap(session.incoming.wait, () => takeOrWait(session))
+  return Effect.flatMap(waitFor(session), () => takeOrWait(session))
 }
 
 /**
@@ -107,7 +110,7 @@ const takeAllOrWait = (session: Session): Effect.Effect<[Message, ...Array<Messa
   if (first === undefined) {
     return session.state === "closed"
       ? exhausted(session)
-      : Effect.flatMap(session.incoming.wait, () => takeAllOrWait(session))
+      : Effect.flatMap(waitFor(session), () => takeAllOrWait(session))
   }
   const messages: [Message, ...Array<Message>] = [first]
   for (let next = session.take(); next !== undefined; next = session.take()) messages.push(next)
@@ -167,7 +170,7 @@ export const forEach: {
 ): Effect.Effect<never, E | SocketClosed, R> =>
   Effect.suspend(() => {
     const loop = new ForEach(toSession(socket), f)
-    return Effect.ensuring(Effect.whileLoop(loop), Effect.sync(() => loop.endStep())) as Effect.Effect<
+    return Effect.onExit(Effect.whileLoop(loop), () => loop.end) as Effect.Effect<
       never,
       E | SocketClosed,
       R
@@ -199,6 +202,13 @@ class ForEach<E, R> {
   }
 
   step(): void {}
+
+  /** The loop is over, perhaps in the middle of a step or of a wait. */
+  get end(): Effect.Effect<void> {
+    const wasWaiting = !this.inStep
+    this.endStep()
+    return wasWaiting ? this.session.incoming.leave : Effect.void
+  }
 
   endStep(): void {
     if (!this.inStep) return

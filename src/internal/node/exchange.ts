@@ -6,10 +6,11 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
+import type * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import type { Dressing } from "../server/dressing.ts"
 import * as respond from "../server/respond.ts"
-import type { Exchange } from "../transport/polling.ts"
+import type { Exchange, ExchangeHolder } from "../transport/polling.ts"
 import { readNodeBody, readStreamBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
 
@@ -22,41 +23,49 @@ export const isNode = (source: Http.IncomingMessage): boolean => typeof source.o
 export const isUpgraded = (source: Http.IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
   source.upgrade === true
 
-type Compression = Config["httpCompression"]
+type Settings = Pick<Config, "httpCompression" | "closeTimeout">
+
+/** From this size on, an answer may be more than the buffers of a connection hold. */
+const large = 16 * 1024
 
 abstract class NodeExchange implements Exchange {
-  onAbort: (() => void) | undefined
+  holder: ExchangeHolder | undefined
   protected readonly source: Http.IncomingMessage
   protected readonly dressing: Dressing
-  private readonly compression: Compression
-  constructor(source: Http.IncomingMessage, dressing: Dressing, compression: Compression) {
+  private readonly settings: Settings
+  constructor(source: Http.IncomingMessage, dressing: Dressing, settings: Settings) {
     this.source = source
     this.dressing = dressing
-    this.compression = compression
+    this.settings = settings
   }
 
   get contentType(): string | undefined {
     return this.source.headers["content-type"]
   }
 
-  respond(payload: string | Uint8Array, contentType: string, compressible: boolean): void {
+  respond(payload: string | Uint8Array, contentType: string, compressible: boolean): boolean {
+    const { closeTimeout, httpCompression } = this.settings
+    if (payload.length >= large && isNode(this.source)) limitReading(this.source, this.response, closeTimeout)
     // A character has at most three bytes, so most payloads need not be measured.
-    if (compressible && this.compression !== undefined && payload.length * 3 >= this.compression.threshold) {
-      const encoding = Buffer.byteLength(payload) < this.compression.threshold
+    if (compressible && httpCompression !== undefined && payload.length * 3 >= httpCompression.threshold) {
+      const encoding = Buffer.byteLength(payload) < httpCompression.threshold
         ? undefined
         : negotiate(this.source.headers["accept-encoding"] as string | undefined)
       if (encoding !== undefined) {
-        return compress(
+        compress(
           encoding,
           payload,
           (bytes) => bytes === undefined ? this.reject(500) : this.answer(bytes, contentType, encoding)
         )
+        return true
       }
     }
     this.answer(payload, contentType, undefined)
+    return false
   }
 
   protected abstract answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void
+  protected abstract readonly response: Http.ServerResponse
   abstract ok(): void
   abstract reject(status: number): void
 
@@ -77,12 +86,16 @@ export class RouterExchange extends NodeExchange {
   constructor(
     request: HttpServerRequest,
     dressing: Dressing,
-    compression: Compression,
+    settings: Settings,
     resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
   ) {
-    super(toNode(request), dressing, compression)
+    super(toNode(request), dressing, settings)
     this.request = request
     this.resume = resume
+  }
+
+  protected get response(): Http.ServerResponse {
+    return NodeHttpServerRequest.toServerResponse(this.request) as Http.ServerResponse
   }
 
   override get contentType(): string | undefined {
@@ -98,7 +111,7 @@ export class RouterExchange extends NodeExchange {
   }
 
   reject(status: number): void {
-    this.resume(Effect.succeed(respond.bare(status, this.dressing.always)))
+    this.resume(Effect.succeed(respond.bare(status, refusalHeaders(status, this.dressing))))
   }
 
   override readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
@@ -107,20 +120,29 @@ export class RouterExchange extends NodeExchange {
   }
 }
 
+const exchangeKey = Symbol("effect-engine.io/exchange")
+
+type Exchanged = Http.ServerResponse & { [exchangeKey]?: NodeExchange }
+
+// Shared by all responses: a parked poll costs no closure.
+function onClose(this: Http.ServerResponse): void {
+  const exchange = (this as Exchanged)[exchangeKey]!
+  if (!this.writableEnded) exchange.holder?.onAborted(exchange)
+}
+
 /** Answers on Node's response: no fiber, and no response object but Node's. */
 export class DirectExchange extends NodeExchange {
-  private readonly response: Http.ServerResponse
+  protected readonly response: Http.ServerResponse
   constructor(
     source: Http.IncomingMessage,
     response: Http.ServerResponse,
     dressing: Dressing,
-    compression: Compression
+    settings: Settings
   ) {
-    super(source, dressing, compression)
+    super(source, dressing, settings)
     this.response = response
-    response.on("close", () => {
-      if (!response.writableEnded) this.onAbort?.()
-    })
+    ;(response as Exchanged)[exchangeKey] = this
+    response.on("close", onClose)
   }
 
   protected answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
@@ -143,7 +165,7 @@ export class DirectExchange extends NodeExchange {
   }
 
   reject(status: number): void {
-    this.end(status, { "Content-Length": 0, ...this.dressing.always }, undefined)
+    this.end(status, { "Content-Length": 0, ...refusalHeaders(status, this.dressing) }, undefined)
   }
 
   private end(status: number, headers: Http.OutgoingHttpHeaders, body: string | Uint8Array | undefined): void {
@@ -154,4 +176,18 @@ export class DirectExchange extends NodeExchange {
     // What is left of a body that was too large is read to its end, or the client could not read the answer.
     if (!this.source.complete) this.source.resume()
   }
+}
+
+// The rest of a body that came too late is not waited for: the connection ends with the answer.
+const refusalHeaders = (status: number, { always }: Dressing): Readonly<Record<string, string>> =>
+  status === 408 ? { ...always, connection: "close" } : always
+
+/** Ends the connection of a client that asked for much, and takes nothing of it for so long. */
+const limitReading = (request: Http.IncomingMessage, response: Http.ServerResponse, millis: number): void => {
+  if (request.httpVersionMajor !== 1) return
+  const socket = request.socket as Net.Socket & { readonly server?: Http.Server }
+  socket.setTimeout(Math.min(millis, 2 ** 31 - 1))
+  // Node sets the time of a connection anew when the answer is written, but not where it may idle for ever.
+  const { server } = socket
+  if (server?.keepAliveTimeout === 0) response.once("finish", () => socket.setTimeout(server.timeout))
 }

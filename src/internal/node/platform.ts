@@ -96,10 +96,10 @@ export class NodePlatform implements Platform {
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return Effect.callback((resume) => {
-      const exchange = new RouterExchange(request, dressing, this.config.httpCompression, resume)
+      const exchange = new RouterExchange(request, dressing, this.config, resume)
       start(exchange)
       // Effect interrupts the handler when the client gives up.
-      return Effect.sync(() => exchange.onAbort?.())
+      return Effect.sync(() => exchange.holder?.onAborted(exchange))
     })
   }
 

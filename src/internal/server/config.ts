@@ -17,6 +17,7 @@ import type { Settings } from "../session/settings.ts"
 import {
   type CookieOptions,
   type CorsOptions,
+  type HandshakeRate,
   type Options,
   OptionsError,
   type PerMessageDeflateOptions,
@@ -27,6 +28,8 @@ import {
 export interface Config extends Settings {
   readonly handshakeTimeout: number
   readonly maxSessions: number
+  readonly maxPacketsPerPayload: number
+  readonly handshakeRate: { readonly limit: number; readonly window: number } | undefined
   readonly allowUpgrades: boolean
   readonly allowEIO3: boolean
   readonly transports: ReadonlySet<string>
@@ -123,6 +126,10 @@ const isCookieOptions = hasOnly({
 const isCookie = (value: unknown): boolean =>
   (isText(value) || isCookieOptions(value)) && Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
 
+const isHandshakeRate = (value: unknown): boolean =>
+  hasOnly({ limit: isCount, window: isDuration })(value) &&
+  isCount((value as HandshakeRate).limit) && (value as HandshakeRate).window !== undefined
+
 const isWindowBits = (value: unknown): boolean => isCount(value) && (value as number) >= 8 && (value as number) <= 15
 
 const isHttpCompression = hasOnly({ threshold: isWhole })
@@ -158,6 +165,8 @@ const OptionsSchema = Schema.Struct({
   closeTimeout: duration,
   drainTimeout: duration,
   maxPayload: count,
+  maxPacketsPerPayload: count,
+  bodyTimeout: duration,
   maxSessions: count,
   allowUpgrades: flag,
   allowEIO3: flag,
@@ -169,6 +178,7 @@ const OptionsSchema = Schema.Struct({
   ),
   sendBuffer: buffer,
   receiveBuffer: buffer,
+  handshakeRate: such("{ limit: whole number above zero, window: duration above zero }", isHandshakeRate),
   initialPacket: such(
     "text or a Uint8Array",
     (value) => typeof value === "string" || value instanceof Uint8Array
@@ -220,7 +230,13 @@ export const resolve = Effect.fnUntraced(function*<E, R>(
     closeTimeout: millis(options.closeTimeout, 30_000),
     drainTimeout: millis(options.drainTimeout, 10_000),
     maxPayload: options.maxPayload ?? 1_000_000,
+    maxPacketsPerPayload: options.maxPacketsPerPayload ?? 1_000_000,
+    bodyTimeout: millis(options.bodyTimeout, 30_000),
     maxSessions: options.maxSessions ?? Infinity,
+    handshakeRate: options.handshakeRate && {
+      limit: options.handshakeRate.limit,
+      window: millis(options.handshakeRate.window, 0)
+    },
     allowUpgrades: options.allowUpgrades ?? true,
     allowEIO3: options.allowEIO3 ?? false,
     anyPacketIsAlive: options.anyPacketIsAlive ?? false,

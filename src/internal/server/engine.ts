@@ -20,11 +20,13 @@ import type { EngineEvent } from "./events.ts"
 import type { Config } from "./config.ts"
 import { Tally } from "./metrics.ts"
 import type { Platform } from "./platform.ts"
+import { HandshakeRate } from "./rate.ts"
 
 export class Engine implements SessionHost {
   readonly settings: Config
   readonly deadlines: Deadlines
   readonly platform: Platform
+  readonly rate: HandshakeRate | undefined
   private readonly tally: Tally
   private readonly isDebug: boolean
   /** What the layer was built with: the context of everything that belongs to no request. */
@@ -51,6 +53,7 @@ export class Engine implements SessionHost {
     this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")
     this.tally = new Tally(context, () => this.buffered)
     this.deadlines = new Deadlines(clock, (effect) => this.fork(effect))
+    this.rate = settings.handshakeRate && new HandshakeRate(settings.handshakeRate, this.deadlines)
   }
 
   /** Runs what belongs to the server, not to a request; `close` ends it. */

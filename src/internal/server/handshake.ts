@@ -5,14 +5,22 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Cookies from "effect/http/Cookies"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import { BadRequest, Forbidden, Unavailable, UnsupportedProtocolVersion } from "../../HandshakeError.ts"
+import {
+  BadRequest,
+  Forbidden,
+  TooManyRequests,
+  Unavailable,
+  UnsupportedProtocolVersion
+} from "../../HandshakeError.ts"
 import type { Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import * as jsonp from "../protocol/jsonp.ts"
+import { parseQuery } from "../protocol/query.ts"
 import { Application, type Program } from "../session/application.ts"
 import type { Handshake, Socket, SocketId } from "../session/model.ts"
 import { Session } from "../session/session.ts"
@@ -26,9 +34,6 @@ import { generateSid } from "./sid.ts"
 
 /** The function a user passes to `EngineIO.handler`. */
 export type Factory = (socket: Socket) => Effect.Effect<Program, unknown, unknown>
-
-/** The most packets one POST may carry. */
-const maxPackets = 1_000_000
 
 type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown>
 
@@ -79,6 +84,9 @@ export class Handshaking {
     const { allowRequest, maxSessions } = engine.settings
     if (engine.draining) return Effect.fail(new Unavailable({ message: "Server shutting down" }))
     if (engine.occupied >= maxSessions) return Effect.fail(new Unavailable({ message: "Too many sessions" }))
+    if (engine.rate?.admit(Option.getOrUndefined(request.remoteAddress)) === false) {
+      return Effect.fail(new TooManyRequests())
+    }
     return allowRequest === undefined
       ? this.identify()
       : Effect.andThen(inTime(engine, allowRequest(request)), Effect.suspend(() => this.identify()))
@@ -191,7 +199,7 @@ export class Handshaking {
         jsonp: j === undefined ? undefined : jsonp.callbackIndex(j) || "0",
         binary: isBinary(query) && j === undefined,
         maxPayload: engine.settings.maxPayload,
-        maxPackets
+        maxPackets: engine.settings.maxPacketsPerPayload
       })
       session.open(transport)
       transport.onFirstGet(exchange)
@@ -237,16 +245,45 @@ export class Handshaking {
   }
 
   private describe(): Handshake {
-    const { query, request, transport } = this
-    return {
-      headers: request.headers,
-      url: request.url,
-      query,
-      cookies: request.cookies,
-      remoteAddress: Option.getOrUndefined(request.remoteAddress),
-      transport,
-      time: Date.now()
-    }
+    const { request } = this
+    return new RequestHandshake(
+      request.headers,
+      request.url,
+      Option.getOrUndefined(request.remoteAddress),
+      this.transport
+    )
+  }
+}
+
+/** Query and cookies are read when they are asked for: most sessions never do, and all would pay for them. */
+class RequestHandshake implements Handshake {
+  readonly headers: Handshake["headers"]
+  readonly url: string
+  readonly remoteAddress: string | undefined
+  readonly transport: TransportType
+  readonly time = Date.now()
+  constructor(
+    headers: Handshake["headers"],
+    url: string,
+    remoteAddress: string | undefined,
+    transport: TransportType
+  ) {
+    this.headers = headers
+    this.url = url
+    this.remoteAddress = remoteAddress
+    this.transport = transport
+  }
+
+  get query(): Handshake["query"] {
+    return parseQuery(this.url)
+  }
+
+  get cookies(): Handshake["cookies"] {
+    return Cookies.parseHeader(this.headers["cookie"] ?? "")
+  }
+
+  toJSON(): Handshake {
+    return { ...this, query: this.query, cookies: this.cookies }
   }
 }
 

@@ -25,6 +25,19 @@ export interface BufferLimit {
 }
 
 /**
+ * How many handshakes one client may begin in how much time.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface HandshakeRate {
+  /** The most handshakes of one address in one window, those that are refused later among them. */
+  readonly limit: number
+  /** How long a window lasts, from the first handshake in it. */
+  readonly window: Duration.Input
+}
+
+/**
  * The options that are plain values, and can come from the environment (`EngineIO.layerConfig`).
  *
  * @category options
@@ -45,6 +58,16 @@ export interface ScalarOptions {
   readonly drainTimeout?: Duration.Input | undefined
   /** The most bytes of one POST, or of one WebSocket or WebTransport message. Default: 1 000 000. */
   readonly maxPayload?: number | undefined
+  /**
+   * The most packets of one POST; beyond it the session ends with `ParseError`, its reason `TooManyPackets`, and the POST
+   * gets status 400. Default: 1 000 000, which a POST of the default `maxPayload` cannot hold: half a million at most.
+   */
+  readonly maxPacketsPerPayload?: number | undefined
+  /**
+   * How long the body of a POST may take to arrive; then it gets status 408, and the session ends as if the client had
+   * given the POST up (`TransportError` with `Aborted`). Default: 30 seconds.
+   */
+  readonly bodyTimeout?: Duration.Input | undefined
   /** The most sessions at a time; beyond it, handshakes get status 503. Default: no limit. */
   readonly maxSessions?: number | undefined
   /** Whether a client may move from polling to a better transport. Default: true. */
@@ -143,6 +166,12 @@ export interface Options<E = never, R = never> extends ScalarOptions {
   readonly sendBuffer?: BufferLimit | undefined
   /** What may wait for the application before reading from the client stops. Default: 1 024 messages or 4 MiB. */
   readonly receiveBuffer?: BufferLimit | undefined
+  /**
+   * The most handshakes of one remote address in a time; beyond it they get status 429. An IPv6 client is its network of
+   * 64 bits. Behind a proxy, let a middleware set the address (`HttpMiddleware.xForwardedHeaders`), or all clients are
+   * one. Default: no limit.
+   */
+  readonly handshakeRate?: HandshakeRate | undefined
   /** A message every client gets right after the handshake (rule R30). */
   readonly initialPacket?: string | Uint8Array | undefined
   /** The origins whose pages may connect, over every transport; requests without an Origin pass. Default: all. */

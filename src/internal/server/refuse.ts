@@ -7,13 +7,14 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
-import { BadRequest, Forbidden, type HandshakeError, Unavailable } from "../../HandshakeError.ts"
+import { BadRequest, Forbidden, type HandshakeError, TooManyRequests, Unavailable } from "../../HandshakeError.ts"
 import type { Dressing } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import * as respond from "./respond.ts"
 
 const isHandshakeError = (error: unknown): error is HandshakeError =>
-  error instanceof Forbidden || error instanceof Unavailable || error instanceof BadRequest ||
+  error instanceof Forbidden || error instanceof Unavailable || error instanceof TooManyRequests ||
+  error instanceof BadRequest ||
   (typeof error === "object" && error !== null && "code" in error && "status" in error && "context" in error)
 
 /** Answers what failed: the protocol's errors and the application's own answers; everything else is the router's. */

@@ -22,7 +22,8 @@ const onDisconnectTimeout = 10_000
 
 export class Application {
   private readonly session: Session
-  private readonly program: Program
+  private app: Program["app"] | undefined
+  private readonly onDisconnect: Program["onDisconnect"]
   private readonly context: Context.Context<never>
   readonly scope: Scope.Closeable
   private readonly owner: { onFinished(session: Session): void }
@@ -41,7 +42,8 @@ export class Application {
     owner: { onFinished(session: Session): void }
   ) {
     this.session = session
-    this.program = program
+    this.app = program.app
+    this.onDisconnect = program.onDisconnect
     this.context = context
     this.scope = scope
     this.owner = owner
@@ -49,7 +51,9 @@ export class Application {
 
   start(): void {
     this.started = true
-    const fiber = Effect.runForkWith(this.context)(this.program.app)
+    const app = this.app!
+    this.app = undefined
+    const fiber = Effect.runForkWith(this.context)(app)
     this.fiber = fiber
     fiber.addObserver((exit) => this.onExit(exit))
     // The session may have ended while the application ran its first steps.
@@ -90,7 +94,7 @@ export class Application {
     this.finishing = true
     this.deadline?.cancel()
     const reason = this.session.reason!
-    const onDisconnect = this.program.onDisconnect
+    const { onDisconnect } = this
     const last = onDisconnect === undefined ? Effect.void : Effect.suspend(() => onDisconnect(reason)).pipe(
       Effect.timeoutOrElse({
         duration: onDisconnectTimeout,

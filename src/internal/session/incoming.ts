@@ -16,7 +16,6 @@ export class Incoming {
   bytes = 0
   private waiter: Resume | undefined
   private moreWaiters: Array<Resume> | undefined
-  private waiting: Effect.Effect<void> | undefined
   /** Whether anybody has ever taken a message, or waits for one. */
   isUsed = false
 
@@ -58,24 +57,19 @@ export class Incoming {
   }
 
   /** Suspends until `wake`. Spurious wake-ups happen: whoever waited looks again. */
-  get wait(): Effect.Effect<void> {
-    return this.waiting ??= Effect.callback((resume: Resume) => {
-      this.isUsed = true
-      if (this.waiter === undefined) {
-        this.waiter = resume
-        return this.forgetWaiter
-      } // A second taker at a time is rare enough to cost more.
-
-      ;(this.moreWaiters ??= []).push(resume)
-      return Effect.sync(() => {
-        this.moreWaiters = this.moreWaiters?.filter((other) => other !== resume)
-      })
-    })
-  }
-
-  private readonly forgetWaiter: Effect.Effect<void> = Effect.sync(() => {
-    this.waiter = undefined
+  readonly wait: Effect.Effect<void> = Effect.callback((resume: Resume) => {
+    this.isUsed = true
+    if (this.waiter === undefined) this.waiter = resume
+    else (this.moreWaiters ??= []).push(resume)
   })
+
+  /**
+   * To be called when a wait was interrupted. A place cannot be given up by name without an object a wait, so all are:
+   * who is still there is woken, and waits again.
+   */
+  get leave(): Effect.Effect<void> {
+    return Effect.sync(() => this.wake())
+  }
 
   /** Resumes every waiting taker, on the caller's stack: call it last. */
   wake(): void {

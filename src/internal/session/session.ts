@@ -185,6 +185,12 @@ export class Session implements TransportHost {
     return message
   }
 
+  awaitBody(waiter: { onBodyLate(): void }): Deadline {
+    const deadline = new BodyDeadline(waiter)
+    this.host.deadlines.after(this.host.settings.bodyTimeout).add(deadline)
+    return deadline
+  }
+
   // --- out -------------------------------------------------------------------------------------------------------
 
   /** Whether a message of `size` bytes has to wait. An empty buffer takes one of any size. */
@@ -308,6 +314,18 @@ export class Session implements TransportHost {
 
   stopObserving(): void {
     if (this.observers?.isEmpty === true) this.observers = undefined
+  }
+}
+
+class BodyDeadline extends Deadline {
+  private readonly waiter: { onBodyLate(): void }
+  constructor(waiter: { onBodyLate(): void }) {
+    super()
+    this.waiter = waiter
+  }
+
+  expire(): void {
+    this.waiter.onBodyLate()
   }
 }
 

@@ -4,6 +4,7 @@ export interface Settings {
   readonly pingTimeout: number
   readonly upgradeTimeout: number
   readonly closeTimeout: number
+  readonly bodyTimeout: number
   readonly drainTimeout: number
   readonly maxPayload: number
   readonly sendBuffer: { readonly messages: number; readonly bytes: number }

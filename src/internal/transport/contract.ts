@@ -46,6 +46,8 @@ export interface TransportHost {
   readonly observed: boolean
   /** All that arrived together was handed over. */
   onTurn(): void
+  /** Begins the wait for the body of a POST, which has its time to arrive; beyond it `waiter` is told. */
+  awaitBody(waiter: { onBodyLate(): void }): { cancel(): void }
   /** A POST of more than `limit` bytes was refused. */
   onPostRefused(limit: number): void
   /** The transport can be written to again. */

@@ -13,18 +13,25 @@ import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
 /** A request of a polling client that waits for its answer. */
 export interface Exchange {
   readonly contentType: string | undefined
-  /** Answers a GET with a payload. `compress` says whether any packet in it may be compressed. */
-  respond(payload: string | Uint8Array, contentType: string, compress: boolean): void
+  /**
+   * Answers a GET with a payload. `compress` says whether any packet in it may be compressed; if it is, the answer goes
+   * out later, and the result is true.
+   */
+  respond(payload: string | Uint8Array, contentType: string, compress: boolean): boolean
   /** Answers a POST whose packets were taken. */
   ok(): void
   /** Answers with a status and no body. */
   reject(status: number): void
   /** Drops the connection without an answer. */
   destroy(): void
-  /** Reads the body; called back once, and not after `onAbort`. */
+  /** Reads the body; called back once, and not after `onAborted`. */
   readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void
-  /** Called when the client gives the request up before it was answered. */
-  onAbort: (() => void) | undefined
+  /** Told when the client gives the request up before it was answered. */
+  holder: ExchangeHolder | undefined
+}
+
+export interface ExchangeHolder {
+  onAborted(exchange: Exchange): void
 }
 
 export interface PollingOptions {
@@ -38,13 +45,17 @@ export interface PollingOptions {
   readonly maxPackets: number
 }
 
-export class PollingTransport implements Transport {
+export class PollingTransport implements Transport, ExchangeHolder {
   readonly name = "polling"
   readonly unsent = 0
   private readonly host: TransportHost
   private readonly options: PollingOptions
   private poll: Exchange | undefined
+  /** The answer that is being compressed: given up now, it is lost. */
+  private compressing: Exchange | undefined
   private post: Exchange | undefined
+  /** The time left for the body of `post`. */
+  private late: { cancel(): void } | undefined
   /** Whether the body of `post` was taken and only its answer waits, for the application to catch up. */
   private held = false
   private paused = false
@@ -77,11 +88,8 @@ export class PollingTransport implements Transport {
       return exchange.reject(400)
     }
     this.poll = exchange
-    exchange.onAbort = () => {
-      if (this.poll !== exchange) return
-      this.poll = undefined
-      this.host.onClose(transportError(new Aborted({ method: "GET" })))
-    }
+    this.compressing = undefined
+    exchange.holder = this
     this.host.onWritable()
     if (this.onFinished !== undefined && this.poll !== undefined) {
       this.answer(this.control("61"))
@@ -105,12 +113,10 @@ export class PollingTransport implements Transport {
       return exchange.reject(400)
     }
     this.post = exchange
-    exchange.onAbort = () => {
-      if (this.post !== exchange || this.held) return
-      this.post = undefined
-      this.host.onClose(transportError(new Aborted({ method: "POST" })))
-    }
+    exchange.holder = this
+    this.late = this.host.awaitBody(this)
     exchange.readBody(this.options.maxPayload, binary, (body) => {
+      this.late?.cancel()
       if (this.post !== exchange) return
       if (body === undefined) {
         this.post = undefined
@@ -119,6 +125,24 @@ export class PollingTransport implements Transport {
       }
       this.receive(exchange, body)
     })
+  }
+
+  onAborted(exchange: Exchange): void {
+    if (this.poll === exchange || this.compressing === exchange) {
+      this.poll = this.compressing = undefined
+      this.host.onClose(transportError(new Aborted({ method: "GET" })))
+    } else if (this.post === exchange && !this.held) {
+      this.post = undefined
+      this.host.onClose(transportError(new Aborted({ method: "POST" })))
+    }
+  }
+
+  /** The client has begun a POST and does not end it. */
+  onBodyLate(): void {
+    const exchange = this.post!
+    this.post = undefined
+    this.host.onClose(transportError(new Aborted({ method: "POST" })))
+    exchange.reject(408)
   }
 
   private receive(exchange: Exchange, body: string | Uint8Array): void {
@@ -247,6 +271,7 @@ export class PollingTransport implements Transport {
     if (this.closed) return
     this.closed = true
     this.onFinished = undefined
+    this.late?.cancel()
     if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
     const post = this.post
     this.post = undefined
@@ -269,19 +294,15 @@ export class PollingTransport implements Transport {
   private answer(payload: string | Uint8Array, compress = false): void {
     const poll = this.poll!
     this.poll = undefined
-    // An answer that is still being compressed when the client gives up is lost.
-    poll.onAbort = compress
-      ? () => this.host.onClose(transportError(new Aborted({ method: "GET" })))
-      : undefined
-    if (this.options.jsonp !== undefined) {
-      poll.respond(jsonp.wrap(this.options.jsonp, payload as string), "text/javascript; charset=UTF-8", compress)
-    } else {
-      poll.respond(
+    const { jsonp: index } = this.options
+    const isLater = index === undefined
+      ? poll.respond(
         payload,
         typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream",
         compress
       )
-    }
+      : poll.respond(jsonp.wrap(index, payload as string), "text/javascript; charset=UTF-8", compress)
+    if (isLater) this.compressing = poll
   }
 }
 
