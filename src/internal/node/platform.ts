@@ -118,6 +118,13 @@ export class NodePlatform implements Platform {
   }
 
   release(request: HttpServerRequest): HttpServerResponse.HttpServerResponse {
+    // Effect's own upgrades leave their response here, and nothing is written after it. Where a later version keeps it
+    // elsewhere, a response object that never reaches the connection does the same, at more cost.
+    const { upgradeState } = request as { readonly upgradeState?: { response?: unknown } | undefined }
+    if (upgradeState !== undefined && "response" in upgradeState) {
+      upgradeState.response = released
+      return released
+    }
     const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
     if (response.socket !== null) response.detachSocket(response.socket)
     response.end()

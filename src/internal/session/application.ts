@@ -95,17 +95,12 @@ export class Application {
     this.deadline?.cancel()
     const reason = this.session.reason!
     const { onDisconnect } = this
-    const last = onDisconnect === undefined ? Effect.void : Effect.suspend(() => onDisconnect(reason)).pipe(
-      Effect.timeoutOrElse({
-        duration: onDisconnectTimeout,
-        orElse: () => Effect.logWarning("onDisconnect was interrupted: it took more than 10 seconds")
-      }),
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("onDisconnect failed", cause)
-      )
-    )
-    const done = last.pipe(
-      Effect.andThen(Scope.close(this.scope, Exit.void)),
+    const closed = onDisconnect === undefined
+      ? Scope.closeUnsafe(this.scope, Exit.void)
+      : Effect.andThen(bounded(Effect.suspend(() => onDisconnect(reason))), Scope.close(this.scope, Exit.void))
+    // Most sessions leave nothing to wait for.
+    if (closed === undefined) return this.owner.onFinished(this.session)
+    const done = closed.pipe(
       Effect.catchCause((cause) => Effect.logError("A finalizer of a session failed", cause)),
       Effect.ensuring(Effect.sync(() => this.owner.onFinished(this.session)))
     )
@@ -116,6 +111,17 @@ export class Application {
     Effect.runForkWith(this.context)(effect)
   }
 }
+
+/** `onDisconnect`, which may fail or hang and still ends. */
+const bounded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.timeoutOrElse(effect, {
+    duration: onDisconnectTimeout,
+    orElse: () => Effect.logWarning("onDisconnect was interrupted: it took more than 10 seconds")
+  }).pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("onDisconnect failed", cause)
+    )
+  )
 
 class InterruptDeadline extends Deadline {
   private readonly application: Application
