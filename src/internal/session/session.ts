@@ -167,8 +167,12 @@ export class Session implements TransportHost {
   }
 
   onTurn(): void {
+    // What the application sends in answer is flushed here, so that it need not be scheduled.
+    const wasScheduled = this.scheduled
+    this.scheduled = true
     this.incoming.wake()
-    if (this.scheduled) this.flush()
+    if (this.outgoing.length > 0) this.flush()
+    else this.scheduled = wasScheduled
   }
 
   /** The next message for the application, or `undefined`. */
