@@ -65,6 +65,8 @@ const cases: Record<keyof EngineIO.Options, Case> = {
   closeTimeout: timeout,
   drainTimeout: timeout,
   maxPayload: count,
+  maxPacketsPerPayload: count,
+  bodyTimeout: timeout,
   maxSessions: count,
   allowUpgrades: flag,
   allowEIO3: flag,
@@ -76,6 +78,28 @@ const cases: Record<keyof EngineIO.Options, Case> = {
   },
   sendBuffer: buffer,
   receiveBuffer: buffer,
+  handshakeRate: {
+    good: [{ limit: 1, window: "1 minute" }, { limit: 100, window: 500 }],
+    bad: [
+      5,
+      null,
+      true,
+      "10/s",
+      [],
+      {},
+      { limit: 1 },
+      { window: 1 },
+      { limit: 0, window: 1 },
+      { limit: 1, window: 0 },
+      {
+        limit: 1,
+        window: undefined
+      },
+      { limit: "1", window: 1 },
+      { limit: 1, window: 1, by: "address" }
+    ],
+    allowed: "{ limit: whole number above zero, window: duration above zero }"
+  },
   initialPacket: {
     good: ["", "hello", Uint8Array.of(1), Buffer.from("hello")],
     bad: [5, null, true, [1, 2], {}],
