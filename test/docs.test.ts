@@ -108,4 +108,26 @@ describe("the documents", () => {
       await import(/* @vite-ignore */ pathToFileURL(join(folder, "run", snippet.file)).href)
     })
   }
+
+  it("leave out nothing that users can set, see or call", () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8")
+    const read = (name: string) => readFileSync(join(root, "src", name), "utf8")
+    const all = (text: string, pattern: RegExp) => Array.from(text.matchAll(pattern), ([, name]) => name!)
+    const members = (text: string, name: string) =>
+      all(new RegExp(`^export interface ${name}\\b[^]*?^}`, "m").exec(text)![0], /^ {2}readonly (\w+)\??:/gm)
+    const options = read("internal/server/options.ts")
+    const names = [
+      ...members(options, "ScalarOptions"),
+      ...members(options, "Options"),
+      ...members(read("internal/node/attach.ts"), "AttachOptions"),
+      ...all(read("internal/server/events.ts") + read("internal/session/model.ts"), /readonly _tag: "(\w+)"/g),
+      ...all(read("CloseReason.ts"), /readonly _tag: "(\w+)"/g),
+      ...all(read("CloseReason.ts"), /TaggedError\("(\w+)"\)/g),
+      ...all(read("HandshakeError.ts"), /^ {2}override readonly message = "([^"]+)"/gm),
+      ...all(read("internal/server/metrics.ts"), /"(engineio_\w+)"/g),
+      ...all(read("EngineIO.ts") + read("Socket.ts"), /^export const (\w+)/gm)
+    ]
+    assert.isAbove(names.length, 90)
+    assert.deepStrictEqual(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(readme)), [])
+  })
 })
