@@ -1,6 +1,6 @@
 /** Hands a server of ours to the harness. */
-import { Effect } from "effect"
-import { EngineIO, Socket } from "../../src/index.ts"
+import * as Effect from "effect/Effect"
+import { EngineIO, Socket } from "effect-engine.io"
 import { control } from "./control.ts"
 
 type Push = (

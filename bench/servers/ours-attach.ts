@@ -1,9 +1,9 @@
 /** Our server on a plain Node server, without the router. */
-import { NodeRuntime } from "@effect/platform-node"
-import { Effect } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
+import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
 import { announce } from "./announce.ts"
 
 const http = createServer()

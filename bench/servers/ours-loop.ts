@@ -1,6 +1,6 @@
 /** The same, written as a loop: what it costs not to know `Socket.forEach` and `Socket.sendAll`. */
-import { Effect } from "effect"
-import { Socket } from "../../src/index.ts"
+import * as Effect from "effect/Effect"
+import { Socket } from "effect-engine.io"
 import { sendEach } from "./announce.ts"
 import { serve } from "./router.ts"
 

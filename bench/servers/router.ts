@@ -1,9 +1,12 @@
 /** The program of the front page, with an application of one's choice. */
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Effect, Layer } from "effect"
-import { HttpRouter, HttpServer } from "effect/http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
 import { createServer } from "node:http"
-import { EngineIO, EngineIOLive, type Socket } from "../../src/index.ts"
+import { EngineIO, EngineIOLive, type Socket } from "effect-engine.io"
 import { announce } from "./announce.ts"
 
 export const serve = (

@@ -46,6 +46,10 @@ export const writeUtf8 = (target: Uint8Array, text: string, offset: number): voi
 /** A view of exactly the bytes of the data, which are not copied; of memory that was transferred away, no bytes. */
 export const toBytes = (data: ArrayBufferLike | ArrayBufferView): Uint8Array => {
   if (data instanceof Uint8Array) return data
+  // Without types a number could come here, and a constructor would take it for a size.
+  if (!ArrayBuffer.isView(data) && !isBuffer(data)) {
+    throw new TypeError("a message is text, an ArrayBuffer, or a view of one")
+  }
   try {
     return ArrayBuffer.isView(data)
       ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
@@ -54,6 +58,10 @@ export const toBytes = (data: ArrayBufferLike | ArrayBufferView): Uint8Array => 
     return empty
   }
 }
+
+// An ArrayBuffer of another realm is no instance of ours.
+const isBuffer = (data: unknown): boolean =>
+  data instanceof ArrayBuffer || /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(data))
 
 /** Copies the bytes to `offset`; there must be room for all of them. */
 export const writeBytes = (target: Uint8Array, bytes: Uint8Array, offset: number): void => {

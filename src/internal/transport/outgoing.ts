@@ -27,6 +27,8 @@ export interface SharedEncoding {
   /** A complete WebSocket frame, by revision. */
   frame3?: Uint8Array
   frame4?: Uint8Array
+  /** A complete WebTransport frame. */
+  webTransport?: Uint8Array
   /** The packet as it stands in a polling payload of revision 4. */
   text4?: string
 }

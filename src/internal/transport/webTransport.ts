@@ -1,0 +1,162 @@
+/**
+ * Packets over one WebTransport session: a packet a frame, both ways, on the stream the client opened (rules R85–R88).
+ * Revision 4 only.
+ */
+import { type CloseReason, parseError } from "../../CloseReason.ts"
+import { type Packet, PacketError } from "../../Packet.ts"
+import * as revision4 from "../protocol/revision4.ts"
+import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
+import type { Outgoing } from "./outgoing.ts"
+import type { WebTransportConnection, WebTransportListener } from "./webTransportConnection.ts"
+import { takeFrames, textFrame } from "./webTransportFrames.ts"
+
+/**
+ * How long a client that the server takes leave of has for its last pong, in milliseconds, once the stream says that
+ * everything has left.
+ */
+const farewellTimeout = 2_000
+
+export class WebTransportTransport implements Transport, WebTransportListener {
+  readonly name = "webtransport"
+  private readonly connection: WebTransportConnection
+  private readonly host: TransportHost
+  /** Pings written whose pongs have not come. */
+  private pings = 0
+  private onFarewell: (() => void) | undefined
+  private cancelFarewell: (() => void) | undefined
+  constructor(connection: WebTransportConnection, host: TransportHost) {
+    this.connection = connection
+    this.host = host
+    connection.listen(this)
+    connection.resume()
+  }
+
+  get writable(): boolean {
+    return this.connection.writable
+  }
+
+  get unsent(): number {
+    return this.connection.unsent
+  }
+
+  write(outgoing: Outgoing): void {
+    const { connection } = this
+    while (outgoing.length > 0 && connection.writable) {
+      const { buffers, pings } = takeFrames(outgoing)
+      this.pings += pings
+      connection.write(buffers)
+    }
+  }
+
+  whenWritten(done: (written: boolean) => void): void {
+    this.connection.whenWritten(done)
+  }
+
+  pause(): void {
+    this.connection.pause()
+  }
+
+  resume(): void {
+    this.connection.resume()
+  }
+
+  /**
+   * A session that is closed takes with it what its client has not read yet, acknowledged or not. So the last packet is a
+   * ping: its pong, on a stream that keeps the order, says that the client has everything.
+   */
+  finish(done: () => void): void {
+    const { connection } = this
+    connection.resume()
+    connection.write([textFrame("ping")])
+    this.pings++
+    this.onFarewell = () => {
+      this.close(false)
+      done()
+    }
+    connection.finish(() => {
+      if (this.onFarewell !== undefined) {
+        this.cancelFarewell = connection.host.after(farewellTimeout, () => this.onFarewell?.())
+      }
+    })
+  }
+
+  close(_peer: boolean): void {
+    this.onFarewell = undefined
+    this.cancelFarewell?.()
+    this.connection.close()
+  }
+
+  onFrame(data: Uint8Array, isBinary: boolean): void {
+    const host = this.host
+    if (!host.observed) {
+      if (isBinary) return host.onMessage(data, data.length)
+      if (data[0] === 0x34) return host.onMessage(decode(data, 1), data.length - 1)
+    }
+    const packet = parseFrame(data, isBinary)
+    if (packet instanceof PacketError) return host.onClose(parseError(packet))
+    if (packet.type === "pong" && this.pings > 0) this.pings--
+    host.onPacket(packet)
+    if (packet.type === "close") host.onClose({ _tag: "TransportClose" })
+    if (this.pings === 0) this.onFarewell?.()
+  }
+
+  onTurn(): void {
+    this.host.onTurn()
+  }
+
+  onWritable(): void {
+    this.host.onWritable()
+  }
+
+  onClose(reason: CloseReason): void {
+    this.cancelFarewell?.()
+    this.host.onClose(reason)
+  }
+}
+
+/** A WebTransport session on which a client probes, before it is its session's transport. */
+export class WebTransportCandidate implements Candidate, WebTransportListener {
+  readonly name = "webtransport"
+  private readonly connection: WebTransportConnection
+  private host: CandidateHost | undefined
+  constructor(connection: WebTransportConnection) {
+    this.connection = connection
+  }
+
+  start(host: CandidateHost): void {
+    this.host = host
+    this.connection.listen(this)
+    this.connection.resume()
+  }
+
+  send(packet: Packet): void {
+    if (typeof packet.data !== "object") this.connection.write([textFrame(packet.type, packet.data)])
+  }
+
+  close(): void {
+    this.connection.close()
+  }
+
+  adopt(host: TransportHost): Transport {
+    return new WebTransportTransport(this.connection, host)
+  }
+
+  onFrame(data: Uint8Array, isBinary: boolean): void {
+    this.host!.onPacket(parseFrame(data, isBinary))
+  }
+
+  onTurn(): void {}
+
+  onWritable(): void {}
+
+  onClose(): void {
+    this.host!.onClose()
+  }
+}
+
+const decode = (data: Uint8Array, from: number): string =>
+  Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8", from)
+
+/** One frame as a packet: bytes are a message, text is any. */
+export const parseFrame = (data: Uint8Array, isBinary: boolean): Packet | PacketError =>
+  isBinary ? { type: "message", data } : revision4.parseText(decode(data, 0))

@@ -1,0 +1,296 @@
+/**
+ * One WebTransport session with its one stream, as a connection that carries frames (rules R85, R87). Whatever a dying
+ * session rejects is taken care of here: nothing of it becomes an unhandled rejection.
+ */
+import { type CloseReason, parseError, PayloadTooLarge, transportError, WriteFailed } from "../../CloseReason.ts"
+import { PacketError } from "../../Packet.ts"
+import { FrameDecoder, type FrameError } from "../protocol/frames.ts"
+
+/**
+ * A readable stream of the Streams standard, as far as it is used here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WebTransportReadable<A> {
+  getReader(): {
+    read(): Promise<{ readonly done: boolean; readonly value?: A | undefined }>
+    cancel(reason?: unknown): Promise<unknown>
+    readonly closed: Promise<unknown>
+  }
+}
+
+/**
+ * A writable stream of the Streams standard, as far as it is used here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WebTransportWritable {
+  getWriter(): {
+    write(chunk: Uint8Array): Promise<unknown>
+    close(): Promise<unknown>
+    abort(reason?: unknown): Promise<unknown>
+    readonly desiredSize: number | null
+    readonly ready: Promise<unknown>
+    readonly closed: Promise<unknown>
+  }
+}
+
+/**
+ * A bidirectional stream of a WebTransport session.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WebTransportStream {
+  readonly readable: WebTransportReadable<Uint8Array>
+  readonly writable: WebTransportWritable
+}
+
+/**
+ * The server's end of a WebTransport session, in the interface of the W3C, which any HTTP/3 library can provide.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WebTransportSession {
+  readonly incomingBidirectionalStreams: WebTransportReadable<WebTransportStream>
+  readonly closed: Promise<unknown>
+  close(info?: { closeCode?: number; reason?: string }): unknown
+}
+
+/** What a connection reports. */
+export interface WebTransportListener {
+  onFrame(data: Uint8Array, isBinary: boolean): void
+  /** All frames that arrived together were reported. */
+  onTurn(): void
+  onWritable(): void
+  onClose(reason: CloseReason): void
+}
+
+/** What a connection needs of the server. */
+export interface ConnectionHost {
+  readonly maxPayload: number
+  /** Calls back in so many milliseconds; returns how to take that back. */
+  after(millis: number, f: () => void): () => void
+}
+
+const transportClose: CloseReason = { _tag: "TransportClose" }
+
+const ignoreAll: WebTransportListener = { onFrame() {}, onTurn() {}, onWritable() {}, onClose() {} }
+
+export class WebTransportConnection {
+  readonly host: ConnectionHost
+  /** Bytes written that the stream has not taken. */
+  unsent = 0
+  private readonly session: WebTransportSession
+  private readonly decoder: FrameDecoder
+  private listener: WebTransportListener = ignoreAll
+  private reader: ReturnType<WebTransportReadable<Uint8Array>["getReader"]> | undefined
+  private writer: ReturnType<WebTransportWritable["getWriter"]> | undefined
+  private reading = false
+  private paused = false
+  /** Frames that came in one chunk with the one upon which reading was paused. */
+  private held: Array<readonly [data: Uint8Array, isBinary: boolean]> = []
+  private failure: FrameError | undefined
+  /** Writes begun and writes done; they end in order. */
+  private begun = 0
+  private done = 0
+  private waiting: Array<readonly [upTo: number, done: (written: boolean) => void]> = []
+  private end: CloseReason | undefined
+  private onEnded: Array<() => void> = []
+
+  constructor(session: WebTransportSession, host: ConnectionHost) {
+    this.session = session
+    this.host = host
+    this.decoder = new FrameDecoder(host.maxPayload)
+  }
+
+  /** Waits for the client's stream, and then for frames. */
+  open(listener: WebTransportListener): void {
+    this.listener = listener
+    const onGone = (): void => this.fail(transportClose)
+    Promise.resolve(this.session.closed).then((info) => this.fail(toReason(info)), onGone)
+    try {
+      const streams = this.session.incomingBidirectionalStreams.getReader()
+      swallow(streams.closed)
+      streams.read().then(({ done, value }) => done || value === undefined ? onGone() : this.use(value)).catch(onGone)
+    } catch {
+      // Deferred, as every other end is.
+      Promise.resolve().then(onGone)
+    }
+  }
+
+  private use(stream: WebTransportStream): void {
+    if (this.end !== undefined) return
+    this.reader = stream.readable.getReader()
+    this.writer = stream.writable.getWriter()
+    swallow(this.reader.closed)
+    swallow(this.writer.closed)
+    swallow(this.writer.ready)
+    this.pump()
+  }
+
+  /** Changes who is told; a connection that has ended says so soon. */
+  listen(listener: WebTransportListener): void {
+    this.listener = listener
+    const { end } = this
+    if (end !== undefined) Promise.resolve().then(() => this.listener.onClose(end))
+  }
+
+  /** Calls back when the connection has ended, for whatever reason. */
+  whenEnded(f: () => void): void {
+    if (this.end !== undefined) f()
+    else this.onEnded.push(f)
+  }
+
+  // --- in ----------------------------------------------------------------------------------------------------------
+
+  pause(): void {
+    this.paused = true
+  }
+
+  /** Goes on soon, not on the stack of whoever took a message. */
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    Promise.resolve().then(() => this.pump())
+  }
+
+  private pump(): void {
+    const { held } = this
+    if (held.length > 0 && !this.paused) {
+      this.held = []
+      for (const [data, isBinary] of held) this.onFrame(data, isBinary)
+      this.listener.onTurn()
+    }
+    if (this.paused || this.reading || this.end !== undefined || this.reader === undefined) return
+    if (this.failure !== undefined) return this.fail(this.describe(this.failure))
+    this.reading = true
+    this.reader.read().then(this.onRead, this.onReadError)
+  }
+
+  private readonly onRead = (result: { readonly done: boolean; readonly value?: Uint8Array | undefined }): void => {
+    this.reading = false
+    if (this.end !== undefined) return
+    const { done, value } = result
+    // A client that has closed its half of the stream can say nothing more, not even that it lives.
+    if (done || value === undefined) return this.fail(transportClose)
+    this.failure = this.decoder.push(value, this.onFrame)
+    this.listener.onTurn()
+    this.pump()
+  }
+
+  private readonly onReadError = (): void => this.fail(transportClose)
+
+  private readonly onFrame = (data: Uint8Array, isBinary: boolean): void => {
+    if (!this.paused && this.held.length === 0) this.listener.onFrame(data, isBinary)
+    // Text may be a view of the chunk, which is the stream's.
+    else this.held.push([isBinary ? data : data.slice(), isBinary])
+  }
+
+  private describe(error: FrameError): CloseReason {
+    return error.reason === "TooLarge"
+      ? transportError(new PayloadTooLarge({ limit: this.host.maxPayload }))
+      : parseError(new PacketError({ reason: "Empty" }))
+  }
+
+  // --- out ---------------------------------------------------------------------------------------------------------
+
+  get writable(): boolean {
+    const { end, writer } = this
+    return end === undefined && writer !== undefined && (this.begun === this.done || (writer.desiredSize ?? 0) > 0)
+  }
+
+  write(buffers: ReadonlyArray<Uint8Array>): void {
+    const { writer } = this
+    if (this.end !== undefined || writer === undefined) return
+    for (const buffer of buffers) {
+      const size = buffer.byteLength
+      this.begun++
+      this.unsent += size
+      try {
+        writer.write(buffer).then(() => this.onWritten(size), this.onWriteError)
+      } catch (cause) {
+        this.onWriteError(cause)
+      }
+    }
+  }
+
+  private onWritten(size: number): void {
+    this.done++
+    this.unsent -= size
+    if (this.end !== undefined) return
+    while (this.waiting.length > 0 && this.waiting[0]![0] <= this.done) this.waiting.shift()![1](true)
+    this.listener.onWritable()
+  }
+
+  private readonly onWriteError = (cause: unknown): void => this.fail(transportError(new WriteFailed({ cause })))
+
+  /** Calls back once all written so far has left for the network; `false` if the connection ended first. */
+  whenWritten(done: (written: boolean) => void): void {
+    if (this.end !== undefined) done(false)
+    else if (this.begun === this.done) done(true)
+    else this.waiting.push([this.begun, done])
+  }
+
+  // --- end ---------------------------------------------------------------------------------------------------------
+
+  /** Closes the server's half of the stream; calls back when that is done, or cannot be. */
+  finish(done: () => void): void {
+    if (this.end !== undefined || this.writer === undefined) done()
+    else this.writer.close().then(done, done)
+  }
+
+  /** Closes the session. Nothing is reported any more. */
+  close(info?: { closeCode?: number; reason?: string }): void {
+    this.listener = ignoreAll
+    this.terminate(transportClose, info)
+  }
+
+  private fail(reason: CloseReason): void {
+    if (this.end !== undefined) return
+    const { held, listener } = this
+    this.terminate(reason)
+    // What had arrived is not lost with the connection.
+    for (const [data, isBinary] of held) listener.onFrame(data, isBinary)
+    listener.onClose(reason)
+  }
+
+  private terminate(reason: CloseReason, info?: { closeCode?: number; reason?: string }): void {
+    if (this.end !== undefined) return
+    this.end = reason
+    this.held = []
+    this.unsent = 0
+    attempt(() => this.session.close(info))
+    attempt(() => this.reader?.cancel())
+    attempt(() => this.writer?.abort())
+    const { onEnded, waiting } = this
+    this.waiting = []
+    this.onEnded = []
+    for (const [, done] of waiting) done(false)
+    for (const f of onEnded) f()
+  }
+}
+
+const swallow = (value: unknown): void => void Promise.resolve(value).catch(() => {})
+
+const attempt = (f: () => unknown): void => {
+  try {
+    swallow(f())
+  } catch {
+    // It was closed already.
+  }
+}
+
+const toReason = (info: unknown): CloseReason => {
+  if (typeof info !== "object" || info === null) return transportClose
+  const { closeCode, reason } = info as { readonly closeCode?: unknown; readonly reason?: unknown }
+  return {
+    _tag: "TransportClose",
+    // Zero and no text are what a close without either comes as.
+    ...(typeof closeCode === "number" && closeCode !== 0 ? { code: closeCode } : {}),
+    ...(typeof reason === "string" && reason !== "" ? { reason } : {})
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Packets as frames of a WebTransport stream, several to a write (rule R85). WebTransport has revision 4 only.
+ */
+import { encodeText } from "../protocol/revision4.ts"
+import { frameHeader } from "../protocol/frames.ts"
+import type { Message, PacketType } from "../../Packet.ts"
+import { type Entry, Outbound, type Outgoing, ping } from "./outgoing.ts"
+import { batchLimit, copyLimit } from "./webSocketFrames.ts"
+
+/** What goes out together. */
+export interface Batch {
+  readonly buffers: ReadonlyArray<Uint8Array>
+  /** How many of the packets are pings. */
+  readonly pings: number
+}
+
+/** The frame of a packet that carries text or nothing. */
+export const textFrame = (type: PacketType, data?: string): Uint8Array => {
+  const bytes = Buffer.from(encodeText(type, data))
+  return Buffer.concat([frameHeader(bytes.length, false), bytes])
+}
+
+// A frame cannot be empty (rule R87), so bytes that are none travel as text: base64 of nothing.
+const emptyBinary = Uint8Array.of(1, 0x62)
+
+const frame = (entry: Entry): Uint8Array => {
+  const data = dataOf(entry)
+  if (typeof data !== "object") return textFrame(entry instanceof Outbound ? entry.type : "message", data)
+  return data.byteLength === 0 ? emptyBinary : Buffer.concat([frameHeader(data.byteLength, true), data])
+}
+
+/** The frame that all sockets of a broadcast share, made by the first that needs it. */
+const sharedFrame = (entry: Outbound): Uint8Array => entry.shared!.webTransport ??= frame(entry)
+
+const dataOf = (entry: Entry): Message | undefined => entry instanceof Outbound ? entry.data : entry
+
+const isShared = (entry: Entry): entry is Outbound => entry instanceof Outbound && entry.shared !== undefined
+
+// In memory of its own, since what a stream is given is the stream's.
+const join = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
+  const joined = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    joined.set(part, at)
+    at += part.byteLength
+  }
+  return joined
+}
+
+/** Takes packets off `outgoing`: small ones copied into one buffer, large ones as they are behind their header. */
+export const takeFrames = (outgoing: Outgoing): Batch => {
+  const buffers: Array<Uint8Array> = []
+  let group: Array<Uint8Array> = []
+  let pings = 0
+  let total = 0
+  let length = 0
+  const endGroup = (): void => {
+    if (length > 0) buffers.push(join(group, length))
+    group = []
+    length = 0
+  }
+  const add = (bytes: Uint8Array): void => {
+    group.push(bytes)
+    length += bytes.byteLength
+  }
+  for (let entry = outgoing.peek(); entry !== undefined && total < batchLimit; entry = outgoing.peek()) {
+    outgoing.drop()
+    if (entry === ping) pings++
+    const data = dataOf(entry)
+    if (typeof data === "object" && data.byteLength > copyLimit && !isShared(entry)) {
+      add(frameHeader(data.byteLength, true))
+      endGroup()
+      buffers.push(data)
+      total += data.byteLength
+    } else {
+      const bytes = isShared(entry) ? sharedFrame(entry) : frame(entry)
+      if (bytes.byteLength > copyLimit) {
+        endGroup()
+        buffers.push(bytes)
+      } else {
+        add(bytes)
+      }
+      total += bytes.byteLength
+    }
+  }
+  endGroup()
+  return { buffers, pings }
+}
