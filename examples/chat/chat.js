@@ -256,10 +256,20 @@ const showTyping = () => {
 const log = $("log")
 const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80
 
+/** Whether the log is read at its end, where it stays then, also when a keyboard or a notice takes some of its height. */
+let follows = true
+let height = log.clientHeight
+const toEnd = () => {
+  log.scrollTop = log.scrollHeight
+}
+new ResizeObserver(() => {
+  height = log.clientHeight
+  if (follows) toEnd()
+}).observe(log)
+
 const append = (item, always = false) => {
-  const follow = always || isAtEnd()
   log.append(item)
-  if (follow) log.scrollTop = log.scrollHeight
+  if (follows || always) toEnd()
   else $("newest").hidden = false
 }
 
@@ -399,12 +409,12 @@ $("enter").addEventListener("submit", (event) => {
 })
 
 log.addEventListener("scroll", () => {
-  if (isAtEnd()) $("newest").hidden = true
+  // A new height moves the end, and not the reader.
+  if (log.clientHeight === height) follows = isAtEnd()
+  if (follows) $("newest").hidden = true
 })
 
-$("newest").addEventListener("click", () => {
-  log.scrollTop = log.scrollHeight
-})
+$("newest").addEventListener("click", toEnd)
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return
