@@ -15,7 +15,7 @@ import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import { type Factory, Handshaking, inTime, isBinary } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
-import { refuse } from "./refuse.ts"
+import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
 import { verify } from "./verify.ts"
 
@@ -76,7 +76,13 @@ const decide = (
     : verdict._tag === "Handshake"
     ? new Handshaking(engine, owner, factory, request, query, verdict.transport, isUpgrade, dressing).run()
     : Effect.fail(verdict)
-  return Effect.catchCause(handled, (cause) => refuse(engine, request, isUpgrade, cause, dressing))
+  return Effect.catchCause(handled, (cause) => {
+    const { platform } = engine
+    const raw: RefuseRaw | undefined = isUpgrade
+      ? (status, message) => platform.refuse(request, status, message)
+      : undefined
+    return refuse(engine, request, raw, cause, dressing)
+  })
 }
 
 // --- sessions that exist ---------------------------------------------------------------------------------------------
@@ -144,9 +150,8 @@ const upgrade = Effect.fnUntraced(function*(
   const { success } = Effect.isEffect(whole) ? yield* whole : whole
   const connection = yield* engine.platform.upgrade(request, success)
   // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
-  const isPossible = transport === "websocket" && session.state !== "closed" &&
-    session.upgrade === undefined && !session.upgraded && session.transportName === "polling"
-  if (isPossible) session.startUpgrade(new WebSocketCandidate(connection, isBinary(query)))
-  else connection.close()
+  if (transport === "websocket" && session.isUpgradable) {
+    session.startUpgrade(new WebSocketCandidate(connection, isBinary(query)))
+  } else connection.close()
   return engine.platform.release(request)
 })

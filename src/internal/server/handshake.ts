@@ -24,12 +24,14 @@ import { parseQuery } from "../protocol/query.ts"
 import { Application, type Program } from "../session/application.ts"
 import type { Handshake, Socket, SocketId } from "../session/model.ts"
 import { Session } from "../session/session.ts"
+import type { Transport } from "../transport/contract.ts"
 import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketTransport } from "../transport/webSocket.ts"
 import { sessionContext } from "./context.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
+import * as respond from "./respond.ts"
 import { generateSid } from "./sid.ts"
 
 /** The function a user passes to `EngineIO.handler`. */
@@ -59,6 +61,8 @@ export class Handshaking {
   private readonly transport: TransportType
   private readonly isUpgrade: boolean
   private dressing: Dressing.Dressing
+  private readonly toTransport: ((session: Session) => Transport) | undefined
+  /** `toTransport` gives the session its transport where the request is none of HTTP that could be answered. */
   constructor(
     engine: Engine,
     owner: object,
@@ -67,7 +71,8 @@ export class Handshaking {
     query: Record<string, string>,
     transport: TransportType,
     isUpgrade: boolean,
-    dressing: Dressing.Dressing
+    dressing: Dressing.Dressing,
+    toTransport?: (session: Session) => Transport
   ) {
     this.engine = engine
     this.owner = owner
@@ -77,6 +82,7 @@ export class Handshaking {
     this.transport = transport
     this.isUpgrade = isUpgrade
     this.dressing = dressing
+    this.toTransport = toTransport
   }
 
   run(): Response {
@@ -161,6 +167,7 @@ export class Handshaking {
   }
 
   private dress(session: Session): Effect.Effect<void> {
+    if (this.toTransport !== undefined) return Effect.void
     const whole = Dressing.ofSession(this.engine, this.dressing, this.request, session.id, this.transport, true)
     if (!Effect.isEffect(whole)) return Effect.void
     return Effect.map(whole, (dressing) => {
@@ -187,7 +194,17 @@ export class Handshaking {
     }
     session.application = new Application(session, program, sessionContext(engine, context, scope), scope, engine)
     engine.register(session)
+    if (this.toTransport !== undefined) {
+      this.begin(session, this.toTransport(session))
+      return Effect.succeed(respond.nothing)
+    }
     return this.isUpgrade ? this.openWebSocket(session) : this.openPolling(session)
+  }
+
+  private begin(session: Session, transport: Transport): void {
+    session.open(transport)
+    session.greet(this.opening(session))
+    session.start()
   }
 
   private openPolling(session: Session): Response {
@@ -212,9 +229,7 @@ export class Handshaking {
     const { platform } = this.engine
     return Effect.matchCauseEffect(platform.upgrade(this.request, this.dressing.success), {
       onSuccess: (connection) => {
-        session.open(new WebSocketTransport(connection, session, isBinary(this.query)))
-        session.greet(this.opening(session))
-        session.start()
+        this.begin(session, new WebSocketTransport(connection, session, isBinary(this.query)))
         return Effect.succeed(platform.release(this.request))
       },
       onFailure: (cause) => {

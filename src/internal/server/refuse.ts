@@ -17,11 +17,14 @@ const isHandshakeError = (error: unknown): error is HandshakeError =>
   error instanceof BadRequest ||
   (typeof error === "object" && error !== null && "code" in error && "status" in error && "context" in error)
 
+/** Refuses what is no plain HTTP: a request to upgrade, a WebTransport session. */
+export type RefuseRaw = (status: number, message: string) => Effect.Effect<HttpServerResponse.HttpServerResponse>
+
 /** Answers what failed: the protocol's errors and the application's own answers; everything else is the router's. */
 export const refuse = (
   engine: Engine,
   request: HttpServerRequest,
-  isUpgrade: boolean,
+  raw: RefuseRaw | undefined,
   cause: Cause.Cause<unknown>,
   dressing: Dressing
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
@@ -29,37 +32,37 @@ export const refuse = (
   if (Option.isNone(found)) {
     if (!Cause.hasDies(cause)) return Effect.failCause(cause)
     const log = Effect.logError("The application failed to decide on a handshake", cause)
-    return Effect.andThen(log, isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause))
+    return Effect.andThen(log, raw === undefined ? Effect.failCause(cause) : refuseAll(raw, cause))
   }
   const error = found.value
   if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
   if (isHandshakeError(error)) {
     const message = error.message === "" ? "Forbidden" : error.message
-    const answer = isUpgrade
-      ? engine.platform.refuse(request, error.status, message)
-      : Effect.succeed(respond.refusal(error, message, dressing))
+    const answer = raw === undefined
+      ? Effect.succeed(respond.refusal(error, message, dressing))
+      : raw(error.status, message)
     engine.onRefused(error.code, message, "context" in error ? error.context : { message })
     return answer
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
-    return isUpgrade ? refuseAll(engine, request, cause) : Effect.failCause(cause)
+    return raw === undefined ? Effect.failCause(cause) : refuseAll(raw, cause)
   }
   engine.onRefused(4, "Forbidden", { message: "refused by the application" })
   const response = HttpServerResponse.isHttpServerResponse(error)
     ? Effect.succeed(error)
     : HttpServerRespondable.toResponse(error)
-  return isUpgrade
-    ? Effect.flatMap(response, (response) => engine.platform.refuse(request, response.status, bodyText(response)))
-    : Effect.map(response, (response) => {
+  return raw === undefined
+    ? Effect.map(response, (response) => {
       // A page must be able to read it, whoever wrote it (rule R50).
       const { always } = dressing
       return HttpServerResponse.setHeaders(response, { ...always, ...response.headers })
     })
+    : Effect.flatMap(response, (response) => raw(response.status, bodyText(response)))
 }
 
 /** What the router would answer with 500, on a request to upgrade. */
-const refuseAll = (engine: Engine, request: HttpServerRequest, cause: Cause.Cause<unknown>) =>
-  Effect.andThen(engine.platform.refuse(request, 500, "Internal Server Error"), Effect.failCause(cause))
+const refuseAll = (raw: RefuseRaw, cause: Cause.Cause<unknown>) =>
+  Effect.andThen(raw(500, "Internal Server Error"), Effect.failCause(cause))
 
 const bodyText = (response: HttpServerResponse.HttpServerResponse): string =>
   response.body._tag === "Uint8Array" && response.body.text !== undefined ? response.body.text : ""

@@ -14,6 +14,9 @@ export const refusal = (error: HandshakeError, message: string, { always }: Dres
     contentType: "application/json"
   })
 
+/** For what is no request of HTTP: nothing is answered. */
+export const nothing = HttpServerResponse.empty()
+
 /** An answer that is its status. */
 export const bare = (status: number, headers: Readonly<Record<string, string>>) =>
   HttpServerResponse.empty({ status, headers: { ...headers, "content-length": "0" } })

@@ -7,7 +7,8 @@ import {
   Forbidden,
   type HandshakeError,
   UnknownSid,
-  UnknownTransport
+  UnknownTransport,
+  UnsupportedProtocolVersion
 } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import type { Session } from "../session/session.ts"
@@ -41,21 +42,13 @@ export const verify = (
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
     return new UnknownTransport({ context: { transport } })
   }
-  if (origin !== undefined) {
-    if (!isHeaderValue(origin)) return new BadRequest({ context: { name: "INVALID_ORIGIN", origin } })
-    if (settings.allowedOrigins !== undefined && !settings.allowedOrigins.has(origin)) {
-      return new Forbidden({ message: "Origin not allowed" })
-    }
-  }
+  const refusal = verifyOrigin(engine, origin)
+  if (refusal !== undefined) return refusal
   const sid = query["sid"]
   if (sid !== undefined && sid !== "") {
     const session = engine.get(sid)
     if (session === undefined || session.owner !== owner) return new UnknownSid({ context: { sid } })
-    if (isUpgrade) {
-      return settings.allowUpgrades
-        ? { _tag: "Upgrade", session, transport: transport as TransportType }
-        : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
-    }
+    if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
     const previousTransport = session.transportName
     return previousTransport === transport && transport === "polling"
       ? { _tag: "Poll", session }
@@ -66,4 +59,36 @@ export const verify = (
     return new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
   }
   return { _tag: "Handshake", transport: transport as TransportType }
+}
+
+const verifyOrigin = ({ settings }: Engine, origin: string | undefined): HandshakeError | undefined => {
+  if (origin === undefined) return undefined
+  if (!isHeaderValue(origin)) return new BadRequest({ context: { name: "INVALID_ORIGIN", origin } })
+  return settings.allowedOrigins === undefined || settings.allowedOrigins.has(origin)
+    ? undefined
+    : new Forbidden({ message: "Origin not allowed" })
+}
+
+const verifyUpgrade = ({ settings }: Engine, session: Session, transport: TransportType): Verdict | HandshakeError =>
+  settings.allowUpgrades
+    ? { _tag: "Upgrade", session, transport }
+    : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
+
+/** The same checks for a WebTransport session whose first packet named the session it belongs to, or none (rule R86). */
+export const verifyWebTransport = (
+  engine: Engine,
+  owns: (owner: object) => boolean,
+  origin: string | undefined,
+  query: Record<string, string>,
+  sid: string | undefined
+): Verdict | HandshakeError => {
+  const transport = "webtransport"
+  if (!engine.settings.transports.has(transport)) return new UnknownTransport({ context: { transport } })
+  const refusal = verifyOrigin(engine, origin)
+  if (refusal !== undefined) return refusal
+  if (query["EIO"] !== "4") return new UnsupportedProtocolVersion({ context: { protocol: 3 } })
+  if (sid === undefined) return { _tag: "Handshake", transport }
+  const session = engine.get(sid)
+  if (session === undefined || !owns(session.owner)) return new UnknownSid({ context: { sid } })
+  return verifyUpgrade(engine, session, transport)
 }

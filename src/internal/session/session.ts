@@ -86,6 +86,11 @@ export class Session implements TransportHost {
     return this.transport !== undefined && (this.transport.name !== "polling" || this.transport.writable)
   }
 
+  /** Whether it may move to another transport: it polls, and is not moving already (rule R76). */
+  get isUpgradable(): boolean {
+    return this.state !== "closed" && this.upgrade === undefined && !this.upgraded && this.transportName === "polling"
+  }
+
   get closing(): boolean {
     return this.state === "closing"
   }

@@ -10,6 +10,9 @@ import type { Session } from "./session.ts"
 /** How often a GET that a client opened during its upgrade is answered, in milliseconds (rule R77). */
 const noopInterval = 100
 
+/** The same for the first: often the client polls once more before it has seen the answer to its probe. */
+const firstNoopInterval = 10
+
 /** The upgrade in progress; as a deadline, its timeout. */
 export class Upgrade extends Deadline implements CandidateHost {
   readonly candidate: Candidate
@@ -77,12 +80,12 @@ class NoopLoop extends Deadline {
     this.session = session
   }
 
-  tick(): void {
-    this.session.host.deadlines.after(noopInterval).add(this)
+  tick(interval = firstNoopInterval): void {
+    this.session.host.deadlines.after(interval).add(this)
     if (this.session.transport instanceof PollingTransport) this.session.transport.noop()
   }
 
   expire(): void {
-    this.tick()
+    this.tick(noopInterval)
   }
 }
