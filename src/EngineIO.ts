@@ -33,9 +33,11 @@ import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
 import { handle, handleDirectly } from "./internal/server/handler.ts"
-import type { Factory } from "./internal/server/handshake.ts"
+import { type Factory, Owner } from "./internal/server/handshake.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
+import { accept, type WebTransportRequest } from "./internal/server/webTransport.ts"
+import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
 export type { AttachOptions, Middleware, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
@@ -52,6 +54,13 @@ export {
   type ResponseInfo,
   type ScalarOptions
 } from "./internal/server/options.ts"
+export type { WebTransportRequest } from "./internal/server/webTransport.ts"
+export type {
+  WebTransportReadable,
+  WebTransportSession,
+  WebTransportStream,
+  WebTransportWritable
+} from "./internal/transport/webTransportConnection.ts"
 export { Forbidden }
 
 /**
@@ -196,13 +205,11 @@ export const handler = <A extends SocketApp, E, R>(
   HttpServerResponse.HttpServerResponse,
   Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
   EngineIO | HttpServerRequest | R | SocketApp.Services<A>
-> => handlerOf({}, f)
+> => handlerOf(new Owner(f as Factory))
 
 /** Sessions belong to `owner`: a handler with another one does not know them. */
-const handlerOf = <A extends SocketApp, E, R>(
-  owner: object,
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
-) => handle(engineOf, owner, f as Factory) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
+const handlerOf = (owner: Owner) =>
+  handle(engineOf, owner, owner.factory) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
 
 const engineOf = (context: Context.Context<never>): Engine =>
   Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO).engine
@@ -264,9 +271,9 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
   EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>
 > =>
   Effect.flatMap(EngineIO, ({ engine }) => {
-    const owner = {}
+    const owner = new Owner(f as Factory)
     return makeHandlers(
-      handlerOf(owner, f),
+      handlerOf(owner),
       (source, response) =>
         handleDirectly(
           engine,
@@ -319,6 +326,53 @@ export const attach = <A extends SocketApp, E, R>(
     yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
     platform.watchServer(server as Server, engine.onStop)
   })
+
+/**
+ * Serves one WebTransport session, which an HTTP/3 library of your choice has accepted; `"webtransport"` has to be among
+ * the option `transports`. Call it with every session that arrives: it returns at once, and nothing has to be forked.
+ *
+ * **Details**
+ *
+ * The session is served in the scope: give it that of the listener, not one for each session. When the scope closes,
+ * the session is closed like on a shutdown, after what it had accepted is delivered. Nothing the session or its client
+ * does is a failure here.
+ *
+ * All guards apply, and a refused session is closed with the status and the message of the refusal. `f` and the options
+ * that see a request get one made of the third argument, so hand over what the library knows: without `headers` there
+ * is no `Origin` to check and no cookie.
+ *
+ * **Gotchas**
+ *
+ * A client that began with polling upgrades to WebTransport only where its session was opened with the same function:
+ * pass one `f`, not two that look alike, to `handler` (or `route`, `serve`, `attach`) and to `acceptWebTransport`.
+ *
+ * **Example** (Sessions of an HTTP/3 server)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { EngineIO, Socket } from "effect-engine.io"
+ *
+ * const echo = (socket: Socket.Socket) =>
+ *   Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+ *
+ * // The same function opens the sessions that begin with polling.
+ * const handler = EngineIO.handler(echo)
+ *
+ * const serve = (sessions: ReadableStream<EngineIO.WebTransportSession>) =>
+ *   Stream.fromReadableStream({ evaluate: () => sessions, onError: (error) => error }).pipe(
+ *     Stream.runForEach((session) => EngineIO.acceptWebTransport(session, echo, { url: "/engine.io/" }))
+ *   )
+ * ```
+ *
+ * @category handlers
+ * @since 0.1.0
+ */
+export const acceptWebTransport = <A extends SocketApp, E, R>(
+  session: WebTransportSession,
+  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>,
+  request: WebTransportRequest = {}
+): Effect.Effect<void, never, EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>> =>
+  Effect.flatMap(EngineIO, ({ engine }) => accept(engine, f as Factory, session, request))
 
 /**
  * The open sessions by id, as they are now.

@@ -37,6 +37,14 @@ import { generateSid } from "./sid.ts"
 /** The function a user passes to `EngineIO.handler`. */
 export type Factory = (socket: Socket) => Effect.Effect<Program, unknown, unknown>
 
+/** Sessions belong to the handler that opened them: one of these, compared by identity. */
+export class Owner {
+  readonly factory: Factory
+  constructor(factory: Factory) {
+    this.factory = factory
+  }
+}
+
 type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown>
 
 /** Whether the client takes bytes as bytes (rules R60, R64, R67). */

@@ -90,5 +90,10 @@ export const verifyWebTransport = (
   if (sid === undefined) return { _tag: "Handshake", transport }
   const session = engine.get(sid)
   if (session === undefined || !owns(session.owner)) return new UnknownSid({ context: { sid } })
+  // Revision 3 does not know the transport.
+  if (session.revision !== 4) {
+    const previousTransport = session.transportName
+    return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
+  }
   return verifyUpgrade(engine, session, transport)
 }

@@ -1,0 +1,237 @@
+/**
+ * A WebTransport session, from its arrival until it is over: its first packet opens a session or upgrades one (rules
+ * R85, R86). What guards the other transports guards this one.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { BadRequest } from "../../HandshakeError.ts"
+import { type Packet, PacketError } from "../../Packet.ts"
+import { parseQuery } from "../protocol/query.ts"
+import { Deadline } from "../session/deadlines.ts"
+import type { Session } from "../session/session.ts"
+import { parseFrame, WebTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
+import {
+  type ConnectionHost,
+  WebTransportConnection,
+  type WebTransportListener,
+  type WebTransportSession
+} from "../transport/webTransportConnection.ts"
+import { plain } from "./dressing.ts"
+import type { Engine } from "./engine.ts"
+import { type Factory, Handshaking, inTime, Owner } from "./handshake.ts"
+import { refuse, type RefuseRaw } from "./refuse.ts"
+import * as respond from "./respond.ts"
+import { verifyWebTransport } from "./verify.ts"
+
+/**
+ * What an HTTP/3 library knows of the request behind a WebTransport session: whatever is left out, guards and handlers
+ * do not see.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WebTransportRequest {
+  /** The request's target, with or without scheme and host. Default: `/`. */
+  readonly url?: string | undefined
+  readonly headers?: Headers.Input | undefined
+  readonly remoteAddress?: string | undefined
+}
+
+/** Serves a session in a fiber of the scope; returns at once. */
+export const accept = (
+  engine: Engine,
+  factory: Factory,
+  session: WebTransportSession,
+  info: WebTransportRequest
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.scope,
+    (scope) =>
+      Effect.forkIn(Effect.interruptible(serve(engine, factory, session, toRequest(info))), scope, {
+        startImmediately: true
+      })
+  ).pipe(Effect.asVoid)
+
+/** The request as handlers know it, although no HTTP message is behind it. */
+const toRequest = ({ headers, remoteAddress, url = "/" }: WebTransportRequest): HttpServerRequest.HttpServerRequest => {
+  const target = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, "")
+  return HttpServerRequest.fromWeb(new Request("https://localhost")).modify({
+    url: target.startsWith("/") ? target : `/${target}`,
+    headers: Headers.fromInput(headers),
+    remoteAddress: Option.fromUndefinedOr(remoteAddress)
+  })
+}
+
+const serve = (
+  engine: Engine,
+  factory: Factory,
+  session: WebTransportSession,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const connection = new WebTransportConnection(session, hostOf(engine))
+    const ended = Effect.callback<void>((resume) => connection.whenEnded(() => resume(Effect.void)))
+    let onInterrupt = Effect.void
+    const begun = Effect.flatMap(
+      firstPacket(engine, connection),
+      (packet) =>
+        begin(engine, factory, connection, request, packet, (session) => {
+          onInterrupt = leave(engine, session, ended)
+        })
+    )
+    return Effect.raceFirst(begun, ended).pipe(
+      Effect.andThen(ended),
+      Effect.onInterrupt(() => onInterrupt),
+      Effect.ensuring(Effect.sync(() => connection.close()))
+    )
+  })
+
+/** The scope closes: what the session had accepted is delivered first, as far as that is possible in time. */
+const leave = (engine: Engine, session: Session, ended: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (session.transportName !== "webtransport") return Effect.sync(() => session.upgrade?.abandon())
+    const reason = { _tag: "ServerShutdown", undelivered: 0 } as const
+    session.close(reason)
+    return Effect.timeoutOrElse(ended, {
+      duration: engine.settings.drainTimeout,
+      orElse: () => Effect.sync(() => session.end(reason))
+    })
+  })
+
+/** The first packet, or `undefined` where none came in time or what came is none. */
+const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect.Effect<Packet | undefined> =>
+  Effect.callback<Packet | undefined>((resume) => {
+    const listener: WebTransportListener = {
+      onFrame: (data, isBinary) => {
+        // Whoever the connection is given to goes on with the second.
+        connection.pause()
+        const packet = parseFrame(data, isBinary)
+        resume(Effect.succeed(packet instanceof PacketError ? undefined : packet))
+      },
+      onTurn: () => {},
+      onWritable: () => {},
+      onClose: (reason) => {
+        if (reason._tag !== "TransportClose") refused(engine)
+      }
+    }
+    connection.open(listener)
+  }).pipe(
+    Effect.timeoutOrElse({ duration: engine.settings.upgradeTimeout, orElse: () => Effect.succeed(undefined) })
+  )
+
+const invalid = new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
+
+const refused = (engine: Engine): void => engine.onRefused(invalid.code, invalid.message, invalid.context)
+
+const begin = (
+  engine: Engine,
+  factory: Factory,
+  connection: WebTransportConnection,
+  request: HttpServerRequest.HttpServerRequest,
+  packet: Packet | undefined,
+  onJoin: (session: Session) => void
+): Effect.Effect<void> => {
+  const begun = packet === undefined || packet.type !== "open"
+    ? Effect.fail(invalid)
+    : join(engine, factory, connection, request, packet, onJoin)
+  const raw: RefuseRaw = (status, message) =>
+    Effect.sync(() => {
+      connection.close({ closeCode: status, reason: message })
+      return respond.nothing
+    })
+  return begun.pipe(
+    Effect.catchCause((cause) => refuse(engine, request, raw, cause, plain)),
+    // There is no router to leave it to.
+    Effect.catchCause((cause) =>
+      Cause.hasDies(cause) || Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.logError("The application failed to decide on a handshake", cause)
+    ),
+    Effect.provideService(HttpServerRequest.HttpServerRequest, request)
+    // What else the factory needs is in the context of the fiber, as the façade's types see to.
+  ) as Effect.Effect<void>
+}
+
+const join = (
+  engine: Engine,
+  factory: Factory,
+  connection: WebTransportConnection,
+  request: HttpServerRequest.HttpServerRequest,
+  packet: Packet,
+  onJoin: (session: Session) => void
+): Effect.Effect<unknown, unknown, unknown> => {
+  const query = parseQuery(request.url)
+  // The transport has no other revision.
+  query["EIO"] ??= "4"
+  const sid = packet.data === undefined ? undefined : toSid(packet.data)
+  // Whoever has the function of a handler may pass its sessions on.
+  const owns = (owner: object): boolean => owner instanceof Owner && owner.factory === factory
+  const verdict = packet.data !== undefined && sid === undefined
+    ? invalid
+    : verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
+  switch (verdict._tag) {
+    case "Handshake":
+      return new Handshaking(
+        engine,
+        new Owner(factory),
+        factory,
+        request,
+        query,
+        "webtransport",
+        false,
+        plain,
+        (it) => {
+          onJoin(it)
+          return new WebTransportTransport(connection, it)
+        }
+      ).run()
+    case "Upgrade": {
+      const { session } = verdict
+      const { allowRequest } = engine.settings
+      const upgrade = Effect.suspend(() => {
+        if (!session.isUpgradable) return Effect.fail(invalid)
+        onJoin(session)
+        session.startUpgrade(new WebTransportCandidate(connection))
+        return Effect.void
+      })
+      return allowRequest === undefined ? upgrade : Effect.andThen(inTime(engine, allowRequest(request)), upgrade)
+    }
+    case "Poll":
+      return Effect.fail(invalid)
+    default:
+      return Effect.fail(verdict)
+  }
+}
+
+/** The id in the first packet of an upgrade; `undefined` where there is none. */
+const toSid = (data: unknown): string | undefined => {
+  try {
+    const value: unknown = JSON.parse(String(data))
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, "sid")) return undefined
+    const { sid } = value as { readonly sid: unknown }
+    return typeof sid === "string" ? sid : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const hostOf = (engine: Engine): ConnectionHost => ({
+  maxPayload: engine.settings.maxPayload,
+  after: (millis, f) => {
+    const timer = new Timer(f)
+    engine.deadlines.after(millis).add(timer)
+    return () => timer.cancel()
+  }
+})
+
+class Timer extends Deadline {
+  readonly expire: () => void
+  constructor(f: () => void) {
+    super()
+    this.expire = f
+  }
+}
