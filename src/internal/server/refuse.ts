@@ -37,7 +37,8 @@ export const refuse = (
   const error = found.value
   if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
   if (isHandshakeError(error)) {
-    const message = error.message === "" ? "Forbidden" : error.message
+    // The application's own words, which without types may be no text.
+    const message = typeof error.message === "string" && error.message !== "" ? error.message : "Forbidden"
     const answer = raw === undefined
       ? Effect.succeed(respond.refusal(error, message, dressing))
       : raw(error.status, message)
