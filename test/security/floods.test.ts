@@ -80,7 +80,7 @@ describe("CVE-2020-36048: a server gets through", () => {
 
   it(
     "an application that does not listen: no more than one POST is taken beyond receiveBuffer",
-    withServer({ application: idle }, async (server) => {
+    withServer({ application: idle, closeTimeout: 300 }, async (server) => {
       const client = await PollingClient.connect(server)
       const flood = client.post("4\x1e".repeat(499_999) + "4")
       flood.catch(() => undefined)
