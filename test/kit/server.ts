@@ -92,11 +92,16 @@ export class TestServer implements Target {
   /** The targets of all requests, upgrades too. */
   readonly requests: Mailbox<string> = new Mailbox("a request")
   readonly logs: Array<LogLine> = []
+  /** What the handler runs for every handshake. */
+  readonly factory: (socket: Socket.Socket) => ReturnType<typeof recorded>
+  /** Where WebTransport sessions are served; closed before the layers. */
+  readonly accepting = Scope.makeUnsafe()
   readonly #scope = Scope.makeUnsafe()
   readonly #watching: Array<Fiber.Fiber<void>> = []
   #context: Context.Context<EngineIO.EngineIO> | undefined
 
-  constructor(lenient: boolean) {
+  constructor(lenient: boolean, application: AppFactory = echo) {
+    this.factory = (socket) => recorded(this, application, socket)
     this.http = createServer({ insecureHTTPParser: lenient })
     this.http.on("request", (request) => this.requests.put(request.url ?? ""))
     this.http.on("upgrade", (request) => this.requests.put(request.url ?? ""))
@@ -104,9 +109,9 @@ export class TestServer implements Target {
 
   static async start(config: Config = {}): Promise<TestServer> {
     const { application = echo, lenient = false, routes, ...options } = config
-    const server = new TestServer(lenient)
+    const server = new TestServer(lenient, application)
     const context = await Effect.runPromise(
-      Layer.buildWithScope(layer(server, application, routes?.(server) ?? Layer.empty, options), server.#scope)
+      Layer.buildWithScope(layer(server, routes?.(server) ?? Layer.empty, options), server.#scope)
     )
     server.#context = context
     return server
@@ -119,6 +124,14 @@ export class TestServer implements Target {
   /** Runs an Effect with the engine of this server. */
   run<A, E>(effect: Effect.Effect<A, E, EngineIO.EngineIO>): Promise<A> {
     return Effect.runPromise(Effect.provide(effect, this.#running))
+  }
+
+  /** Serves a WebTransport session with what the handler runs. */
+  acceptWebTransport(
+    session: EngineIO.WebTransportSession,
+    request: EngineIO.WebTransportRequest = { url: "/engine.io/?EIO=4&transport=webtransport" }
+  ): Promise<void> {
+    return this.run(Scope.provide(EngineIO.acceptWebTransport(session, this.factory, request), this.accepting))
   }
 
   get #running(): Context.Context<EngineIO.EngineIO> {
@@ -187,13 +200,13 @@ export class TestServer implements Target {
 
   /** Closes the scope of the layers, as the end of the application does. */
   release(): Promise<void> {
-    return within(Effect.runPromise(Scope.close(this.#scope, Exit.void)), "the end of the server")
+    const end = Effect.andThen(Scope.close(this.accepting, Exit.void), Scope.close(this.#scope, Exit.void))
+    return within(Effect.runPromise(end), "the end of the server")
   }
 }
 
 const layer = (
   server: TestServer,
-  application: AppFactory,
   routes: Layer.Layer<never, never, HttpRouter.HttpRouter>,
   options: EngineIO.Options<unknown, never>
 ) => {
@@ -201,7 +214,7 @@ const layer = (
     const parts = Array.isArray(message) ? message : [message]
     server.logs.push({ level: logLevel, text: [...parts, cause].map(String).join(" ") })
   })
-  const handler = EngineIO.handler((socket) => recorded(server, application, socket))
+  const handler = EngineIO.handler(server.factory)
   return HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", handler), routes), {
     disableLogger: true,
     disableListenLog: true
