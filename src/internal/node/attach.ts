@@ -44,6 +44,15 @@ export interface NodeHandlers {
  */
 export type NodeServer = Http.Server | Http2.Http2SecureServer | Http2.Http2Server
 
+/**
+ * Middlewares that wrap `writeHead` (those that use `on-headers`) lose the headers where the reason before them is
+ * `undefined`, as Effect gives it.
+ */
+const keepReasons = (response: Http.ServerResponse): void => {
+  const writeHead = response.writeHead as (...args: Array<unknown>) => Http.ServerResponse
+  response.writeHead = (...args: Array<unknown>) => writeHead.apply(response, args.filter((it) => it !== undefined))
+}
+
 /** Makes the listeners for a handler; their requests live as long as the scope. */
 export const makeHandlers = <E, R>(
   handler: Effect.Effect<HttpServerResponse, E, R>,
@@ -57,6 +66,7 @@ export const makeHandlers = <E, R>(
     const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(interruptible, { scope })
     // Most requests are polls and posts of open sessions, for which a fiber would do nothing.
     const request: NodeHandlers["handleRequest"] = (source, response) => {
+      if (Object.hasOwn(response, "writeHead")) keepReasons(response)
       if (!direct(source, response)) fiber(source, response)
     }
     const upgrade = yield* NodeHttpServer.makeUpgradeHandler(
@@ -91,6 +101,7 @@ export const makeHandlers = <E, R>(
   })
 
 const ignoreError = (): void => {}
+const ignoreRequest = (): void => {}
 
 const run = (
   middleware: ReadonlyArray<Middleware>,
@@ -195,13 +206,15 @@ export const attach = (
       const server = nodeServer as Http.Server
       const unmount = mount(server, { ...handlers, matches: matcher(options), acceptsUpgrades })
       const timers = new Set<NodeJS.Timeout>()
-      // Node asks for upgrades only where somebody listens for them.
+      // Node makes requests of HTTP/2 streams, and asks for upgrades, only where somebody listens for them.
+      server.on("request", ignoreRequest)
       const onUpgrade = (_request: Http.IncomingMessage, socket: Net.Socket): void => {
         if (options.destroyUpgrade !== false) destroyUnanswered(socket, options.destroyUpgradeTimeout ?? 1000, timers)
       }
       if (acceptsUpgrades) server.on("upgrade", onUpgrade)
       return () => {
         unmount()
+        server.off("request", ignoreRequest)
         server.off("upgrade", onUpgrade)
         for (const timer of timers) clearTimeout(timer)
       }

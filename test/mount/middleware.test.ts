@@ -1,0 +1,140 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import session from "express-session"
+import { createServer, type IncomingMessage } from "node:http"
+import { EngineIO } from "../../src/index.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { listening, Mounted } from "../kit/mounted.ts"
+import { RawWebSocket, upgradeHeaders } from "../kit/ws.ts"
+
+const polling = engineTarget({ EIO: "4", transport: "polling" })
+
+const withMiddleware = (
+  middleware: ReadonlyArray<EngineIO.Middleware>,
+  body: (target: Parameters<Parameters<typeof listening>[1]>[0], mounted: Mounted) => Promise<void>,
+  engine: EngineIO.Options = {}
+) =>
+async () => {
+  const server = createServer()
+  const mounted = await Mounted.attach(server, { middleware, engine })
+  await listening(server, async (target) => {
+    await body(target, mounted)
+    await mounted.release()
+  })
+}
+
+const express = session({ secret: "secret", resave: false, saveUninitialized: true, cookie: { path: "/" } })
+
+// Its types are those of Express, which it does not need.
+const expressSession = express as unknown as EngineIO.Middleware
+
+describe("middleware", () => {
+  it("R51: express-session sets its cookie on polling and on the 101, and knows its client again", async () => {
+    const ids: Array<string> = []
+    const note: EngineIO.Middleware = (request, _response, next) => {
+      ids.push((request as IncomingMessage & { readonly sessionID: string }).sessionID)
+      next()
+    }
+    await withMiddleware([expressSession, note], async (target) => {
+      const client = await PollingClient.connect(target)
+      const [cookie] = client.handshake.all("set-cookie")
+      assert.strictEqual(client.handshake.header("content-type"), "text/plain; charset=UTF-8")
+      assert.strictEqual(client.handshake.header("content-length"), String(client.handshake.body.length))
+      assert.match(cookie ?? "", /^connect\.sid=s%3A[^;]+; Path=\/; HttpOnly$/)
+      const direct = await RawWebSocket.open(target)
+      assert.match(direct.response.header("set-cookie") ?? "", /^connect\.sid=/)
+      const known = await RawWebSocket.open(target, {}, { headers: { Cookie: cookie!.split(";")[0] } })
+      assert.strictEqual(known.response.status, 101)
+      assert.strictEqual(ids.length, 3)
+      assert.strictEqual(ids[2], ids[0])
+      assert.notStrictEqual(ids[1], ids[0])
+    })()
+  })
+
+  it(
+    "R32, R51: its cookie and ours stand side by side",
+    withMiddleware([expressSession], async (target) => {
+      const client = await PollingClient.connect(target)
+      const cookies = client.handshake.all("set-cookie").map((it) => it.split("=")[0]).sort()
+      assert.deepStrictEqual(cookies, ["connect.sid", "io"])
+    }, { cookie: true })
+  )
+
+  it("R51: they run in order, on every request and every upgrade, and their headers are on the answers", async () => {
+    const seen: Array<string> = []
+    const mark = (name: string): EngineIO.Middleware => (request, response, next) => {
+      seen.push(`${name} ${request.method}`)
+      response.setHeader(`X-${name}`, "1")
+      setImmediate(next)
+    }
+    await withMiddleware([mark("A"), mark("B")], async (target) => {
+      const client = await PollingClient.connect(target)
+      const post = await client.post("4hello")
+      const upgrade = await RawWebSocket.open(target, { sid: client.sid })
+      const refused = await fetchRaw(target, "GET", engineTarget({ EIO: "4", transport: "x" }))
+      for (const response of [client.handshake, post, upgrade.response, refused]) {
+        assert.deepStrictEqual([response.header("x-a"), response.header("x-b")], ["1", "1"])
+      }
+      assert.deepStrictEqual(seen, ["A GET", "B GET", "A POST", "B POST", "A GET", "B GET", "A GET", "B GET"])
+    })()
+  })
+
+  it(
+    "R51: one that answers itself ends the request, and the connection of an upgrade",
+    withMiddleware([(_request, response) => void response.writeHead(401).end("no")], async (target, mounted) => {
+      const refused = await fetchRaw(target, "GET", polling)
+      assert.deepStrictEqual([refused.status, refused.text], [401, "no"])
+      const connection = await Connection.open(target)
+      const url = engineTarget({ EIO: "4", transport: "websocket" })
+      connection.write(encodeRequest("GET", url, { headers: upgradeHeaders() }))
+      assert.isUndefined(await connection.outcome())
+      assert.strictEqual(await mounted.count(), 0)
+    })
+  )
+
+  it("R14: one that fails, or throws, gives code 3", async () => {
+    const failing: ReadonlyArray<EngineIO.Middleware> = [
+      (_request, _response, next) => next(new Error("no")),
+      () => {
+        throw new Error("no")
+      }
+    ]
+    for (const middleware of failing) {
+      await withMiddleware([middleware], async (target) => {
+        const refused = await fetchRaw(target, "GET", polling)
+        assert.deepStrictEqual([refused.status, refused.text], [400, "{\"code\":3,\"message\":\"Bad request\"}"])
+        const connection = await Connection.open(target)
+        const url = engineTarget({ EIO: "4", transport: "websocket" })
+        connection.write(encodeRequest("GET", url, { headers: upgradeHeaders() }))
+        assert.isUndefined(await connection.outcome())
+      })()
+    }
+  })
+
+  it(
+    "R51: a client that leaves while one decides harms nothing",
+    withMiddleware([(_request, _response, next) => void setTimeout(next, 50)], async (target, mounted) => {
+      const url = engineTarget({ EIO: "4", transport: "websocket" })
+      for (const request of [encodeRequest("GET", polling), encodeRequest("GET", url, { headers: upgradeHeaders() })]) {
+        const connection = await Connection.open(target)
+        connection.write(request)
+        await connection.reset()
+      }
+      // A later client is served, and when it is the others were dealt with.
+      await PollingClient.connect(target)
+      assert.strictEqual(await mounted.count(), 1)
+    })
+  )
+
+  it("R34: what one makes of the request is what the application sees", async () => {
+    const impersonate: EngineIO.Middleware = (request, _response, next) => {
+      request.headers["x-user"] = "tom"
+      next()
+    }
+    await withMiddleware([impersonate], async (target, mounted) => {
+      const { sid } = await PollingClient.connect(target)
+      const socket = (await mounted.run(EngineIO.sockets)).get(sid)
+      assert.strictEqual(socket?.handshake.headers["x-user"], "tom")
+    }, { allowRequest: (request) => Effect.sync(() => assert.strictEqual(request.headers["x-user"], "tom")) })()
+  })
+})
