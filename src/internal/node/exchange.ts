@@ -82,16 +82,28 @@ abstract class NodeExchange implements Exchange {
 /** Answers by what the route handler returns, so that the application's middlewares see it. */
 export class RouterExchange extends NodeExchange {
   private readonly request: HttpServerRequest
-  private readonly resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
-  constructor(
-    request: HttpServerRequest,
-    dressing: Dressing,
-    settings: Settings,
-    resume: (response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void
-  ) {
+  private settled: HttpServerResponse.HttpServerResponse | undefined
+  private resume: ((response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void) | undefined
+  constructor(request: HttpServerRequest, dressing: Dressing, settings: Settings) {
     super(toNode(request), dressing, settings)
     this.request = request
-    this.resume = resume
+  }
+
+  /** What the handler returns: at once where the answer is there already. */
+  get settlement(): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return this.settled === undefined
+      ? Effect.callback((resume) => {
+        this.resume = resume
+        // Effect interrupts the handler when the client gives up.
+        return Effect.sync(() => this.holder?.onAborted(this))
+      })
+      : Effect.succeed(this.settled)
+  }
+
+  private settle(response: HttpServerResponse.HttpServerResponse): void {
+    if (this.settled !== undefined) return
+    this.settled = response
+    this.resume?.(Effect.succeed(response))
   }
 
   protected get response(): Http.ServerResponse {
@@ -103,15 +115,15 @@ export class RouterExchange extends NodeExchange {
   }
 
   protected answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
-    this.resume(Effect.succeed(respond.payload(payload, contentType, encoding, this.dressing)))
+    this.settle(respond.payload(payload, contentType, encoding, this.dressing))
   }
 
   ok(): void {
-    this.resume(Effect.succeed(respond.ok(this.dressing)))
+    this.settle(respond.ok(this.dressing))
   }
 
   reject(status: number): void {
-    this.resume(Effect.succeed(respond.bare(status, refusalHeaders(status, this.dressing))))
+    this.settle(respond.bare(status, refusalHeaders(status, this.dressing)))
   }
 
   override readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {

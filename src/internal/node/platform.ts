@@ -95,12 +95,9 @@ export class NodePlatform implements Platform {
     dressing: Dressing,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return Effect.callback((resume) => {
-      const exchange = new RouterExchange(request, dressing, this.config, resume)
-      start(exchange)
-      // Effect interrupts the handler when the client gives up.
-      return Effect.sync(() => exchange.holder?.onAborted(exchange))
-    })
+    const exchange = new RouterExchange(request, dressing, this.config)
+    start(exchange)
+    return exchange.settlement
   }
 
   upgrade(

@@ -25,6 +25,8 @@ export const toBase64 = (bytes: Uint8Array): string => bytes.byteLength === 0 ? 
  * it: whoever passes `bytes.buffer` on must not pass on more than the message.
  */
 export const fromBase64Lenient = (text: string): Uint8Array => {
+  // Node makes memory of its own for no bytes at all, which costs ten times as long as a few bytes do.
+  if (text === "") return new Uint8Array(0)
   const buffer = Buffer.from(text, "base64")
   return buffer.byteLength === buffer.buffer.byteLength ? new Uint8Array(buffer.buffer) : new Uint8Array(buffer)
 }

@@ -23,7 +23,8 @@ export interface Platform {
    */
   watch(request: HttpServerRequest, onStop: (isStopped: boolean) => void): void
   /**
-   * Answers a polling request: `start` gets the exchange, and gives its answer then or later.
+   * Answers a polling request: `start` gets the exchange, and gives its answer then or later. To be called when the
+   * request's fiber is there to wait for it.
    */
   exchange(
     request: HttpServerRequest,
