@@ -19,6 +19,34 @@ const codeOf: Record<string, number> = {
   WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008
 }
 
+/** The connections of a server that wait for the peer's half of their end. */
+export class Lingering {
+  private readonly connections = new Set<NodeConnection>()
+  private waiting: Array<() => void> = []
+
+  add(connection: NodeConnection): void {
+    this.connections.add(connection)
+  }
+
+  delete(connection: NodeConnection): void {
+    if (!this.connections.delete(connection) || this.connections.size > 0) return
+    const { waiting } = this
+    this.waiting = []
+    for (const resume of waiting) resume()
+  }
+
+  /** Calls back when there are none. */
+  whenGone(done: () => void): void {
+    if (this.connections.size === 0) done()
+    else this.waiting.push(done)
+  }
+
+  /** Waits no longer. */
+  cut(): void {
+    for (const connection of this.connections) connection.terminate()
+  }
+}
+
 export class NodeConnection implements WebSocketConnection {
   listener: WebSocketListener = ignore
   readonly raw: boolean
@@ -35,8 +63,11 @@ export class NodeConnection implements WebSocketConnection {
   /** The fewest bytes worth compressing. */
   private readonly threshold: number
 
-  constructor(ws: WebSocket, socket: Net.Socket, maxPayload: number, threshold: number) {
+  private readonly lingering: Lingering
+
+  constructor(ws: WebSocket, socket: Net.Socket, maxPayload: number, threshold: number, lingering: Lingering) {
     this.threshold = threshold
+    this.lingering = lingering
     this.ws = ws
     this.socket = socket
     this.maxPayload = maxPayload
@@ -115,7 +146,18 @@ export class NodeConnection implements WebSocketConnection {
   close(code?: number, reason?: string): void {
     if (this.closing) return
     this.closing = true
+    this.lingering.add(this)
     this.ws.close(code, reason)
+  }
+
+  terminate(): void {
+    this.ws.terminate()
+  }
+
+  /** Nothing is left of the connection. */
+  gone(code: number, reason: string): void {
+    this.lingering.delete(this)
+    this.report(code, reason)
   }
 
   report(code: number, reason: string): void {
@@ -139,6 +181,7 @@ export class NodeConnection implements WebSocketConnection {
       ? new CloseReason.WebSocketProtocol({ code: codeOf[code] ?? 1002, message: error.message })
       : new CloseReason.WriteFailed({ cause: error })
     // The library has sent its close frame; what the peer still says does not matter.
+    this.lingering.add(this)
     this.report(1006, "")
   }
 
@@ -175,5 +218,5 @@ function onSocketError(this: Net.Socket, error: Error & { readonly syscall?: str
 }
 
 function onClose(this: WebSocket, code: number, reason: Buffer): void {
-  ;(this as Owned<WebSocket>)[connectionKey].report(code, reason.toString())
+  ;(this as Owned<WebSocket>)[connectionKey].gone(code, reason.toString())
 }

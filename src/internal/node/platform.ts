@@ -138,6 +138,14 @@ export class NodePlatform implements Platform {
     )
   }
 
+  readonly quiet: Effect.Effect<void> = Effect.callback((resume) =>
+    this.upgrades.lingering.whenGone(() => resume(Effect.void))
+  )
+
+  cut(): void {
+    this.upgrades.lingering.cut()
+  }
+
   /** Leaves the servers it watched as they were. */
   close(): void {
     for (const restore of this.unwatch) restore()

@@ -8,7 +8,7 @@ import type * as Net from "node:net"
 import { type ServerOptions, WebSocketServer } from "ws"
 import type { Config } from "../server/config.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
-import { NodeConnection } from "./connection.ts"
+import { Lingering, NodeConnection } from "./connection.ts"
 
 /** The first bytes behind a request to upgrade, where the client did not wait for the answer. */
 const heads = new WeakMap<Http.IncomingMessage, Buffer>()
@@ -55,6 +55,7 @@ export class Upgrades {
   private readonly server: WebSocketServer
   private readonly maxPayload: number
   private readonly threshold: number
+  readonly lingering = new Lingering()
   private readonly headers = new WeakMap<Http.IncomingMessage, Readonly<Record<string, string>>>()
   constructor(options: {
     readonly maxPayload: number
@@ -69,7 +70,8 @@ export class Upgrades {
       clientTracking: false,
       maxPayload: options.maxPayload,
       perMessageDeflate: options.perMessageDeflate === undefined ? false : { ...options.perMessageDeflate },
-      closeTimeout: options.closeTimeout
+      // A timer holds no more.
+      closeTimeout: Math.min(options.closeTimeout, 2 ** 31 - 1)
     }
     this.server = new WebSocketServer(serverOptions)
     this.server.on("headers", (lines: Array<string>, request: Http.IncomingMessage) => {
@@ -98,7 +100,7 @@ export class Upgrades {
     process.nextTick(uncork, socket, request)
     this.server.handleUpgrade(request, socket, heads.get(request) ?? noHead, (ws) => {
       socket.off("close", onClose)
-      done(new NodeConnection(ws, socket, this.maxPayload, this.threshold))
+      done(new NodeConnection(ws, socket, this.maxPayload, this.threshold, this.lingering))
     })
   }
 }

@@ -35,5 +35,13 @@ export const shutDown = (engine: Engine): void => {
     if (session.isReachable) session.close(shutdown)
     else session.end(shutdown)
   }
-  if (engine.count > 0) engine.fork(drain(engine, engine.settings.drainTimeout))
+  // The server is closed when its last connection is: a client that never answers its close must not hold it up.
+  engine.fork(Effect.timeoutOrElse(Effect.andThen(engine.empty, engine.platform.quiet), {
+    duration: engine.settings.drainTimeout,
+    orElse: () =>
+      Effect.sync(() => {
+        cut(engine)
+        engine.platform.cut()
+      })
+  }))
 }

@@ -40,4 +40,8 @@ export interface Platform {
   release(request: HttpServerRequest): HttpServerResponse
   /** Refuses an upgrade: raw, then the connection is closed (rule R21). */
   refuse(request: HttpServerRequest, status: number, message: string): Effect.Effect<HttpServerResponse>
+  /** Waits until no connection is left that was closed, but whose peer has not answered. */
+  readonly quiet: Effect.Effect<void>
+  /** Waits for no such peer any longer. */
+  cut(): void
 }
