@@ -82,6 +82,7 @@ export class TestServer implements Target {
   readonly connections: Set<Connection> = new Set()
   readonly webSockets: Set<WebSocketClient> = new Set()
   readonly clients: Set<EngineClient> = new Set()
+  readonly webTransports: Set<{ kill(): void }> = new Set()
   readonly http: Server
   /** The sessions that were opened. */
   readonly opened: Mailbox<Socket.Socket> = new Mailbox("a new session")
@@ -193,6 +194,7 @@ export class TestServer implements Target {
   async stop(): Promise<void> {
     for (const client of this.clients) client.socket.close()
     for (const client of this.webSockets) client.socket.terminate()
+    for (const client of this.webTransports) client.kill()
     for (const connection of this.connections) connection.socket.destroy()
     for (const fiber of this.#watching) fiber.interruptUnsafe()
     await this.release()

@@ -76,6 +76,9 @@ export interface ConnectionHost {
   after(millis: number, f: () => void): () => void
 }
 
+/** How long a stream that broke waits for its session to say why, in milliseconds. */
+const patience = 100
+
 const transportClose: CloseReason = { _tag: "TransportClose" }
 
 const ignoreAll: WebTransportListener = { onFrame() {}, onTurn() {}, onWritable() {}, onClose() {} }
@@ -98,6 +101,8 @@ export class WebTransportConnection {
   private begun = 0
   private done = 0
   private waiting: Array<readonly [upTo: number, done: (written: boolean) => void]> = []
+  private broken = false
+  private cancelSuspicion: (() => void) | undefined
   private end: CloseReason | undefined
   private onEnded: Array<() => void> = []
 
@@ -165,7 +170,7 @@ export class WebTransportConnection {
       for (const [data, isBinary] of held) this.onFrame(data, isBinary)
       this.listener.onTurn()
     }
-    if (this.paused || this.reading || this.end !== undefined || this.reader === undefined) return
+    if (this.paused || this.reading || this.broken || this.end !== undefined || this.reader === undefined) return
     if (this.failure !== undefined) return this.fail(this.describe(this.failure))
     this.reading = true
     this.reader.read().then(this.onRead, this.onReadError)
@@ -176,13 +181,13 @@ export class WebTransportConnection {
     if (this.end !== undefined) return
     const { done, value } = result
     // A client that has closed its half of the stream can say nothing more, not even that it lives.
-    if (done || value === undefined) return this.fail(transportClose)
+    if (done || value === undefined) return this.suspect(transportClose)
     this.failure = this.decoder.push(value, this.onFrame)
     this.listener.onTurn()
     this.pump()
   }
 
-  private readonly onReadError = (): void => this.fail(transportClose)
+  private readonly onReadError = (): void => this.suspect(transportClose)
 
   private readonly onFrame = (data: Uint8Array, isBinary: boolean): void => {
     if (!this.paused && this.held.length === 0) this.listener.onFrame(data, isBinary)
@@ -200,7 +205,8 @@ export class WebTransportConnection {
 
   get writable(): boolean {
     const { end, writer } = this
-    return end === undefined && writer !== undefined && (this.begun === this.done || (writer.desiredSize ?? 0) > 0)
+    return end === undefined && !this.broken && writer !== undefined &&
+      (this.begun === this.done || (writer.desiredSize ?? 0) > 0)
   }
 
   write(buffers: ReadonlyArray<Uint8Array>): void {
@@ -226,7 +232,7 @@ export class WebTransportConnection {
     this.listener.onWritable()
   }
 
-  private readonly onWriteError = (cause: unknown): void => this.fail(transportError(new WriteFailed({ cause })))
+  private readonly onWriteError = (cause: unknown): void => this.suspect(transportError(new WriteFailed({ cause })))
 
   /** Calls back once all written so far has left for the network; `false` if the connection ended first. */
   whenWritten(done: (written: boolean) => void): void {
@@ -249,6 +255,16 @@ export class WebTransportConnection {
     this.terminate(transportClose, info)
   }
 
+  /**
+   * The stream broke. Mostly because the session was closed, in which case that is the reason, but libraries tell of
+   * both in any order.
+   */
+  private suspect(reason: CloseReason): void {
+    if (this.broken || this.end !== undefined) return
+    this.broken = true
+    this.cancelSuspicion = this.host.after(patience, () => this.fail(reason))
+  }
+
   private fail(reason: CloseReason): void {
     if (this.end !== undefined) return
     const { held, listener } = this
@@ -261,6 +277,7 @@ export class WebTransportConnection {
   private terminate(reason: CloseReason, info?: { closeCode?: number; reason?: string }): void {
     if (this.end !== undefined) return
     this.end = reason
+    this.cancelSuspicion?.()
     this.held = []
     this.unsent = 0
     attempt(() => this.session.close(info))
