@@ -1,0 +1,201 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
+import { within } from "../kit/events.ts"
+import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { idle, type TestServer, unwatched, withServer } from "../kit/server.ts"
+import { Opcode, RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+
+const polling = engineTarget({ EIO: "4", transport: "polling" })
+
+const send = async (server: TestServer, sid: string, ...messages: ReadonlyArray<string>) =>
+  server.run(Socket.sendAll(await server.socket(sid), messages))
+
+/** How many messages a session reported as lost to the server's end. */
+const undelivered = (reason: CloseReason.CloseReason): number | undefined =>
+  reason._tag === "ServerShutdown" ? reason.undelivered : undefined
+
+describe("drain", () => {
+  it(
+    "while the server listens, new handshakes get 503 and nothing that was accepted is lost",
+    withServer({ application: idle }, async (server) => {
+      const events = await server.collect("an event", EngineIO.events)
+      const between = await PollingClient.connect(server)
+      const quiet = await PollingClient.connect(server)
+      const parking = await PollingClient.connect(server)
+      const upgrading = await PollingClient.connect(server)
+      const webSocket = await WebSocketClient.connect(server)
+      const parked = await parking.park()
+      const candidate = await WebSocketClient.open(server, { sid: upgrading.sid })
+      candidate.send("2probe")
+      assert.strictEqual(await candidate.next(), "3probe")
+      for (const { sid } of [between, upgrading, webSocket]) await send(server, sid, "a", "b")
+
+      const drained = server.run(EngineIO.drain())
+      const refused = await fetchRaw(server, "GET", polling)
+      assert.strictEqual(refused.status, 503)
+      assert.strictEqual(refused.text, "{\"code\":3,\"message\":\"Server shutting down\"}")
+      assert.strictEqual(refused.header("content-type"), "application/json")
+      const refusedWebSocket = await refusedUpgrade(server, {})
+      assert.strictEqual(refusedWebSocket.response.status, 503)
+      assert.strictEqual(refusedWebSocket.response.text, "Server shutting down")
+
+      assert.strictEqual((await parked.response).text, "1")
+      assert.deepStrictEqual(await webSocket.frames.take(2), ["4a", "4b"])
+      assert.strictEqual((await webSocket.closed).code, 1005)
+      // A session on its way to another transport gets what it is owed there.
+      candidate.send("5")
+      assert.deepStrictEqual(await candidate.frames.take(2), ["4a", "4b"])
+      assert.strictEqual((await candidate.closed).code, 1005)
+      assert.deepStrictEqual(await between.poll(), ["4a", "4b", "1"])
+      assert.deepStrictEqual(await quiet.poll(), ["6", "1"])
+      await within(drained, "the end of the drain")
+      assert.strictEqual(await server.count(), 0)
+      await server.ended.reached(5)
+      assert.deepStrictEqual(server.ended.all.map((it) => undelivered(it.reason)), [0, 0, 0, 0, 0])
+      await events.find((it) => it._tag === "ConnectionError" && it.message === "Server shutting down" && it.code === 3)
+    })
+  )
+
+  it(
+    "what is not fetched before the timeout is cut, and counted",
+    withServer({ application: idle }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const quiet = await PollingClient.connect(server)
+      await send(server, client.sid, "a", "b", "c")
+      const started = performance.now()
+      await server.run(EngineIO.drain({ timeout: "300 millis" }))
+      assert.isAtLeast(performance.now() - started, 290)
+      assert.strictEqual(undelivered(await server.reason(client.sid)), 3)
+      assert.strictEqual(undelivered(await server.reason(quiet.sid)), 0)
+      assert.strictEqual((await client.get()).status, 400)
+    })
+  )
+
+  it(
+    "messages of clients still arrive before it begins, what is sent after it is refused",
+    withServer({}, async (server) => {
+      const client = await PollingClient.connect(server)
+      const socket = await server.socket(client.sid)
+      await client.post("4one\x1e4two")
+      const drained = server.run(EngineIO.drain())
+      const outcome = await server.run(Effect.flip(Socket.send(socket, "late")))
+      assert.strictEqual(outcome._tag, "SocketClosed")
+      assert.isFalse(await server.run(Socket.offer(socket, "late")))
+      assert.deepStrictEqual(await client.poll(), ["4one", "4two", "1"])
+      await within(drained, "the end of the drain")
+    })
+  )
+
+  it(
+    "with nobody there it is over at once, and may be asked for twice",
+    withServer({}, async (server) => {
+      await within(server.run(Effect.andThen(EngineIO.drain(), EngineIO.drain())), "the end of the drain", 2_000)
+      assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 503)
+    })
+  )
+
+  it(
+    "handshakes that are still being decided when it begins are refused",
+    withServer({ application: () => Effect.delay(Effect.succeed({ app: Effect.never }), 150) }, async (server) => {
+      const refused = fetchRaw(server, "GET", polling)
+      await server.settled(polling)
+      await server.run(EngineIO.drain())
+      assert.strictEqual((await refused).text, "{\"code\":3,\"message\":\"Server shutting down\"}")
+      assert.strictEqual(await server.count(), 0)
+    })
+  )
+})
+
+interface Fate {
+  readonly accepted: number
+  readonly reason?: string
+  readonly undelivered?: number
+}
+
+describe("SIGTERM", () => {
+  it("with a thousand clients the process exits in time, and every message is delivered or counted", async () => {
+    const child = spawn(process.execPath, [fileURLToPath(new URL("fixtures/drain.ts", import.meta.url))], {
+      stdio: ["pipe", "pipe", "inherit"]
+    })
+    let output = ""
+    const listening = new Promise<number>((resolve) => {
+      child.stdout.on("data", (chunk: Buffer) => {
+        output += chunk.toString()
+        if (output.includes("\n")) resolve(Number(output.split("\n")[0]))
+      })
+    })
+    const exited = new Promise<number | null>((resolve) => child.on("close", resolve))
+    try {
+      const target = unwatched(await within(listening, "the server"))
+      const delivered = new Map<string, Array<string>>()
+      const closed: Array<Promise<unknown>> = []
+
+      const parkOne = async () => {
+        const client = await PollingClient.connect(target)
+        const connection = await client.connection()
+        connection.send("GET", client.url())
+        closed.push(
+          connection.response(15_000).then((response) => {
+            assert.strictEqual(response.status, 200)
+            delivered.set(client.sid, response.packets)
+          })
+        )
+      }
+      const betweenOne = async () => {
+        const client = await PollingClient.connect(target)
+        delivered.set(client.sid, [])
+      }
+      const webSocketOne = async (answersClose: boolean) => {
+        const raw = await RawWebSocket.open(target)
+        const { sid } = JSON.parse((await raw.next()).payload.toString().slice(1)) as { readonly sid: string }
+        const packets: Array<string> = []
+        delivered.set(sid, packets)
+        closed.push((async () => {
+          while (true) {
+            const frame = await raw.frames.next(15_000)
+            if (frame.opcode === Opcode.close) {
+              if (answersClose) raw.write(Opcode.close, frame.payload)
+              return
+            }
+            packets.push(frame.payload.toString())
+          }
+        })())
+      }
+
+      for (let i = 0; i < 1_000; i += 50) {
+        await Promise.all(Array.from({ length: 50 }, (_, k) => {
+          if (k < 20) return parkOne()
+          if (k < 35) return betweenOne()
+          // Some never answer the close they get.
+          return webSocketOne(k < 49)
+        }))
+      }
+      // What was written last has been read when this is answered.
+      await fetchRaw(target, "GET", "/nothing")
+
+      const started = performance.now()
+      child.stdin.write("go\n")
+      const code = await within(exited, "the end of the process", 15_000)
+      const elapsed = performance.now() - started
+      assert.strictEqual(code, 130)
+      assert.isBelow(elapsed, 4_000)
+      await within(Promise.all(closed), "the close of every client that can be told")
+
+      const fates = JSON.parse(output.slice(output.indexOf("\n"))) as Record<string, Fate>
+      assert.lengthOf(Object.keys(fates), 1_000)
+      let accepted = 0
+      for (const [sid, fate] of Object.entries(fates)) {
+        const messages = delivered.get(sid)!.filter((packet) => packet.startsWith("4"))
+        assert.deepStrictEqual(messages, messages.map((_, i) => `4last words ${i}`))
+        assert.strictEqual(messages.length + fate.undelivered!, fate.accepted, `${sid} ${fate.reason}`)
+        accepted += fate.accepted
+      }
+      assert.strictEqual(accepted, 1_500)
+    } finally {
+      child.kill("SIGKILL")
+    }
+  })
+})
