@@ -68,17 +68,6 @@ const cases: Record<keyof EngineIO.Options, Case> = {
   maxPacketsPerPayload: count,
   bodyTimeout: timeout,
   maxSessions: count,
-  maxPacketsPerPayload: count,
-  bodyTimeout: timeout,
-  handshakeRate: {
-    good: [{ limit: 1, window: "1 minute" }, { limit: 100, window: 1_000 }],
-    bad: [5, null, {}, { limit: 1 }, { window: 1 }, { limit: 0, window: 1 }, { limit: 1, window: 0 }, {
-      limit: 1,
-      window: 1,
-      per: "address"
-    }],
-    allowed: "{ limit: whole number above zero, window: duration above zero }"
-  },
   allowUpgrades: flag,
   allowEIO3: flag,
   anyPacketIsAlive: flag,
