@@ -45,7 +45,10 @@ export class EngineClient {
     await within(
       new Promise<void>((resolve, reject) => {
         client.socket.on("open", () => resolve())
-        client.socket.on("close", (reason) => reject(new Error(`not connected: ${reason}`)))
+        client.socket.on(
+          "close",
+          (reason, description) => reject(new Error(`not connected: ${reason}`, { cause: description }))
+        )
       }),
       `a ${mode} connection`
     )

@@ -3,6 +3,8 @@
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Effect from "effect/Effect"
+import * as Cookies from "effect/http/Cookies"
+import type * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
@@ -130,6 +132,24 @@ export class RouterExchange extends NodeExchange {
     if (isNode(this.source) && !isUpgraded(this.source)) super.readBody(limit, binary, done)
     else readStreamBody(this.request, limit, binary, done)
   }
+}
+
+/**
+ * Writes the final response of a poll or a post as one string. Effect asks Node to check the length of every body against
+ * its header, and then Node writes head and body in two pieces. It runs last, so that it writes what the application's
+ * middlewares made of the response; what it leaves alone Effect writes.
+ */
+export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => {
+  const { body, cookies, headers, status } = response
+  if (body._tag === "Uint8Array" && body.text !== undefined && Cookies.isEmpty(cookies)) {
+    const nodeResponse = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+    const { complete, httpVersionMajor } = nodeResponse.req
+    if (complete && httpVersionMajor === 1 && !nodeResponse.headersSent && !nodeResponse.destroyed) {
+      nodeResponse.writeHead(status, headers)
+      nodeResponse.end(body.text)
+    }
+  }
+  return Effect.succeed(response)
 }
 
 const exchangeKey = Symbol("effect-engine.io/exchange")

@@ -3,6 +3,8 @@
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
@@ -12,7 +14,7 @@ import type { Platform } from "../server/platform.ts"
 import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
-import { isNode, isUpgraded, RouterExchange, toNode } from "./exchange.ts"
+import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
 import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
 export class NodePlatform implements Platform {
@@ -95,6 +97,11 @@ export class NodePlatform implements Platform {
     dressing: Dressing,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    const source = toNode(request)
+    const fiber = Fiber.getCurrent()
+    if (fiber !== undefined && isNode(source) && !isUpgraded(source)) {
+      HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
+    }
     const exchange = new RouterExchange(request, dressing, this.config)
     start(exchange)
     return exchange.settlement

@@ -23,8 +23,8 @@ export interface Platform {
    */
   watch(request: HttpServerRequest, onStop: (isStopped: boolean) => void): void
   /**
-   * Answers a polling request: `start` gets the exchange, and gives its answer then or later. To be called when the
-   * request's fiber is there to wait for it.
+   * Answers a polling request: `start` gets the exchange, and gives its answer then or later. To be called by the
+   * request's fiber, which then waits for it.
    */
   exchange(
     request: HttpServerRequest,
