@@ -1,0 +1,69 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerResponse } from "effect/http"
+import { createServer } from "node:http"
+import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
+import { PollingClient, textHeaders } from "../kit/http.ts"
+import { portOf, unwatched } from "../kit/server.ts"
+
+describe("on HttpRouter", () => {
+  it.live("what the application's middlewares make of a response is what a poll and a post get", () =>
+    Effect.gen(function*() {
+      const http = createServer()
+      const handler = EngineIO.handler((socket) =>
+        Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+      )
+      const withHooks = HttpEffect.withPreResponseHandler(
+        Effect.map(handler, HttpServerResponse.setHeader("x-mapped", "yes")),
+        (_request, response) => Effect.succeed(HttpServerResponse.setHeader(response, "x-hooked", "yes"))
+      )
+      yield* Layer.build(
+        HttpRouter.serve(
+          Layer.merge(
+            HttpRouter.add("*", "/engine.io/", withHooks),
+            HttpRouter.middleware(HttpMiddleware.cors({ allowedOrigins: ["http://a.example"] }), { global: true })
+          ),
+          { disableLogger: true, disableListenLog: true }
+        ).pipe(
+          Layer.provide(EngineIOLive),
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+        )
+      )
+      yield* Effect.promise(async () => {
+        const headers = { Origin: "http://a.example" }
+        const client = await PollingClient.connect(unwatched(portOf(http)), { headers })
+        const posted = await client.post("4hello", { ...textHeaders, ...headers })
+        const polled = await client.get({ headers })
+        assert.strictEqual(polled.text, "4hello")
+        for (const response of [client.handshake, posted, polled]) {
+          assert.strictEqual(response.header("x-mapped"), "yes")
+          assert.strictEqual(response.header("x-hooked"), "yes")
+          assert.strictEqual(response.header("access-control-allow-origin"), "http://a.example")
+        }
+        await client.post("1", textHeaders)
+      })
+    }))
+
+  it.live("the paths with and without a trailing slash are one route, and everything else is 501 with `serve`", () =>
+    Effect.gen(function*() {
+      const http = createServer()
+      yield* Layer.build(
+        EngineIO.serve("/engine.io", (_socket) => Effect.succeed({ app: Effect.never })).pipe(
+          Layer.provide(EngineIOLive),
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+        )
+      )
+      const origin = `http://127.0.0.1:${portOf(http)}`
+      yield* Effect.promise(async () => {
+        for (const path of ["/engine.io", "/engine.io/"]) {
+          const response = await fetch(`${origin}${path}?EIO=4&transport=polling`)
+          assert.strictEqual(response.status, 200)
+          assert.match(await response.text(), /^0\{/)
+        }
+        const other = await fetch(`${origin}/elsewhere`)
+        assert.strictEqual(other.status, 501)
+        assert.strictEqual(await other.text(), "Not Implemented")
+      })
+    }))
+})
