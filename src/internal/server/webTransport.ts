@@ -84,7 +84,7 @@ const serve = (
         })
     )
     return Effect.raceFirst(begun, ended).pipe(
-      Effect.andThen(ended),
+      Effect.flatMap((refusal) => refusal === undefined ? ended : Effect.sync(() => connection.close(refusal))),
       Effect.onInterrupt(() => onInterrupt),
       Effect.ensuring(Effect.sync(() => connection.close()))
     )
@@ -127,6 +127,12 @@ const invalid = new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } 
 
 const refused = (engine: Engine): void => engine.onRefused(invalid.code, invalid.message, invalid.context)
 
+/** How a refused session is closed. */
+interface Refusal {
+  readonly closeCode: number
+  readonly reason: string
+}
+
 const begin = (
   engine: Engine,
   factory: Factory,
@@ -134,13 +140,14 @@ const begin = (
   request: HttpServerRequest.HttpServerRequest,
   packet: Packet | undefined,
   onJoin: (session: Session) => void
-): Effect.Effect<void> => {
+): Effect.Effect<Refusal | undefined> => {
   const begun = packet === undefined || packet.type !== "open"
     ? Effect.fail(invalid)
     : join(engine, factory, connection, request, packet, onJoin)
+  let refusal: Refusal | undefined
   const raw: RefuseRaw = (status, message) =>
     Effect.sync(() => {
-      connection.close({ closeCode: status, reason: message })
+      refusal = { closeCode: status, reason: message }
       return respond.nothing
     })
   return begun.pipe(
@@ -151,9 +158,10 @@ const begin = (
         ? Effect.void
         : Effect.logError("The application failed to decide on a handshake", cause)
     ),
-    Effect.provideService(HttpServerRequest.HttpServerRequest, request)
+    Effect.andThen(Effect.sync(() => refusal)),
     // What else the factory needs is in the context of the fiber, as the façade's types see to.
-  ) as Effect.Effect<void>
+    Effect.provideService(HttpServerRequest.HttpServerRequest, request)
+  ) as Effect.Effect<Refusal | undefined>
 }
 
 const join = (
