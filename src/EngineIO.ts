@@ -98,7 +98,9 @@ export declare namespace SocketApp {
   /** What the two parts of a `SocketApp` need, each by itself. */
   export type Services<A> = A extends SocketApp ?
       | Effect.Services<A["app"]>
-      | (NonNullable<A["onDisconnect"]> extends (reason: never) => Effect.Effect<unknown, unknown, infer R> ? R : never)
+      | ([NonNullable<A["onDisconnect"]>] extends [never] ? never
+        : NonNullable<A["onDisconnect"]> extends (reason: never) => Effect.Effect<unknown, unknown, infer R> ? R
+        : never)
     : never
 
   /** Services of the request, which are gone when the session runs. */

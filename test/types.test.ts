@@ -1,0 +1,121 @@
+/**
+ * What the compiler makes of the public API: this file is checked by `npm run check`, and run for the sake of its names.
+ */
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { Config, Context, Data, Effect, type Layer, type Option, type Scope, type Stream } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { type CloseReason, EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../src/index.ts"
+
+class Users extends Context.Service<Users, { readonly name: string }>()("test/Users") {}
+class Rooms extends Context.Service<Rooms, { readonly join: Effect.Effect<void> }>()("test/Rooms") {}
+class Goodbyes extends Context.Service<Goodbyes, { readonly say: Effect.Effect<void> }>()("test/Goodbyes") {}
+class NotFound extends Data.TaggedError("NotFound")<{}> {}
+
+const typed = EngineIO.handler((socket) =>
+  Effect.gen(function*() {
+    const { name } = yield* Users
+    if (name === "") return yield* new HandshakeError.Forbidden({ message: "who?" })
+    if (name === "?") return yield* new NotFound()
+    if (name === "!") return yield* Effect.fail(HttpServerResponse.text("slow down", { status: 429 }))
+    return {
+      app: Effect.gen(function*() {
+        yield* (yield* Rooms).join
+        yield* Effect.addFinalizer(() => Effect.void)
+        yield* Socket.forEach(socket, (message) => Socket.send(socket, message))
+      }),
+      onDisconnect: (reason) => {
+        expectTypeOf(reason).toEqualTypeOf<CloseReason.CloseReason>()
+        return Effect.flatMap(Goodbyes, (_) => _.say)
+      }
+    }
+  })
+)
+
+describe("types", () => {
+  it("a handler needs what its factory, its app and its onDisconnect need, each by itself", () => {
+    expectTypeOf<Effect.Services<typeof typed>>().toEqualTypeOf<
+      EngineIO.EngineIO | HttpServerRequest.HttpServerRequest | Users | Rooms | Goodbyes | Scope.Scope
+    >()
+    assert.isTrue(Effect.isEffect(typed))
+  })
+
+  it("a handler fails with what it does not answer itself", () => {
+    expectTypeOf<Effect.Error<typeof typed>>().toEqualTypeOf<NotFound>()
+    expectTypeOf<Effect.Success<typeof typed>>().toEqualTypeOf<HttpServerResponse.HttpServerResponse>()
+  })
+
+  it("the request cannot be used where it is gone", () => {
+    const inApp = EngineIO.handler(() =>
+      // @ts-expect-error the request is gone when `app` runs
+      Effect.succeed({ app: Effect.map(HttpServerRequest.HttpServerRequest, (request) => request.url) })
+    )
+    const inEnd = EngineIO.handler(() =>
+      // @ts-expect-error nor is it there in `onDisconnect`
+      Effect.succeed({
+        app: Effect.void,
+        onDisconnect: () => Effect.asVoid(HttpServerRequest.HttpServerRequest)
+      })
+    )
+    const inFactory = EngineIO.handler(() =>
+      Effect.map(HttpServerRequest.HttpServerRequest, () => ({ app: Effect.void }))
+    )
+    expectTypeOf<Effect.Services<typeof inFactory>>().toEqualTypeOf<
+      EngineIO.EngineIO | HttpServerRequest.HttpServerRequest
+    >()
+    assert.isTrue([inApp, inEnd, inFactory].every(Effect.isEffect))
+  })
+
+  it("several returns may differ", () => {
+    const handler = EngineIO.handler((socket) =>
+      Effect.sync(() =>
+        socket.protocol === 4
+          ? { app: Effect.never }
+          : { app: Effect.asVoid(Rooms), onDisconnect: () => Effect.asVoid(Goodbyes) }
+      )
+    )
+    expectTypeOf<Effect.Services<typeof handler>>().toEqualTypeOf<
+      EngineIO.EngineIO | HttpServerRequest.HttpServerRequest | Rooms | Goodbyes
+    >()
+    assert.isTrue(Effect.isEffect(handler))
+  })
+
+  it("layers fail with OptionsError, and with what their hooks fail with", () => {
+    expectTypeOf(EngineIOLive).toEqualTypeOf<Layer.Layer<EngineIO.EngineIO, EngineIO.OptionsError>>()
+    const hooked = EngineIO.layer({
+      generateId: (request) => Effect.flatMap(Users, ({ name }) => Effect.as(new NotFound(), name + request.url))
+    })
+    expectTypeOf<Layer.Services<typeof hooked>>().toEqualTypeOf<Users>()
+    const configured = EngineIO.layerConfig({ maxPayload: Config.Int("MAX_PAYLOAD") })
+    expectTypeOf<Layer.Success<typeof configured>>().toEqualTypeOf<EngineIO.EngineIO>()
+    assert.isDefined(hooked)
+  })
+
+  it("attach gives the request and the scope, and asks for the rest", () => {
+    const attach = (server: EngineIO.NodeServer) =>
+      EngineIO.attach(
+        server,
+        () =>
+          Effect.map(Effect.all([Users, HttpServerRequest.HttpServerRequest]), () => ({ app: Effect.asVoid(Rooms) }))
+      )
+    expectTypeOf<Effect.Services<ReturnType<typeof attach>>>().toEqualTypeOf<
+      EngineIO.EngineIO | Scope.Scope | Users | Rooms
+    >()
+    expectTypeOf<Effect.Error<ReturnType<typeof attach>>>().toEqualTypeOf<never>()
+    assert.isFunction(attach)
+  })
+
+  it("the functions of Socket say how they fail", () => {
+    const socket = {} as Socket.Socket
+    expectTypeOf(Socket.receive(socket)).toEqualTypeOf<Effect.Effect<Packet.Message, Socket.SocketClosed>>()
+    expectTypeOf(Socket.messages(socket)).toEqualTypeOf<Stream.Stream<Packet.Message, Socket.SocketClosed>>()
+    expectTypeOf(Socket.send(socket, "x")).toEqualTypeOf<
+      Effect.Effect<void, Socket.SocketClosed | Socket.InvalidMessage>
+    >()
+    expectTypeOf(Socket.offer(socket, "x")).toEqualTypeOf<Effect.Effect<boolean>>()
+    expectTypeOf(Socket.closed(socket)).toEqualTypeOf<Effect.Effect<CloseReason.CloseReason>>()
+    expectTypeOf(EngineIO.count).toEqualTypeOf<Effect.Effect<number, never, EngineIO.EngineIO>>()
+    expectTypeOf(EngineIO.socket("id")).toEqualTypeOf<
+      Effect.Effect<Option.Option<Socket.Socket>, never, EngineIO.EngineIO>
+    >()
+  })
+})
