@@ -168,7 +168,8 @@ export interface AppFailed {
 }
 
 /**
- * The server shut down or was drained; `undelivered` is the number of accepted messages the client did not take.
+ * The server shut down or was drained; `undelivered` is the number of accepted messages that the client did not
+ * take, or of which the server cannot know it.
  *
  * @category models
  * @since 0.1.0

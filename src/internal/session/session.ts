@@ -62,6 +62,8 @@ export class Session implements TransportHost {
   paused = false
   /** Batches given to a transport so far. */
   writes = 0
+  /** Messages given to the transport since the network had last taken all. */
+  private unsentMessages = 0
   private scheduled = false
   private finishing = false
   private closeDeadline: Deadline | undefined
@@ -237,7 +239,9 @@ export class Session implements TransportHost {
     if (outgoing.length > 0 && transport.writable) {
       const { messages, bytes } = outgoing
       this.observers?.publish({ _tag: "Flushed", packets: outgoing.snapshot().map(toPacket) })
+      if (transport.unsent === 0) this.unsentMessages = 0
       transport.write(outgoing)
+      this.unsentMessages += messages - outgoing.messages
       this.writes++
       this.host.onSent(transport.name, messages - outgoing.messages, bytes - outgoing.bytes)
       if (outgoing.length === 0) this.observers?.publish({ _tag: "Drained" })
@@ -301,7 +305,9 @@ export class Session implements TransportHost {
     if (this.reason !== undefined && !(this.reason._tag === "ForcedClose" && reason._tag === "PingTimeout")) {
       reason = this.reason
     }
-    const undelivered = this.outgoing.clear()
+    // What the connection still holds is lost with it; how much of that the client had, nobody knows.
+    const held = this.transport !== undefined && this.transport.unsent > 0 ? this.unsentMessages : 0
+    const undelivered = this.outgoing.clear() + held
     if (reason._tag === "ServerShutdown") reason = { _tag: "ServerShutdown", undelivered }
     this.reason = reason
     this.state = "closed"
