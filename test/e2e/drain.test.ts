@@ -75,6 +75,24 @@ describe("drain", () => {
   )
 
   it(
+    "what a client that reads no more has not taken is counted too",
+    withServer({ application: idle }, async (server) => {
+      const raw = await RawWebSocket.open(server)
+      const { sid } = JSON.parse((await raw.next()).payload.toString().slice(1)) as { readonly sid: string }
+      raw.connection.socket.pause()
+      const size = 100_000
+      const socket = await server.socket(sid)
+      for (let i = 0; i < 150; i++) await server.run(Socket.send(socket, "x".repeat(size)))
+      await server.run(EngineIO.drain({ timeout: "200 millis" }))
+      const lost = undelivered(await server.reason(sid))!
+      for (const { socket } of server.connections) socket.resume()
+      assert.isAbove(lost, 0)
+      // The rest had left for the network, and arrives.
+      await raw.frames.reached(151 - lost)
+    })
+  )
+
+  it(
     "messages of clients still arrive before it begins, what is sent after it is refused",
     withServer({}, async (server) => {
       const client = await PollingClient.connect(server)
