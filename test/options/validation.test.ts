@@ -103,7 +103,7 @@ const cases: Record<keyof EngineIO.Options, Case> = {
   initialPacket: {
     good: ["", "hello", Uint8Array.of(1), Buffer.from("hello")],
     bad: [5, null, true, [1, 2], {}],
-    allowed: "text or a Uint8Array"
+    allowed: "text without the character U+001E, or a Uint8Array"
   },
   allowedOrigins: {
     good: [[], ["https://example.com"], ["http://localhost:3000", "null", "capacitor://localhost"]],

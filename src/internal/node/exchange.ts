@@ -15,6 +15,7 @@ import * as respond from "../server/respond.ts"
 import type { Exchange, ExchangeHolder } from "../transport/polling.ts"
 import { readNodeBody, readStreamBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
+import { tellOfClose } from "./pipeline.ts"
 
 export const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
   NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
@@ -68,6 +69,7 @@ abstract class NodeExchange implements Exchange {
 
   protected abstract answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void
   protected abstract readonly response: Http.ServerResponse
+  abstract readonly isAnswered: boolean
   abstract ok(): void
   abstract reject(status: number): void
 
@@ -106,6 +108,10 @@ export class RouterExchange extends NodeExchange {
     if (this.settled !== undefined) return
     this.settled = response
     this.resume?.(Effect.succeed(response))
+  }
+
+  get isAnswered(): boolean {
+    return this.settled !== undefined
   }
 
   protected get response(): Http.ServerResponse {
@@ -175,6 +181,11 @@ export class DirectExchange extends NodeExchange {
     this.response = response
     ;(response as Exchanged)[exchangeKey] = this
     response.on("close", onClose)
+    tellOfClose(source, response)
+  }
+
+  get isAnswered(): boolean {
+    return this.response.writableEnded
   }
 
   protected answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {

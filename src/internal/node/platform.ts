@@ -15,6 +15,7 @@ import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
+import { tellOfClose } from "./pipeline.ts"
 import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
 export class NodePlatform implements Platform {
@@ -51,7 +52,10 @@ export class NodePlatform implements Platform {
   // seen to close, and Effect ends it after the answer.
   prepare(request: HttpServerRequest): void {
     const source = toNode(request)
-    if (!isUpgraded(source)) return
+    if (!isUpgraded(source)) {
+      if (isNode(source)) tellOfClose(source, NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse)
+      return
+    }
     if (this.isUpgrade(request)) return remember(source)
     const { socket } = source
     socket.once("end", () => socket.destroy())

@@ -180,8 +180,8 @@ const OptionsSchema = Schema.Struct({
   receiveBuffer: buffer,
   handshakeRate: such("{ limit: whole number above zero, window: duration above zero }", isHandshakeRate),
   initialPacket: such(
-    "text or a Uint8Array",
-    (value) => typeof value === "string" || value instanceof Uint8Array
+    "text without the character U+001E, or a Uint8Array",
+    (value) => typeof value === "string" ? !value.includes("\x1e") : value instanceof Uint8Array
   ),
   allowedOrigins: such(
     "a list of origins as browsers send them: \"https://example.com\", without a path, or \"null\"",

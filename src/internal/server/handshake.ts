@@ -235,16 +235,14 @@ export class Handshaking {
 
   private openWebSocket(session: Session): Response {
     const { platform } = this.engine
-    return Effect.matchCauseEffect(platform.upgrade(this.request, this.dressing.success), {
-      onSuccess: (connection) => {
+    return Effect.onExit(
+      Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
         this.begin(session, new WebSocketTransport(connection, session, isBinary(this.query)))
-        return Effect.succeed(platform.release(this.request))
-      },
-      onFailure: (cause) => {
-        session.end({ _tag: "TransportClose" })
-        return Effect.failCause(cause)
-      }
-    })
+        return platform.release(this.request)
+      }),
+      // Refused by the library, or given up by the client before the 101: there is no transport to tell of the end.
+      (exit) => Exit.isFailure(exit) ? Effect.sync(() => session.end({ _tag: "TransportClose" })) : Effect.void
+    )
   }
 
   /** The open packet and the initial message, before anything the application sends. */

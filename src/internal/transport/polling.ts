@@ -26,6 +26,8 @@ export interface Exchange {
   destroy(): void
   /** Reads the body; called back once, and not after `onAborted`. */
   readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void
+  /** Whether the answer is given. */
+  readonly isAnswered: boolean
   /** Told when the client gives the request up before it was answered. */
   holder: ExchangeHolder | undefined
 }
@@ -83,7 +85,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
   }
 
   onGet(exchange: Exchange): void {
-    if (this.poll !== undefined) {
+    if (this.poll !== undefined || this.compressing?.isAnswered === false) {
       this.host.onClose(transportError(new Overlap({ method: "GET" })))
       return exchange.reject(400)
     }
