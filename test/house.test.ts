@@ -88,7 +88,9 @@ const floors: Readonly<Record<string, Floor>> = {
     effect: [/^(Context|Layer|Config|Metric|Tracer|References|LogLevel)$/, /^http\//, /^crypto\/SecureRandom$/]
   },
   node: { level: 5, owns: (name) => name.startsWith("internal/node/"), effect: [/^/] },
-  facade: { level: 6, owns: (name) => name === "EngineIO.ts" || name === "index.ts", effect: [/^/] }
+  facade: { level: 6, owns: (name) => name === "EngineIO.ts" || name === "index.ts", effect: [/^/] },
+  // A program that uses the house.
+  cli: { level: 7, owns: (name) => name.startsWith("internal/cli/"), effect: [/^/] }
 }
 
 const floorOf = (name: string): Floor =>
@@ -112,6 +114,16 @@ describe("the floors", () => {
   it("import nothing from above", () => {
     assert.deepStrictEqual(
       offences((_, { level }, { file }) => file === undefined || floorOf(file).level <= level),
+      []
+    )
+  })
+
+  it("give the command line no way in", () => {
+    assert.deepStrictEqual(
+      offences(({ name }, { level }, { file }) =>
+        level !== floors["cli"]!.level || file === undefined || !file.startsWith("internal/") ||
+        dirname(file) === dirname(name)
+      ),
       []
     )
   })
@@ -141,7 +153,8 @@ describe("the floors", () => {
   it("take nothing from outside but at the edge", () => {
     assert.deepStrictEqual(
       offences(({ name }, { level }, { file, from, isType }) =>
-        file !== undefined || from.startsWith("effect/") || level === floors["node"]!.level ||
+        file !== undefined || from.startsWith("effect/") ||
+        level === floors["node"]!.level || level === floors["cli"]!.level ||
         (name === "EngineIO.ts" && isType && from.startsWith("node:"))
       ),
       []

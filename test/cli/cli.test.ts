@@ -1,0 +1,125 @@
+/**
+ * The command line, run as `npx effect-engine.io` runs it.
+ */
+import { readFileSync } from "node:fs"
+import { createServer } from "node:http"
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { EngineClient } from "../kit/client.ts"
+import { type Program, root, withProgram } from "../kit/program.ts"
+import { portOf } from "../kit/server.ts"
+
+const { bin, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  readonly bin: Readonly<Record<string, string>>
+  readonly version: string
+}
+
+const command = (flags: ReadonlyArray<string>, body: (program: Program) => Promise<void>) =>
+  withProgram([bin["effect-engine.io"]!, ...flags], body)
+
+/** A program that ends by itself with this code and text. */
+const ends = (flags: ReadonlyArray<string>, code: number, ...texts: ReadonlyArray<RegExp | string>) =>
+  command(flags, async (program) => {
+    assert.strictEqual(await program.end(), code, program.output)
+    for (const text of texts) {
+      if (typeof text === "string") assert.include(program.output, text)
+      else assert.match(program.output, text)
+    }
+    // A message, not what a program says that has failed.
+    assert.notMatch(program.output, /^ {4}at /m)
+  })
+
+describe("the command", () => {
+  it("is one that a shell can start", () => {
+    assert.match(readFileSync(join(root, bin["effect-engine.io"]!), "utf8"), /^#!\/usr\/bin\/env node\n/)
+  })
+
+  it(
+    "--help names every flag",
+    ends(
+      ["--help"],
+      0,
+      ...["port", "path", "transports", "ping-interval", "ping-timeout", "eio3", "cors", "verbose"]
+        .map((flag) => `  --${flag}`)
+    )
+  )
+  it("--version", ends(["--version"], 0, `effect-engine.io v${version}\n`))
+  it("guesses what a misspelt flag was to be", ends(["--prot", "1"], 1, "--prot", /Did you mean.*\n\s+--port\n/))
+  it("refuses a port that is none", ends(["--port", "65536"], 1, "a port from 0 to 65535"))
+  it("refuses a path without a slash", ends(["--path", "socket"], 1, "a path that begins with a slash"))
+  it("refuses an unknown transport", ends(["--transports", "polling,pigeon"], 1, "polling, websocket, or both"))
+  it("refuses a duration of nothing", ends(["--ping-interval", "0s"], 1, "a duration above zero"))
+  it("passes on what the server says of an option", ends(["--ping-timeout", "99999m"], 1, "pingTimeout", "24 days"))
+
+  it("says that a port is taken", async () => {
+    const other = createServer()
+    await new Promise<void>((resolve) => other.listen(0, resolve))
+    const port = portOf(other)
+    await ends(["--port", `${port}`], 1, `port ${port} is taken`)()
+    other.close()
+  })
+
+  it(
+    "echoes, shows who comes and goes, and ends on SIGINT",
+    command(["--port", "0"], async (program) => {
+      const server = await program.listening()
+      const client = await EngineClient.connect(server, "upgrade")
+      assert.strictEqual(await client.exchange("a secret"), "a secret")
+      const { sid } = client
+      await client.close()
+      await program.printed(/closed after \d+\.\d s: transport close \(TransportClose/)
+      const refused = await fetch(`http://127.0.0.1:${server.port}/engine.io/?EIO=4&transport=polling&sid=${sid}`)
+      assert.strictEqual(refused.status, 400)
+      await program.printed(/refused {2}code 1, Session ID unknown, sid \w+/)
+      assert.strictEqual((await fetch(`http://127.0.0.1:${server.port}/`)).status, 404)
+      assert.strictEqual(await program.end("SIGINT"), 0)
+      const lines = program.output.split("\n").slice(1).map((line) => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ""))
+      assert.match(lines[0]!, new RegExp(`^${sid.slice(0, 6)}  opened over polling, revision 4, from `))
+      assert.strictEqual(lines[1], `${sid.slice(0, 6)}  upgraded to websocket`)
+      assert.notInclude(program.output, sid)
+      assert.notInclude(program.output, "secret")
+    })
+  )
+
+  it(
+    "--verbose shows requests and packets, and lets no client at the terminal",
+    command(["--port", "0", "--verbose", "--ping-interval", "100ms"], async (program) => {
+      const server = await program.listening()
+      const client = await EngineClient.connect(server, "websocket")
+      await client.exchange("red \u001b[31m, \u009b31m and \u202eback")
+      await client.exchange(new Uint8Array([1, 2, 255]))
+      await program.printed(/<- pong\n/)
+      const { sid } = client
+      assert.strictEqual(await program.end("SIGTERM"), 0)
+      assert.strictEqual((await client.closed).reason, "transport close")
+      const { output } = program
+      const id = sid.slice(0, 6)
+      assert.include(output, `${id}    GET "/engine.io/?EIO=4&transport=websocket"\n`)
+      assert.include(output, `${id}    upgrade: "websocket"\n`)
+      const text = "message \"red \\u001b[31m, \\u009b31m and \\u202eback\"\n"
+      assert.include(output, `${id}  <- ${text}`)
+      assert.include(output, `${id}  -> ${text}`)
+      assert.include(output, `${id}  <- message 3 bytes: 01 02 ff\n`)
+      assert.include(output, `${id}  -> ping\n`)
+      assert.match(output, new RegExp(`${id}  closed after \\d\\.\\d s: forced close \\(ServerShutdown\\)\n`))
+      for (const character of "\u001b\u009b\u202e") assert.notInclude(output, character)
+      assert.notInclude(output, sid)
+    })
+  )
+
+  it(
+    "serves what its flags say",
+    command(["--port", "0", "--path", "/socket", "--transports", "polling", "--cors", "--eio3"], async (program) => {
+      const { port } = await program.listening()
+      const url = `http://127.0.0.1:${port}/socket/`
+      const response = await fetch(`${url}?EIO=3&transport=polling`, { headers: { origin: "http://a.example" } })
+      assert.strictEqual(response.headers.get("access-control-allow-origin"), "*")
+      assert.match(
+        await response.text(),
+        /^\d+:0\{"sid":"[^"]+","upgrades":\[\],"pingInterval":25000,"pingTimeout":20000/
+      )
+      assert.strictEqual((await fetch(`${url}?EIO=4&transport=websocket`)).status, 400)
+      assert.strictEqual(await program.end("SIGTERM"), 0)
+    })
+  )
+})
