@@ -1,7 +1,7 @@
 /**
  * Requests that a client sends without waiting for the answers to those before (pipelining). Node gives a response its
- * connection when its turn comes; one whose turn has not come is not told when the connection closes, so that a poll
- * would stay parked, and a route handler would wait for ever to have written its answer.
+ * connection when its turn comes. Behind a request to upgrade, one whose turn has not come is not told when the connection
+ * closes, so that a poll would stay parked, and a route handler would wait for ever to have written its answer.
  */
 import type * as Http from "node:http"
 import type * as Net from "node:net"
