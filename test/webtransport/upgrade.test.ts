@@ -56,6 +56,14 @@ describe("upgrade to WebTransport", () => {
     assert.deepEqual(await candidate.packets.next(), Uint8Array.of(1))
   })
 
+  test("R87: the end of the client after the upgrade is the end of the session", {}, async (server) => {
+    for (const leave of ["close", "kill", "finish"] as const) {
+      const { candidate, client } = await upgrade(server)
+      candidate[leave]()
+      assert.strictEqual((await server.reason(client.sid))._tag, "TransportClose")
+    }
+  })
+
   test("R77: a GET that waits is answered with a noop", {}, async (server) => {
     const client = await PollingClient.connect(server)
     const poll = await client.park()
