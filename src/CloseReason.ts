@@ -5,6 +5,7 @@
  * `AppFailed` and `ServerShutdown`. A close is a value, not an error: it reaches `onDisconnect`, `Socket.closed`, the
  * events, and stands inside the `SocketClosed` error of what was attempted after the end.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"

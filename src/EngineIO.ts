@@ -1,6 +1,7 @@
 /**
  * The Engine.IO server: a service that holds the sessions, and handlers that mount it on a router.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -4,6 +4,7 @@
  * Over plain HTTP they are answered as JSON, `{"code":…,"message":"…"}`; a request to upgrade gets the message as text
  * before its connection is closed (R21).
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

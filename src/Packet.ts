@@ -5,6 +5,7 @@
  * never throw, and take time linear in their input. A server needs none of them: they are for clients, proxies and
  * tests.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Result from "effect/Result"

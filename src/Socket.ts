@@ -4,6 +4,7 @@
  * A `Socket` is given to the function passed to `EngineIO.handler`, and found by id with `EngineIO.socket`. It stays the
  * same across transports: an upgrade from polling to WebSocket loses, repeats and reorders nothing.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Deferred from "effect/Deferred"

@@ -3,6 +3,7 @@
  *
  * A transport is one way to carry packets for one session. JSONP is a dress of polling, not a transport of its own.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Option from "effect/Option"
