@@ -75,19 +75,23 @@ const relink = (library: Buffer): Buffer => {
   return bytes
 }
 
+/** The environment in which the package loads: none of its own, or a binary for an older glibc, which `folder` gets. */
+export const moqEnvironment = (folder: string): Record<string, string> => {
+  const { header } = process.report.getReport() as { readonly header: { readonly glibcVersionRuntime?: string } }
+  const glibc = header.glibcVersionRuntime?.split(".").map(Number)
+  if (glibc === undefined || glibc[0]! > 2 || glibc[1]! >= 38) return {}
+  const name = `web-transport.linux-${process.arch}-gnu.node`
+  const entry = createRequire(import.meta.url).resolve("@moq/web-transport")
+  const copy = join(folder, name)
+  writeFileSync(copy, relink(readFileSync(join(entry, "../..", name))))
+  return { NAPI_RS_NATIVE_LIBRARY_PATH: copy }
+}
+
 /** The package, or why it does not load here. */
 export const loadMoq = async (): Promise<typeof Moq | string> => {
-  const { header } = process.report.getReport() as { readonly header: { readonly glibcVersionRuntime?: string } }
   const folder = mkdtempSync(join(tmpdir(), "web-transport-"))
   try {
-    const glibc = header.glibcVersionRuntime?.split(".").map(Number)
-    if (glibc !== undefined && (glibc[0]! < 2 || (glibc[0] === 2 && glibc[1]! < 38))) {
-      const name = `web-transport.linux-${process.arch}-gnu.node`
-      const entry = createRequire(import.meta.url).resolve("@moq/web-transport")
-      const copy = join(folder, name)
-      writeFileSync(copy, relink(readFileSync(join(entry, "../..", name))))
-      process.env["NAPI_RS_NATIVE_LIBRARY_PATH"] = copy
-    }
+    Object.assign(process.env, moqEnvironment(folder))
     return await import("@moq/web-transport")
   } catch (error) {
     return String(error)
