@@ -8,7 +8,7 @@
  * ```
  * const http3 = new Http3Server({ port, host: "0.0.0.0", secret: "…", cert, privKey })
  * http3.startServer()
- * const sessions = http3.sessionStream("/engine.io/") // a ReadableStream of what acceptWebTransport takes
+ * const sessions = await http3.sessionStream("/engine.io/") // a ReadableStream of what acceptWebTransport takes
  * ```
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"

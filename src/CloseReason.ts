@@ -103,8 +103,8 @@ export type TransportFailure =
   | WebSocketProtocol
 
 /**
- * The peer closed its transport: a close packet, a WebSocket close frame, or the loss of the connection. `code` and
- * `reason` are those of the close frame, where there was one.
+ * The peer closed its transport: a close packet, a WebSocket close frame, the end of a WebTransport session, or the loss
+ * of the connection. `code` and `reason` are those of the close frame or of the WebTransport session, where there are.
  *
  * @category models
  * @since 0.1.0

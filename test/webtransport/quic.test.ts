@@ -119,7 +119,7 @@ describe.skipIf(typeof moq === "string")(name, () => {
   }
 
   it(
-    "R74: a client that takes nothing holds the server back, until it does",
+    "R87: a client that takes nothing holds the server back, until it does",
     withServer({
       transports: ["webtransport"],
       sendBuffer: { bytes: 100_000 },

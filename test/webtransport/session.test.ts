@@ -60,7 +60,7 @@ describe("a session over WebTransport", () => {
   )
 
   it(
-    "R85: what is sent together is written together, large bytes as they are",
+    "R73, R85: what is sent together is written together, large bytes as they are",
     withServer({
       transports,
       application: (socket) =>
@@ -100,7 +100,7 @@ describe("a session over WebTransport", () => {
   )
 
   it(
-    "R63: the client's own ping is the wrong half of the heartbeat",
+    "R62: the client's own ping is the wrong half of the heartbeat",
     withClient({}, async (client, sid, server) => {
       void client.write(frame("2"))
       assert.strictEqual(tagOf(await server.reason(sid)), "InvalidHeartbeat")
@@ -178,7 +178,7 @@ describe("the stream of a WebTransport session", () => {
     await client.end()
   })
 
-  it("R63: a close packet ends the session", async () => {
+  it("R62: a close packet ends the session", async () => {
     const [client, sid] = await MemoryClient.open(server)
     void client.write(frame("1"))
     assert.strictEqual((await server.reason(sid))._tag, "TransportClose")
@@ -211,7 +211,7 @@ describe("limits of WebTransport", () => {
   )
 
   it(
-    "R61: reading stops while receiveBuffer is full, and what was sent arrives when it goes on",
+    "R87: reading stops while receiveBuffer is full, and what was sent arrives when it goes on",
     withClient(
       {
         receiveBuffer: { messages: 10 },
@@ -231,7 +231,7 @@ describe("limits of WebTransport", () => {
   )
 
   it(
-    "R61: the frames of one chunk too wait while receiveBuffer is full",
+    "R87: the frames of one chunk too wait while receiveBuffer is full",
     withClient(
       {
         receiveBuffer: { messages: 5 },
@@ -250,7 +250,7 @@ describe("limits of WebTransport", () => {
   )
 
   it(
-    "R61: what had arrived when the client left is still delivered",
+    "R63: what had arrived when the client left is still delivered",
     withClient(
       {
         receiveBuffer: { messages: 5 },
@@ -281,7 +281,7 @@ describe("limits of WebTransport", () => {
 
   for (const highWaterMark of [1, 1000]) {
     it(
-      `R74: a client that does not read holds back what is sent, in sendBuffer (stream of ${highWaterMark})`,
+      `R87: a client that does not read holds back what is sent, in sendBuffer (stream of ${highWaterMark})`,
       withServer({ transports, application: flood, sendBuffer: { bytes: 50_000 } }, async (server) => {
         const client = await MemoryClient.connect(server, { reads: false, highWaterMark })
         void client.write(frame("0"))
@@ -331,7 +331,7 @@ describe("the end of a WebTransport session", () => {
   )
 
   it(
-    "R-C6: a client that takes nothing is waited for closeTimeout",
+    "R87: a client that takes nothing is waited for closeTimeout",
     withServer({ transports, application: farewell, closeTimeout: 100 }, async (server) => {
       const client = await MemoryClient.connect(server, { reads: false })
       void client.write(frame("0"))
@@ -386,7 +386,7 @@ describe("the end of a WebTransport session", () => {
   )
 
   it(
-    "R73, R87: a write that fails ends the session with its cause",
+    "R87: a write that fails ends the session with its cause",
     withServer({ transports, application: idle }, async (server) => {
       const client = new MemoryClient()
       const { incomingBidirectionalStreams: streams, ...rest } = client.session

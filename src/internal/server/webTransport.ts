@@ -25,6 +25,7 @@ import type { Engine } from "./engine.ts"
 import { type Factory, Handshaking, inTime, Owner } from "./handshake.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
+import { traced } from "./tracing.ts"
 import { verifyWebTransport } from "./verify.ts"
 
 /**
@@ -147,7 +148,8 @@ const begin = (
   let refusal: Refusal | undefined
   const raw: RefuseRaw = (status, message) =>
     Effect.sync(() => {
-      refusal = { closeCode: status, reason: message }
+      // The protocol takes no more than 1024 bytes.
+      refusal = { closeCode: status, reason: message.slice(0, 256) }
       return respond.nothing
     })
   return begun.pipe(
@@ -206,7 +208,11 @@ const join = (
         session.startUpgrade(new WebTransportCandidate(connection))
         return Effect.void
       })
-      return allowRequest === undefined ? upgrade : Effect.andThen(inTime(engine, allowRequest(request)), upgrade)
+      return traced(
+        "EngineIO.upgrade",
+        "webtransport",
+        allowRequest === undefined ? upgrade : Effect.andThen(inTime(engine, allowRequest(request)), upgrade)
+      )
     }
     case "Poll":
       return Effect.fail(invalid)
