@@ -102,7 +102,8 @@ export const loadMoq = async (): Promise<typeof Moq | string> => {
 
 export const { cert, key } = certificate()
 
-const hash = createHash("sha256").update(new X509Certificate(cert).raw).digest()
+/** What a client can know the certificate by. */
+export const hash = createHash("sha256").update(new X509Certificate(cert).raw).digest()
 
 /** What makes a client trust the server. */
 export const trust: Moq.ClientOptions = { serverCertificateHashes: [{ algorithm: "sha-256", value: hash }] }

@@ -3,9 +3,22 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Socket } from "../../src/index.ts"
 import { eventually, pause, within } from "../kit/events.ts"
-import { clientSessions, installWebTransport, loadMoq, QuicClient, QuicServer, trust } from "../kit/quic.ts"
+import { withProgram } from "../kit/program.ts"
+import {
+  clientSessions,
+  hash,
+  installWebTransport,
+  loadMoq,
+  moqEnvironment,
+  QuicClient,
+  QuicServer,
+  trust
+} from "../kit/quic.ts"
 import { type Config, type TestServer, withServer } from "../kit/server.ts"
 import { frame } from "../kit/webTransport.ts"
 
@@ -117,6 +130,23 @@ describe.skipIf(typeof moq === "string")(name, () => {
       assert.strictEqual(await within(client.closed, "the end of the client"), "transport close")
     })
   }
+
+  it("R87: a client whose process is killed", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "web-transport-"))
+    const args = ["test/webtransport/fixtures/client.ts", `https://127.0.0.1:${quic!.port}/`, hash.toString("hex")]
+    const killed = async (server: TestServer): Promise<void> => {
+      quic!.server = server
+      await withProgram(args, async (program) => {
+        await program.printed(/"sid"/)
+        const { id } = await server.opened.next()
+        await program.end("SIGKILL")
+        assert.include(["PingTimeout", "TransportClose"], (await server.reason(id))._tag)
+        assert.strictEqual(await server.count(), 0)
+      }, moqEnvironment(folder))()
+    }
+    await withServer({ transports: ["webtransport"], pingInterval: 100, pingTimeout: 400 }, killed)()
+    rmSync(folder, { recursive: true })
+  })
 
   it(
     "R87: a client that takes nothing holds the server back, until it does",
