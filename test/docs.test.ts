@@ -125,6 +125,7 @@ describe("the documents", () => {
       ...all(read("CloseReason.ts"), /TaggedError\("(\w+)"\)/g),
       ...all(read("HandshakeError.ts"), /^ {2}override readonly message = "([^"]+)"/gm),
       ...all(read("internal/server/metrics.ts"), /"(engineio_\w+)"/g),
+      ...all(read("internal/server/tracing.ts"), /"(EngineIO\.\w+)"/g),
       ...all(read("EngineIO.ts") + read("Socket.ts"), /^export const (\w+)/gm)
     ]
     assert.isAbove(names.length, 90)

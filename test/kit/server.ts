@@ -2,7 +2,7 @@
  * A real server on a real port for each test, with everything it and its sessions did written down.
  */
 import { NodeHttpServer } from "@effect/platform-node"
-import { type Context, Effect, Exit, type Fiber, Layer, Logger, Option, Scope, Stream } from "effect"
+import { type Context, Effect, Exit, type Fiber, Layer, Logger, Option, References, Scope, Stream } from "effect"
 import { HttpRouter, type HttpServerRequest } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
@@ -66,6 +66,7 @@ export interface Ended {
 export interface LogLine {
   readonly level: string
   readonly text: string
+  readonly annotations?: Readonly<Record<string, unknown>>
 }
 
 /** Options of the engine, and the application; without one, an echo. */
@@ -73,6 +74,8 @@ export interface Config extends EngineIO.Options<unknown, never> {
   readonly application?: AppFactory | undefined
   /** Reads requests leniently, so that bytes no header may carry reach the server. */
   readonly lenient?: boolean | undefined
+  /** References that the server runs with: a tracer, a registry of metrics, a level of the log. */
+  readonly references?: Layer.Layer<never> | undefined
   /** Routes beside `/engine.io/`. */
   readonly routes?: ((server: TestServer) => Layer.Layer<never, never, HttpRouter.HttpRouter>) | undefined
 }
@@ -109,10 +112,13 @@ export class TestServer implements Target {
   }
 
   static async start(config: Config = {}): Promise<TestServer> {
-    const { application = echo, lenient = false, routes, ...options } = config
+    const { application = echo, lenient = false, references = Layer.empty, routes, ...options } = config
     const server = new TestServer(lenient, application)
     const context = await Effect.runPromise(
-      Layer.buildWithScope(layer(server, routes?.(server) ?? Layer.empty, options), server.#scope)
+      Layer.buildWithScope(
+        Layer.provide(layer(server, routes?.(server) ?? Layer.empty, options), references),
+        server.#scope
+      )
     )
     server.#context = context
     return server
@@ -212,9 +218,10 @@ const layer = (
   routes: Layer.Layer<never, never, HttpRouter.HttpRouter>,
   options: EngineIO.Options<unknown, never>
 ) => {
-  const logger = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
+  const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
     const parts = Array.isArray(message) ? message : [message]
-    server.logs.push({ level: logLevel, text: [...parts, cause].map(String).join(" ") })
+    const annotations = fiber.getRef(References.CurrentLogAnnotations)
+    server.logs.push({ level: logLevel, text: [...parts, cause].map(String).join(" "), annotations })
   })
   const handler = EngineIO.handler(server.factory)
   return HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", handler), routes), {

@@ -17,6 +17,7 @@ import { type Factory, Handshaking, inTime, isBinary } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
+import { traced } from "./tracing.ts"
 import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
@@ -72,7 +73,11 @@ const decide = (
   const verdict = verify(engine, owner, request.method, origin, query, isUpgrade)
   if (verdict._tag === "Poll") return poll(engine, verdict.session, request, dressing)
   const handled = verdict._tag === "Upgrade"
-    ? upgrade(engine, verdict.session, verdict.transport, request, query, dressing)
+    ? traced(
+      "EngineIO.upgrade",
+      verdict.transport,
+      upgrade(engine, verdict.session, verdict.transport, request, query, dressing)
+    )
     : verdict._tag === "Handshake"
     ? new Handshaking(engine, owner, factory, request, query, verdict.transport, isUpgrade, dressing).run()
     : Effect.fail(verdict)

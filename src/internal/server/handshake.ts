@@ -33,6 +33,7 @@ import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import * as respond from "./respond.ts"
 import { generateSid } from "./sid.ts"
+import { traced } from "./tracing.ts"
 
 /** The function a user passes to `EngineIO.handler`. */
 export type Factory = (socket: Socket) => Effect.Effect<Program, unknown, unknown>
@@ -94,6 +95,10 @@ export class Handshaking {
   }
 
   run(): Response {
+    return traced("EngineIO.handshake", this.transport, Effect.suspend(() => this.admit()))
+  }
+
+  private admit(): Response {
     const { engine, request } = this
     const { allowRequest, maxSessions } = engine.settings
     if (engine.draining) return Effect.fail(new Unavailable({ message: "Server shutting down" }))
