@@ -36,7 +36,11 @@ const modules = Object.keys(manifest.exports).filter((path) => /^\.\/[A-Z]/.test
 
 const readme = readFileSync(join(root, "README.md"), "utf8")
 const program = /```ts\n([^]*?)```/.exec(readme)![1]!
-const install = /```sh\nnpm install (effect-engine\.io .*)\n/.exec(readme)![1]!.split(" ")
+const page = /### A page\n[^]*?```ts\n([^]*?)```/.exec(readme)![1]!
+const install = /^npm install (effect-engine\.io .*)$/m.exec(readme)![1]!.split(" ")
+const tsconfig = JSON.parse(/```json\n(\{ "compilerOptions"[^]*?)```/.exec(readme)![1]!) as {
+  readonly compilerOptions: object
+}
 
 let tarball = ""
 
@@ -67,7 +71,8 @@ const judge = () => {
 }
 
 const installPackage = () => {
-  write("package.json", { name: "empty", private: true, type: "module" })
+  run(folder, "npm", "init", "-y")
+  run(folder, "npm", "pkg", "set", "type=module")
   const packages = install.map((name) => name === "effect-engine.io" ? tarball : name)
   const tools = ["engine.io-client", "@types/node", "typescript@5.9"]
   run(folder, "npm", "install", "--no-audit", "--no-fund", "--prefer-offline", ...packages, ...tools)
@@ -78,6 +83,7 @@ const installPackage = () => {
 
 const typeCheck = () => {
   write("app.ts", program)
+  write("page.ts", `${page}export { page }\n`)
   write(
     "subpaths.ts",
     [
@@ -93,8 +99,8 @@ const typeCheck = () => {
   ) {
     const module = moduleResolution === "bundler" ? "esnext" : moduleResolution
     write("tsconfig.json", {
-      compilerOptions: { module, moduleResolution, target: "es2022", strict: true, noEmit: true, types: ["node"] },
-      files: ["app.ts", "subpaths.ts"]
+      compilerOptions: { ...tsconfig.compilerOptions, module, moduleResolution },
+      files: ["app.ts", "page.ts", "subpaths.ts"]
     })
     run(folder, process.execPath, compiler)
   }
@@ -131,7 +137,9 @@ const shake = async () => {
 }
 
 const serve = async () => {
-  write("app.ts", program.replace("port: 3000", "port: 0"))
+  const route = "HttpRouter.add(\"*\", \"/engine.io/\", echo)"
+  const served = program.replace(route, `Layer.merge(page, ${route})`).replace("port: 3000", "port: 0")
+  write("app.ts", `import { page } from "./page.ts"\n${served}`)
   const server = spawn(process.execPath, ["app.ts"], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] })
   const ended = new Promise((resolve) => server.once("close", resolve))
   try {
@@ -144,6 +152,9 @@ const serve = async () => {
       })
       ended.then((code) => reject(new Error(`the program ended with ${String(code)}: ${output}`)))
     })
+    for (const [path, text] of [["/", "<script type=\"module\">"], ["/engine.io.js", "export{"]] as const) {
+      assert.ok((await (await fetch(`http://localhost:${port}${path}`)).text()).includes(text))
+    }
     const client = new Socket(`http://localhost:${port}`)
     const echo = await new Promise((resolve, reject) => {
       client.on("open", () => client.send("hello"))
@@ -165,7 +176,7 @@ try {
   await step("type-checked with TypeScript 7, nodenext and bundler, and with 5.9", typeCheck)
   await step("every subpath loads, nothing internal does", load)
   await step("a bundle has only what it uses", shake)
-  await step("the program of the front page runs", serve)
+  await step("the program of the front page runs, with the page of its recipe", serve)
   await step("npx effect-engine.io", () => {
     assert.equal(run(folder, "npx", "effect-engine.io", "--version"), `effect-engine.io v${manifest.version}\n`)
   })
