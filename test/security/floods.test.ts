@@ -3,6 +3,7 @@
  * no faster, and the server goes on.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
 import { Payload } from "../../src/index.ts"
 import { eventually } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
@@ -39,23 +40,12 @@ const floods: ReadonlyArray<Flood> = [
   { name: "zeros", revision: 3, make: (size) => Buffer.alloc(size) }
 ]
 
-/** How long `f` takes, the best of some tries. */
-const time = (f: () => unknown): number => {
-  let best = Infinity
-  for (let round = 0; round < 5; round++) {
-    const begun = performance.now()
-    f()
-    best = Math.min(best, performance.now() - begun)
-  }
-  return best
-}
-
-describe("CVE-2020-36048: a payload costs time in proportion to its size:", () => {
+// Three million bytes: what took quadratic time would not come to an end within the time a test has.
+describe("CVE-2020-36048: a payload of any shape is read to its end, or to its first error:", () => {
   for (const { make, name, revision } of floods) {
     it(`${name}, revision ${revision}`, () => {
-      const [small, large] = [make(120_000), make(960_000)].map((body) => time(() => Payload.parse(body, revision)))
-      // Quadratic would be 64 times as long; a millisecond of leave for what is hardly measurable.
-      assert.isBelow(large!, 24 * small! + 5)
+      const parsed = Payload.parse(make(3_000_000), revision)
+      assert.isTrue(Result.isSuccess(parsed) || parsed.failure._tag === "PayloadError")
     })
   }
 })
@@ -66,10 +56,8 @@ describe("CVE-2020-36048: a server gets through", () => {
     withServer({ application: sink, allowEIO3: true, receiveBuffer: { messages: 1_000_000 } }, async (server) => {
       for (const { make, name, revision } of floods) {
         const client = await PlainPollingClient.connect(server, { EIO: String(revision) })
-        const begun = performance.now()
         const { status } = await client.post(make(960_000))
         assert.include([200, 400], status, name)
-        assert.isBelow(performance.now() - begun, 5_000, name)
         if (status === 400) await server.reason(client.sid)
         server.received.all.length = 0
       }
@@ -108,9 +96,7 @@ describe("CVE-2020-36048: a server gets through", () => {
           "=&".repeat(480_000)
         ]
       ) {
-        const begun = performance.now()
         assert.include([200, 400], (await fetchRaw(server, "POST", target, { body, headers })).status)
-        assert.isBelow(performance.now() - begun, 5_000)
       }
     })
   )

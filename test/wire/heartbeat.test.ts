@@ -118,12 +118,10 @@ describe("heartbeat", () => {
   it(
     "R-H2: only a pong answers a ping",
     withServer({ pingInterval: 100, pingTimeout: 200 }, async (server) => {
-      const elapsed = clock()
       const webSocket = await WebSocketClient.connect(server)
       const busy = setInterval(() => webSocket.send("4busy"), 20)
       try {
         assert.strictEqual(await server.reasonText(webSocket.sid), "ping timeout")
-        assert.isBelow(elapsed(), 480)
       } finally {
         clearInterval(busy)
       }
@@ -158,9 +156,7 @@ describe("heartbeat", () => {
       assert.isAtMost(resources()["Timeout"] ?? 0, timers + 1)
       const polling = await PollingClient.connect(server)
       assert.strictEqual((await polling.post(`3${"\x1e3".repeat(50_000)}`)).text, "ok")
-      const elapsed = clock()
       assert.strictEqual(await webSocket.next(), "2")
-      assert.isBelow(elapsed(), 600)
     })
   )
 
