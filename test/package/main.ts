@@ -38,7 +38,7 @@ const readme = readFileSync(join(root, "README.md"), "utf8")
 const program = /```ts\n([^]*?)```/.exec(readme)![1]!
 const page = /### A page\n[^]*?```ts\n([^]*?)```/.exec(readme)![1]!
 const install = /^npm install (effect-engine\.io .*)$/m.exec(readme)![1]!.split(" ")
-const tsconfig = JSON.parse(/```json\n(\{ "compilerOptions"[^]*?)```/.exec(readme)![1]!) as {
+const tsconfig = JSON.parse(/```json\n(\{\s*"compilerOptions"[^]*?)```/.exec(readme)![1]!) as {
   readonly compilerOptions: object
 }
 
