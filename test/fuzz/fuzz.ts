@@ -68,6 +68,7 @@ class Bystander {
 }
 
 const options = (random: Random) => ({
+  attached: random.chance(0.5),
   pingInterval: 300,
   pingTimeout: 3_000,
   upgradeTimeout: random.pick([50, 1_000]),

@@ -74,6 +74,8 @@ export interface Config extends EngineIO.Options<unknown, never> {
   readonly application?: AppFactory | undefined
   /** Reads requests leniently, so that bytes no header may carry reach the server. */
   readonly lenient?: boolean | undefined
+  /** Attaches the engine to the Node server, where other requests get 404, instead of serving a router. */
+  readonly attached?: boolean | undefined
   /** References that the server runs with: a tracer, a registry of metrics, a level of the log. */
   readonly references?: Layer.Layer<never> | undefined
   /** Routes beside `/engine.io/`. */
@@ -112,11 +114,12 @@ export class TestServer implements Target {
   }
 
   static async start(config: Config = {}): Promise<TestServer> {
-    const { application = echo, lenient = false, references = Layer.empty, routes, ...options } = config
+    const { application = echo, attached = false, lenient = false, references = Layer.empty, routes, ...options } =
+      config
     const server = new TestServer(lenient, application)
     const context = await Effect.runPromise(
       Layer.buildWithScope(
-        Layer.provide(layer(server, routes?.(server) ?? Layer.empty, options), references),
+        Layer.provide(layer(server, attached ? undefined : routes?.(server) ?? Layer.empty, options), references),
         server.#scope
       )
     )
@@ -215,7 +218,7 @@ export class TestServer implements Target {
 
 const layer = (
   server: TestServer,
-  routes: Layer.Layer<never, never, HttpRouter.HttpRouter>,
+  routes: Layer.Layer<never, never, HttpRouter.HttpRouter> | undefined,
   options: EngineIO.Options<unknown, never>
 ) => {
   const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
@@ -224,6 +227,12 @@ const layer = (
     server.logs.push({ level: logLevel, text: [...parts, cause].map(String).join(" "), annotations })
   })
   const handler = EngineIO.handler(server.factory)
+  if (routes === undefined) {
+    return attached(server).pipe(
+      Layer.provideMerge(EngineIO.layer(options)),
+      Layer.provideMerge(Logger.layer([logger]))
+    )
+  }
   return HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", handler), routes), {
     disableLogger: true,
     disableListenLog: true
@@ -233,6 +242,20 @@ const layer = (
     Layer.provideMerge(Logger.layer([logger]))
   )
 }
+
+const attached = (server: TestServer) =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const { http } = server
+    http.on("request", (_, response) => response.writeHead(404).end())
+    yield* EngineIO.attach(http, server.factory)
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => void http.listen(0, "127.0.0.1", () => resume(Effect.void))),
+      () =>
+        Effect.callback<void>((resume) => {
+          http.close(() => resume(Effect.void))
+        })
+    )
+  }))
 
 /** An application whose sessions and their ends are written down in `server`. */
 export const recorded = (server: TestServer, application: AppFactory, socket: Socket.Socket) =>
