@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { createServer } from "node:http"
 import { EngineIO, Socket } from "../../src/index.ts"
-import { eventually } from "../kit/events.ts"
+import { eventually, within } from "../kit/events.ts"
 import { Connection, encodeRequest, PollingClient } from "../kit/http.ts"
 import { type AppFactory, idle, portOf, type TestServer, unwatched, withServer } from "../kit/server.ts"
 import { upgradeHeaders } from "../kit/ws.ts"
@@ -55,6 +55,20 @@ describe("a pipeline that breaks", () => {
     })
     await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(EngineIO.layer())))
   })
+
+  it(
+    "an OPTIONS request to upgrade behind another is refused, and its connection ends",
+    withServer({ cors: true }, async (server) => {
+      const connection = await Connection.open(server)
+      connection.write(Buffer.concat([
+        encodeRequest("GET", nowhere),
+        encodeRequest("OPTIONS", "/engine.io/?EIO=4&transport=websocket", { headers: upgradeHeaders() })
+      ]))
+      connection.socket.end()
+      await within(connection.closed, "the end of the connection")
+      assert.strictEqual(connection.responses.all[0]?.status, 400)
+    })
+  )
 
   it("answers that nobody can get any more do not keep the server from its end", async () => {
     const large: AppFactory = (socket) => Effect.as(Socket.send(socket, "x".repeat(2_000_000)), { app: Effect.never })

@@ -47,7 +47,8 @@ const dispatch = (
   isUpgrade: boolean,
   dressing: Dressing.Dressing
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> => {
-  if (request.method !== "OPTIONS" || engine.settings.cors === undefined) {
+  // A request to upgrade is no preflight, and answered on its connection alone, where others may wait for answers too.
+  if (isUpgrade || request.method !== "OPTIONS" || engine.settings.cors === undefined) {
     return decide(engine, owner, factory, request, isUpgrade, dressing)
   }
   const preflight = (options: CorsOptions) =>
