@@ -203,4 +203,35 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     assert.deepStrictEqual(await ada.locator("#log .said").allInnerTexts(), ["before", "meanwhile"])
     assert.deepStrictEqual(errors, [])
   }, 40_000)
+
+  it("loses and repeats no words when the server is drained while people talk", async () => {
+    const ada = await open("Ada", chat.url)
+    const grace = await open("Grace", `${chat.url}/?transports=polling`)
+    const { port } = chat
+    let stopped: Promise<number | null> | undefined
+    for (let i = 0; i < 12; i++) {
+      await say(ada, `Ada ${i}`)
+      await say(grace, `Grace ${i}`)
+      if (i === 5) stopped = chat.stop()
+    }
+    assert.strictEqual(await stopped, 0)
+    for (const page of [ada, grace]) {
+      await sees(page, "#transport", (text) => text === "offline")
+      await sees(page, "#log", (text) => text.includes("Connection lost"))
+      await sees(page, ".waiting .said", (text) => text.includes("11"))
+    }
+
+    chat = await Chat.start(port)
+    const words = (name: string) => Array.from({ length: 12 }, (_, i) => `${name} ${i}`)
+    for (const page of [ada, grace]) {
+      await hears(page, "Ada 11")
+      await hears(page, "Grace 11")
+      await sees(page, "#log", (text) => text.includes("Connected again"))
+      const said = await page.locator("#log .said").allInnerTexts()
+      for (const name of ["Ada", "Grace"]) {
+        assert.deepStrictEqual(said.filter((text) => text.startsWith(name)), words(name))
+      }
+    }
+    assert.deepStrictEqual(errors, [])
+  }, 40_000)
 })
