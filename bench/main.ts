@@ -1,8 +1,8 @@
 /** `npm run bench`: measures our server beside others, and prints one table. See the README beside this file. */
 import { measure } from "./harness/measure.ts"
 import { type Options, parseOptions, usage } from "./harness/options.ts"
-import type { Failure, Outcome, Row } from "./harness/outcome.ts"
-import { failureLines, table, write } from "./harness/report.ts"
+import type { BasedRow, Failure, Outcome } from "./harness/outcome.ts"
+import { failureLines, tables, write } from "./harness/report.ts"
 import { kindOf } from "./harness/site.ts"
 import { type Workload, workloads } from "./harness/workloads.ts"
 
@@ -12,12 +12,23 @@ const longestMillis = 45 * 60 * 1000
 /** Beyond this share of the time spent waiting for a CPU, a workload is reported as disturbed. */
 const disturbing = 0.1
 
-const known = ["engine.io", "ours", "ours-loop", "ours-attach", "ws"]
+const known = new Set(workloads.flatMap(({ servers }) => servers))
 
 /** The servers that take part in a workload. Without a request, those it is about. */
-const taking = (workload: Workload, options: Options): ReadonlyArray<string> =>
-  options.servers?.filter((server) => workload.servers.includes(kindOf(server)) || !known.includes(kindOf(server))) ??
-    workload.servers
+const taking = ({ baseline, servers }: Workload, options: Options): ReadonlyArray<string> => {
+  if (options.servers === undefined) return servers
+  // Most comparisons are none of observation.
+  if (baseline !== undefined && !options.servers.includes(baseline)) return []
+  return options.servers.filter((server) => servers.includes(kindOf(server)) || !known.has(kindOf(server)))
+}
+
+/** Rows with what they refer to: what was asked for, or what the workload is about, or the first there is. */
+const based = (workload: Workload, servers: ReadonlyArray<string>, options: Options, { rows }: Outcome) => {
+  const { baseline: own = "engine.io" } = workload
+  const wanted = options.baseline ?? own
+  const baseline = servers.includes(wanted) ? wanted : servers[0] ?? wanted
+  return rows.map((row): BasedRow => ({ ...row, baseline, goal: baseline === own ? row.goal : undefined }))
+}
 
 /** A failure of the whole workload is the failure of all its servers, and not the end of the run. */
 const measured = (workload: Workload, servers: ReadonlyArray<string>, options: Options): Promise<Outcome> =>
@@ -33,10 +44,10 @@ const progress = (line: string): void => {
 
 const run = async (options: Options): Promise<void> => {
   const chosen = workloads.filter(({ name }) =>
-    options.workloads.length === 0 || options.workloads.some((wanted) => name.includes(wanted))
+    options.workloads.length === 0 || options.workloads.some((wanted) => name.startsWith(wanted))
   )
   if (chosen.length === 0) throw new Error("no workload has such a name; --list shows them")
-  const rows: Array<Row> = []
+  const rows: Array<BasedRow> = []
   const failures: Array<Failure> = []
   const disturbed: Array<string> = []
   const raw: Record<string, unknown> = {}
@@ -46,7 +57,7 @@ const run = async (options: Options): Promise<void> => {
     if (servers.length === 0) continue
     progress(`${Math.round((performance.now() - start) / 1000)} s  ${workload.name}: ${servers.join(", ")}`)
     const outcome = await measured(workload, servers, options)
-    rows.push(...outcome.rows)
+    rows.push(...based(workload, servers, options, outcome))
     failures.push(...outcome.failures)
     raw[workload.name] = outcome.raw
     for (const line of failureLines(outcome.failures)) progress(line)
@@ -54,8 +65,7 @@ const run = async (options: Options): Promise<void> => {
       disturbed.push(`${workload.name} ${Math.round((outcome.contention ?? 0) * 100)} %`)
     }
   }
-  const servers = options.servers ?? known
-  console.log(table(rows, servers, options.baseline))
+  console.log(tables(rows))
   for (const line of failureLines(failures)) console.log(line)
   console.log(
     `\n${options.rounds} rounds; ratios are medians [least..greatest] of rounds. All values: ${
@@ -77,7 +87,7 @@ setTimeout(() => {
 const main = async (): Promise<void> => {
   const options = parseOptions(process.argv.slice(2))
   if (options === "help") console.log(usage)
-  else if (options === "list") console.log(workloads.map(({ name, title }) => `${name.padEnd(18)}${title}`).join("\n"))
+  else if (options === "list") console.log(workloads.map(({ name, title }) => `${name.padEnd(22)}${title}`).join("\n"))
   else await run(options)
 }
 

@@ -4,7 +4,8 @@ import { parseArgs } from "node:util"
 export interface Options {
   readonly workloads: ReadonlyArray<string>
   readonly servers: ReadonlyArray<string> | undefined
-  readonly baseline: string
+  /** The server that ratios refer to, if not each workload's own. */
+  readonly baseline: string | undefined
   readonly rounds: number
   /** Slices of one server in one round. */
   readonly passes: number
@@ -19,9 +20,9 @@ export interface Options {
 
 export const usage = `npm run bench -- [options]
   --quick            fewer and shorter rounds, and only engine.io, ours and ws: for a first look, not for a claim
-  --workload NAME    only workloads whose name contains NAME (may be given more than once)
+  --workload NAME    only workloads whose name begins with NAME (may be given more than once)
   --servers A,B      only these servers; NAME@DIRECTORY takes one from another checkout, to compare two builds
-  --baseline NAME    the server that ratios refer to (engine.io)
+  --baseline NAME    the server that ratios refer to (engine.io, or ours-uncounted for the observed rows)
   --rounds N         rounds to take the median of (5)
   --fresh            new server processes for each round: much slower, and the spread is that between processes
   --slice MS         length of one slice of load (300)
@@ -42,7 +43,7 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | "list" | "h
       quick: { type: "boolean", default: false },
       workload: { type: "string", multiple: true, default: [] },
       servers: { type: "string" },
-      baseline: { type: "string", default: "engine.io" },
+      baseline: { type: "string" },
       rounds: { type: "string" },
       slice: { type: "string" },
       profile: { type: "string" },
@@ -63,7 +64,7 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | "list" | "h
     sliceMillis: positive("slice", values.slice, quick ? 250 : 300),
     // Shorter, and what is measured is the compiler.
     warmupMillis: quick ? 2000 : 2500,
-    idleSessions: quick ? 1000 : 2000,
+    idleSessions: quick ? 1000 : 4000,
     profile: values.profile,
     fresh: values.fresh,
     quick

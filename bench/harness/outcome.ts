@@ -13,6 +13,11 @@ export interface Row {
   readonly values: Record<string, Array<number>>
 }
 
+/** A row with the server that its ratios refer to. */
+export interface BasedRow extends Row {
+  readonly baseline: string
+}
+
 export interface Failure {
   readonly workload: string
   readonly server: string
@@ -29,9 +34,9 @@ export interface Outcome {
 }
 
 /** Ratios are taken round by round, so that what slows a whole round down cancels out. */
-export const ratio = (row: Row, server: string, baseline: string): Spread | undefined => {
+export const ratio = (row: BasedRow, server: string): Spread | undefined => {
   const values = row.values[server]
-  const base = row.values[baseline]
+  const base = row.values[row.baseline]
   if (values === undefined || base === undefined || values.length === 0) return undefined
   const ratios = values.flatMap((value, round) => {
     const reference = base[round]

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus } from "node:os"
 import { fileURLToPath } from "node:url"
 import type { Options } from "./options.ts"
-import { type Failure, ratio, type Row } from "./outcome.ts"
+import { type BasedRow, type Failure, ratio, type Row } from "./outcome.ts"
 import { median, type Spread } from "./stats.ts"
 
 const absolute = (value: number): string =>
@@ -15,34 +15,34 @@ const spreadText = (spread: Spread | undefined): string =>
     ? "-"
     : `${spread.median.toFixed(2)} [${spread.min.toFixed(2)}..${spread.max.toFixed(2)}]`
 
-const verdict = (row: Row, server: string, baseline: string): string => {
-  const found = row.most === undefined ? ratio(row, server, baseline)?.median : median(row.values[server] ?? [])
+const verdict = (row: BasedRow, server: string): string => {
+  const against = ratio(row, server)
+  const found = row.most === undefined ? against?.median : median(row.values[server] ?? [])
   const must = row.most ?? row.goal?.must
   if (must === undefined) return ""
   const goal = row.goal === undefined ? `<= ${must} ${row.unit}` : `<= ${must.toFixed(2)} (${row.goal.aim.toFixed(2)})`
   if (found === undefined || Number.isNaN(found)) return goal
-  return `${goal} ${row.goal !== undefined && found <= row.goal.aim ? "aim met" : found <= must ? "met" : "MISSED"}`
+  if (row.goal !== undefined && found <= row.goal.aim) return `${goal} aim met`
+  if (found <= must) return `${goal} met`
+  return `${goal} ${row.goal?.orSpread === true && against!.min <= 1 ? "within the spread" : "MISSED"}`
 }
 
-/**
- * The first server of ours is shown in absolute numbers too, and beside its goals, which are ratios to `engine.io`.
- * Without the baseline among the servers, the first of them takes its place.
- */
-export const table = (rows: ReadonlyArray<Row>, servers: ReadonlyArray<string>, wanted: string): string => {
-  const baseline = servers.includes(wanted) ? wanted : servers[0] ?? wanted
-  const others = servers.filter((server) => server !== baseline)
+/** The first server of ours is shown in absolute numbers too, and beside its goals. */
+const tableOf = (baseline: string, rows: ReadonlyArray<BasedRow>): string => {
+  const others = [...new Set(rows.flatMap(({ values }) => Object.keys(values)))].filter((server) => server !== baseline)
   const subject = others.find((server) => server.startsWith("ours"))
-  const withGoals = subject !== undefined && baseline === "engine.io"
   const shown = (row: Row, server: string) => absolute(median(row.values[server] ?? []))
-  const columns: Array<readonly [head: string, cell: (row: Row) => string]> = [
+  const columns: Array<readonly [head: string, cell: (row: BasedRow) => string]> = [
     ["workload", (row) => row.title],
     ["unit", (row) => row.unit],
     [baseline, (row) => shown(row, baseline)]
   ]
   if (subject !== undefined) columns.push([subject, (row) => shown(row, subject)])
   for (const server of [...(subject === undefined ? [] : [subject]), ...others.filter((other) => other !== subject)]) {
-    columns.push([`${server} / ${baseline}`, (row) => spreadText(ratio(row, server, baseline))])
-    if (server === subject && withGoals) columns.push(["must (aim)", (row) => verdict(row, server, baseline)])
+    columns.push([`${server} / ${baseline}`, (row) => spreadText(ratio(row, server))])
+    if (server === subject && rows.some(({ goal, most }) => goal !== undefined || most !== undefined)) {
+      columns.push(["must (aim)", (row) => verdict(row, server)])
+    }
   }
   const lines = rows.map((row) => columns.map(([, cell]) => cell(row)))
   const widths = columns.map(([head], index) => Math.max(head.length, ...lines.map((line) => line[index]?.length ?? 0)))
@@ -54,6 +54,10 @@ export const table = (rows: ReadonlyArray<Row>, servers: ReadonlyArray<string>, 
     ...lines.map(format)
   ].join("\n")
 }
+
+/** One table for each baseline. */
+export const tables = (rows: ReadonlyArray<BasedRow>): string =>
+  [...Map.groupBy(rows, ({ baseline }) => baseline)].map(([baseline, same]) => tableOf(baseline, same)).join("\n\n")
 
 /** Of a message that is a process's last output, the line that says it. */
 const brief = (message: string): string => {
@@ -90,7 +94,7 @@ const environment = () => ({
 })
 
 export interface Report {
-  readonly rows: ReadonlyArray<Row>
+  readonly rows: ReadonlyArray<BasedRow>
   readonly failures: ReadonlyArray<Failure>
   readonly raw: Record<string, unknown>
 }
@@ -104,9 +108,7 @@ export const write = (report: Report, options: Options): string => {
   const rows = report.rows.map((row) => ({
     ...row,
     medians: Object.fromEntries(Object.entries(row.values).map(([server, values]) => [server, median(values)])),
-    ratios: Object.fromEntries(
-      Object.keys(row.values).map((server) => [server, ratio(row, server, options.baseline)])
-    )
+    ratios: Object.fromEntries(Object.keys(row.values).map((server) => [server, ratio(row, server)]))
   }))
   const json = { date, ...rest, options, ...report, rows }
   writeFileSync(fileURLToPath(new URL(name, directory)), `${JSON.stringify(json, null, 2)}\n`)

@@ -5,12 +5,16 @@ import type { Traffic } from "../shared/calls.ts"
 export interface Goal {
   readonly must: number
   readonly aim: number
+  /** Whether a spread that includes 1 will do: no difference can be seen. */
+  readonly orSpread?: boolean
 }
 
 interface Common {
   readonly name: string
   readonly title: string
   readonly servers: ReadonlyArray<string>
+  /** What its ratios and goals refer to, where that is not `engine.io`. */
+  readonly baseline?: string
 }
 
 export interface CpuWorkload extends Common {
@@ -72,7 +76,7 @@ const poll = (name: string, title: string, packets: number, parked: boolean, goa
   traffic: { kind: "poll", clients: 50, packets, parked }
 })
 
-export const workloads: ReadonlyArray<Workload> = [
+const compared: ReadonlyArray<Workload> = [
   echo("ws-echo-32", "ws echo, 32 B text, one in flight", 32, false),
   echo("ws-echo-1k", "ws echo, 1 KiB binary, one in flight", 1024, true),
   echo("ws-echo-64k", "ws echo, 64 KiB binary, one in flight", 65_536, true),
@@ -165,3 +169,19 @@ export const workloads: ReadonlyArray<Workload> = [
     servers: ["engine.io", "ours"]
   }
 ]
+
+/** The same with and without metrics, and with everything an operator may switch on. */
+const observed = compared.flatMap((workload): ReadonlyArray<Workload> =>
+  workload.kind === "cpu" &&
+    ["ws-echo-32", "ws-echo-16", "broadcast", "poll-parked", "connect-ws"].includes(workload.name)
+    ? [{
+      ...workload,
+      name: `observed-${workload.name}`,
+      servers: ["ours-uncounted", "ours", "ours-observed"],
+      baseline: "ours-uncounted",
+      goal: { must: 1.03, aim: 1, orSpread: true }
+    }]
+    : []
+)
+
+export const workloads: ReadonlyArray<Workload> = [...compared, ...observed]

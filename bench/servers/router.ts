@@ -11,7 +11,8 @@ import { announce } from "./announce.ts"
 
 export const serve = (
   app: (socket: Socket.Socket) => Effect.Effect<unknown, unknown>,
-  burst: Parameters<typeof announce>[1]
+  burst: Parameters<typeof announce>[1],
+  references: Layer.Layer<never> = Layer.empty
 ): void => {
   const echo = EngineIO.handler((socket) => Effect.succeed({ app: app(socket) }))
   const ready = Layer.effectDiscard(Effect.gen(function*() {
@@ -26,6 +27,7 @@ export const serve = (
     Layer.provide(served),
     Layer.provide(EngineIOLive),
     Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
+    Layer.provide(references),
     Layer.launch,
     NodeRuntime.runMain
   )

@@ -102,7 +102,7 @@ export class Engine implements SessionHost {
     this.reserved.delete(session.id)
     this.sessions.set(session.id, session)
     this.alive.add(session)
-    this.tally.traffic[session.transportName].sessions++
+    this.tally.opened(session.transportName)
     this.log("Session opened", session, { transport: session.transportName, revision: session.revision })
     this.events?.publish({ _tag: "Connection", socket: session })
   }
@@ -110,8 +110,7 @@ export class Engine implements SessionHost {
   onEnd(session: Session, reason: CloseReason): void {
     if (this.sessions.get(session.id) !== session) return
     this.sessions.delete(session.id)
-    this.tally.traffic[session.transportName].sessions--
-    this.tally.closed(reason)
+    this.tally.closed(session.transportName, reason)
     this.log("Session closed", session, {
       reason: message(reason),
       ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
@@ -162,23 +161,17 @@ export class Engine implements SessionHost {
   }
 
   onUpgraded(session: Session, from: TransportType, millis: number): void {
-    this.tally.traffic[from].sessions--
-    this.tally.traffic[session.transportName].sessions++
-    this.tally.upgraded(millis)
+    this.tally.upgraded(from, session.transportName, millis)
     this.log("Session upgraded", session, { from, to: session.transportName, millis: Math.round(millis) })
     this.events?.publish({ _tag: "Upgraded", socket: session, from, to: session.transportName })
   }
 
   onReceived(transport: TransportType, bytes: number): void {
-    const traffic = this.tally.traffic[transport]
-    traffic.messagesReceived++
-    traffic.bytesReceived += bytes
+    this.tally.received(transport, bytes)
   }
 
   onSent(transport: TransportType, messages: number, bytes: number): void {
-    const traffic = this.tally.traffic[transport]
-    traffic.messagesSent += messages
-    traffic.bytesSent += bytes
+    this.tally.sent(transport, messages, bytes)
   }
 
   onRoundTrip(millis: number): void {

@@ -47,7 +47,24 @@ export class Tally {
   /** Bytes that wait for clients now. */
   readonly buffered: () => number
 
-  closed(reason: CloseReason.CloseReason): void {
+  opened(transport: TransportType): void {
+    this.traffic[transport].sessions++
+  }
+
+  received(transport: TransportType, bytes: number): void {
+    const traffic = this.traffic[transport]
+    traffic.messagesReceived++
+    traffic.bytesReceived += bytes
+  }
+
+  sent(transport: TransportType, messages: number, bytes: number): void {
+    const traffic = this.traffic[transport]
+    traffic.messagesSent += messages
+    traffic.bytesSent += bytes
+  }
+
+  closed(transport: TransportType, reason: CloseReason.CloseReason): void {
+    this.traffic[transport].sessions--
     const text = CloseReason.message(reason)
     this.closes[text] = (this.closes[text] ?? 0) + 1
   }
@@ -56,7 +73,9 @@ export class Tally {
     this.refusals[code] = (this.refusals[code] ?? 0) + 1
   }
 
-  upgraded(millis: number): void {
+  upgraded(from: TransportType, to: TransportType, millis: number): void {
+    this.traffic[from].sessions--
+    this.traffic[to].sessions++
     this.upgrades++
     upgradeTime.updateUnsafe(millis, this.context)
   }
