@@ -51,6 +51,21 @@ describe("middleware", () => {
     })()
   })
 
+  it.each([{}, { cors: { origin: "*" } }])(
+    "a middleware that ends the answers later, as express-session does, gets each of them once, with options %j",
+    (options) =>
+      withMiddleware([expressSession], async (target) => {
+        const client = await PollingClient.connect(target)
+        const parked = await client.park()
+        const posted = await client.post("4hello")
+        assert.strictEqual(posted.text, "ok")
+        assert.match(posted.header("set-cookie") ?? "", /^connect\.sid=/)
+        const polled = await parked.response
+        assert.strictEqual(polled.text, "4hello")
+        assert.strictEqual(polled.header("access-control-allow-origin"), options.cors?.origin)
+      }, options)()
+  )
+
   it(
     "R32, R51: its cookie and ours stand side by side",
     withMiddleware([expressSession], async (target) => {

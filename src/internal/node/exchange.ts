@@ -140,6 +140,11 @@ export class RouterExchange extends NodeExchange {
   }
 }
 
+/** Whether nothing of an HTTP/1 request is left on its connection: one without a body is whole before Node says so. */
+const isRead = ({ complete, headers, httpVersionMajor }: Http.IncomingMessage): boolean =>
+  httpVersionMajor === 1 &&
+  (complete || (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined))
+
 /**
  * Writes the final response of a poll or a post as one string. Effect asks Node to check the length of every body against
  * its header, and then Node writes head and body in two pieces. It runs last, so that it writes what the application's
@@ -149,8 +154,9 @@ export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => 
   const { body, cookies, headers, status } = response
   if (body._tag === "Uint8Array" && body.text !== undefined && Cookies.isEmpty(cookies)) {
     const nodeResponse = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
-    const { complete, httpVersionMajor } = nodeResponse.req
-    if (complete && httpVersionMajor === 1 && !nodeResponse.headersSent && !nodeResponse.destroyed) {
+    const isOpen = !nodeResponse.headersSent && !nodeResponse.destroyed
+    // Some middlewares of others end the response later than they are told to: Effect would end it again.
+    if (isOpen && isRead(nodeResponse.req) && !Object.hasOwn(nodeResponse, "end")) {
       nodeResponse.writeHead(status, headers)
       nodeResponse.end(body.text)
     }
