@@ -79,7 +79,10 @@ const poll = (name: string, title: string, packets: number, parked: boolean, goa
 const compared: ReadonlyArray<Workload> = [
   echo("ws-echo-32", "ws echo, 32 B text, one in flight", 32, false),
   echo("ws-echo-1k", "ws echo, 1 KiB binary, one in flight", 1024, true),
-  echo("ws-echo-64k", "ws echo, 64 KiB binary, one in flight", 65_536, true),
+  {
+    ...echo("ws-echo-64k", "ws echo, 64 KiB binary, one in flight", 65_536, true),
+    servers: [...webSocket, "engine.io-effect"]
+  },
   echo("ws-echo-16", "ws echo, 32 B text, 16 in flight", 32, false, 16),
   {
     kind: "cpu",
