@@ -2,7 +2,7 @@
  * Clients that do everything a client can do, in any order: each attack is bounded, and leaves nothing open.
  */
 import { pause } from "../kit/events.ts"
-import { Connection, encodeRequest, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, PollingClient, reset } from "../kit/http.ts"
 import type { Target } from "../kit/server.ts"
 import { encodeFrame, Opcode, upgradeHeaders } from "../kit/ws.ts"
 import { frame, packet, payload, request, split, target } from "./inputs.ts"
@@ -45,7 +45,7 @@ const end = async (random: Random, connection: Connection): Promise<void> => {
       await pause(random.between(0, 5))
       break
     case 1:
-      connection.socket.resetAndDestroy()
+      reset(connection.socket)
       break
   }
   connection.socket.destroy()
@@ -148,7 +148,7 @@ const interleaved: Attack = async (random, field) => {
         break
       default: {
         const other = random.pick(under)
-        if (random.chance(0.5) && !other.socket.destroyed) other.socket.resetAndDestroy()
+        if (random.chance(0.5) && !other.socket.destroyed) reset(other.socket)
         else other.socket.destroy()
       }
     }

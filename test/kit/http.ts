@@ -6,6 +6,12 @@ import * as Net from "node:net"
 import { Mailbox, NeverCame, within } from "./events.ts"
 import type { Target } from "./server.ts"
 
+/** Resets a connection; one that is being shut down already Node would only forget, and leave open. */
+export const reset = (socket: Net.Socket): void => {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
+}
+
 /** An HTTP response exactly as it came. */
 export class Response {
   readonly status: number
@@ -165,7 +171,7 @@ export class Connection {
 
   /** Ends the connection with a TCP reset, as a vanishing client does. */
   reset(): Promise<Error | undefined> {
-    this.socket.resetAndDestroy()
+    reset(this.socket)
     return this.closed
   }
 

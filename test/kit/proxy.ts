@@ -3,6 +3,7 @@
  */
 import { once } from "node:events"
 import * as Net from "node:net"
+import { reset } from "./http.ts"
 
 /**
  * What becomes of the bytes: `none` passes them on, `delay` and `split` pass them on late and byte by byte; `silence`
@@ -42,13 +43,13 @@ export class FaultProxy {
   set fault(fault: Fault) {
     this.#fault = fault
     if (fault !== "reset") return
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    for (const socket of this.#sockets) reset(socket)
   }
 
   #accept(client: Net.Socket): void {
     if (this.#fault === "reset") {
       client.on("error", () => undefined)
-      client.resetAndDestroy()
+      reset(client)
       return
     }
     const server = Net.connect({ port: this.#target.port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
@@ -60,7 +61,7 @@ export class FaultProxy {
     const faultOf = (): Fault => isUpgrade && this.upgradeFault !== undefined ? this.upgradeFault : this.#fault
     client.on("data", (chunk: Buffer) => {
       if (chunk.includes("pgrade: websocket")) isUpgrade = true
-      if (faultOf() === "reset") client.resetAndDestroy()
+      if (faultOf() === "reset") reset(client)
     })
     this.#pass(client, server, faultOf, "deaf")
     this.#pass(server, client, faultOf, "mute")
@@ -84,7 +85,7 @@ export class FaultProxy {
       const fault = faultOf()
       if (fault !== "silence" && fault !== swallower) then(() => void to.end())
     })
-    from.on("error", () => to.resetAndDestroy())
+    from.on("error", () => reset(to))
     from.on("close", () => {
       const fault = faultOf()
       if (fault !== "silence" && fault !== swallower) then(() => void to.destroySoon())
