@@ -33,7 +33,7 @@ import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/serv
 import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
-import { handle, handleDirectly } from "./internal/server/handler.ts"
+import { handle, Handler } from "./internal/server/handler.ts"
 import { type Factory, Owner } from "./internal/server/handshake.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
@@ -212,7 +212,7 @@ export const handler = <A extends SocketApp, E, R>(
 
 /** Sessions belong to `owner`: a handler with another one does not know them. */
 const handlerOf = (owner: Owner) =>
-  handle(engineOf, owner, owner.factory) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
+  handle(engineOf, owner) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
 
 const engineOf = (context: Context.Context<never>): Engine =>
   Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO).engine
@@ -275,18 +275,18 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
 > =>
   Effect.flatMap(EngineIO, ({ engine }) => {
     const owner = new Owner(f as Factory)
+    const handler = new Handler(engine, owner)
     return makeHandlers(
       handlerOf(owner),
       (source, response) =>
-        handleDirectly(
-          engine,
-          owner,
+        handler.handleDirectly(
           source.method!,
           source.url!,
           (name) => source.headers[name] as string | undefined,
           (dressing) => new DirectExchange(source, response, dressing, engine.settings)
         ),
-      options?.middleware ?? []
+      options?.middleware ?? [],
+      ({ code, context, message }) => engine.onRefused(code, message, context)
     )
     // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
   }) as Effect.Effect<NodeHandlers>
@@ -327,7 +327,10 @@ export const attach = <A extends SocketApp, E, R>(
     const { engine, platform } = yield* EngineIO
     const handlers = yield* toNodeHandlers(f, options)
     yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
-    platform.watchServer(server as Server, engine.onStop)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => platform.watchServer(server as Server, engine.onStop)),
+      () => Effect.sync(() => platform.unwatchServer(server as Server))
+    )
   })
 
 /**

@@ -62,6 +62,7 @@ export class BadRequest extends Data.TaggedError("BadRequest")<{
     | { readonly name: "TRANSPORT_MISMATCH"; readonly transport: string; readonly previousTransport: string }
     | { readonly name: "TRANSPORT_HANDSHAKE_ERROR"; readonly error?: unknown }
     | { readonly name: "ID_GENERATION_ERROR"; readonly error: unknown }
+    | { readonly name: "MIDDLEWARE_FAILURE"; readonly error: unknown }
     | { readonly name: "UPGRADES_DISABLED"; readonly transport: string }
 }> {
   readonly code = 3

@@ -10,6 +10,7 @@ import * as Http from "node:http"
 import type * as Http2 from "node:http2"
 import type * as Net from "node:net"
 import type { Duplex } from "node:stream"
+import { BadRequest } from "../../HandshakeError.ts"
 import { addHeaders, keepHead } from "./upgrades.ts"
 
 /**
@@ -57,7 +58,8 @@ const keepReasons = (response: Http.ServerResponse): void => {
 export const makeHandlers = <E, R>(
   handler: Effect.Effect<HttpServerResponse, E, R>,
   direct: (source: Http.IncomingMessage, response: Http.ServerResponse) => boolean,
-  middleware: ReadonlyArray<Middleware>
+  middleware: ReadonlyArray<Middleware>,
+  onRefused: (error: BadRequest) => void
 ): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
@@ -80,7 +82,8 @@ export const makeHandlers = <E, R>(
     }
     if (middleware.length === 0) return { handleRequest: request, handleUpgrade: accept }
     return {
-      handleRequest: (source, response) => run(middleware, source, response, () => request(source, response)),
+      handleRequest: (source, response) =>
+        run(middleware, onRefused, source, response, () => request(source, response)),
       handleUpgrade: (source, socket, head) => {
         socket.on("error", ignoreError)
         const response = new Http.ServerResponse(source)
@@ -89,7 +92,7 @@ export const makeHandlers = <E, R>(
           socket.destroy()
           return this
         }
-        run(middleware, source, response, () => {
+        run(middleware, onRefused, source, response, () => {
           // Middlewares that add headers at the last moment wait for this call.
           response.writeHead(200)
           addHeaders(source, response.getHeaders())
@@ -105,6 +108,7 @@ const ignoreRequest = (): void => {}
 
 const run = (
   middleware: ReadonlyArray<Middleware>,
+  onRefused: (error: BadRequest) => void,
   request: Http.IncomingMessage,
   response: Http.ServerResponse,
   done: () => void
@@ -112,9 +116,11 @@ const run = (
   const next = (index: number, error?: unknown): void => {
     if (response.writableEnded || request.socket.destroyed) return
     if (error !== undefined && error !== null) {
-      response.statusCode = 400
+      const refusal = new BadRequest({ context: { name: "MIDDLEWARE_FAILURE", error } })
+      onRefused(refusal)
+      response.statusCode = refusal.status
       response.setHeader("Content-Type", "application/json")
-      response.end("{\"code\":3,\"message\":\"Bad request\"}")
+      response.end(JSON.stringify({ code: refusal.code, message: refusal.message }))
       return
     }
     if (index === middleware.length) return done()

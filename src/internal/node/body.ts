@@ -39,12 +39,16 @@ export const readNodeBody = (
   request.on("end", onEnd)
 }
 
-/** The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. */
+/**
+ * The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. `failed`
+ * is called instead where the body ends before its time.
+ */
 export const readStreamBody = (
   request: HttpServerRequest,
   limit: number,
   binary: boolean,
-  done: (body: string | Uint8Array | undefined) => void
+  done: (body: string | Uint8Array | undefined) => void,
+  failed: () => void
 ): void => {
   const chunks: Array<Uint8Array> = []
   let length = 0
@@ -56,9 +60,12 @@ export const readStreamBody = (
     }),
     Stream.runDrain,
     Effect.matchCause({
-      onFailure: () => undefined,
-      onSuccess: () => length > limit ? undefined : Buffer.concat(chunks)
+      onFailure: failed,
+      onSuccess: () => {
+        const body = length > limit ? undefined : Buffer.concat(chunks)
+        done(body === undefined || binary ? body : body.toString("utf8"))
+      }
     })
   )
-  Effect.runFork(Effect.map(read, (body) => done(body === undefined || binary ? body : body.toString("utf8"))))
+  Effect.runFork(read)
 }

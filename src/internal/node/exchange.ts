@@ -58,7 +58,11 @@ abstract class NodeExchange implements Exchange {
         compress(
           encoding,
           payload,
-          (bytes) => bytes === undefined ? this.reject(500) : this.answer(bytes, contentType, encoding)
+          // What cannot be compressed is sent as it is: its packets are in no queue any more.
+          (bytes) =>
+            bytes === undefined
+              ? this.answer(payload, contentType, undefined)
+              : this.answer(bytes, contentType, encoding)
         )
         return true
       }
@@ -136,7 +140,12 @@ export class RouterExchange extends NodeExchange {
 
   override readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
     if (isNode(this.source) && !isUpgraded(this.source)) super.readBody(limit, binary, done)
-    else readStreamBody(this.request, limit, binary, done)
+    else readStreamBody(this.request, limit, binary, done, () => this.onFailedBody())
+  }
+
+  private onFailedBody(): void {
+    this.holder?.onAborted(this)
+    this.reject(400)
   }
 }
 

@@ -10,7 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Config } from "../server/config.ts"
-import type { Platform } from "../server/platform.ts"
+import { type Platform, UpgradeFailed } from "../server/platform.ts"
 import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
@@ -20,10 +20,11 @@ import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
 export class NodePlatform implements Platform {
   private readonly upgrades: Upgrades
-  private readonly watched = new WeakSet<object>()
+  /** What ends the watch over each server. */
+  private readonly watched = new Map<Http.Server, () => void>()
   /** How many of the servers that carry us listen. */
   private listening = 0
-  private readonly unwatch: Array<() => void> = [keepHeads()]
+  private readonly dropHeads = keepHeads()
   private readonly config: Config
   constructor(config: Config) {
     this.config = config
@@ -73,7 +74,6 @@ export class NodePlatform implements Platform {
 
   watchServer(server: Http.Server, onStop: (isStopped: boolean) => void): void {
     if (this.watched.has(server)) return
-    this.watched.add(server)
     this.listening++
     let isListening = true
     const change = (listening: boolean) => {
@@ -90,10 +90,17 @@ export class NodePlatform implements Platform {
     const onListening = () => change(true)
     server.close = closing
     server.on("listening", onListening)
-    this.unwatch.push(() => {
+    this.watched.set(server, () => {
       if (server.close === closing) server.close = close
       server.off("listening", onListening)
+      if (isListening) this.listening--
     })
+  }
+
+  /** A server that carries us no more is none of those that have to stop. */
+  unwatchServer(server: Http.Server): void {
+    this.watched.get(server)?.()
+    this.watched.delete(server)
   }
 
   exchange(
@@ -114,13 +121,12 @@ export class NodePlatform implements Platform {
   upgrade(
     request: HttpServerRequest,
     headers: Readonly<Record<string, string>>
-  ): Effect.Effect<WebSocketConnection, "UpgradeFailed"> {
+  ): Effect.Effect<WebSocketConnection, UpgradeFailed> {
     return Effect.callback((resume) =>
       this.upgrades.accept(
         toNode(request),
         headers,
-        (connection) =>
-          resume(connection === undefined ? Effect.fail("UpgradeFailed" as const) : Effect.succeed(connection))
+        (connection) => resume(connection === undefined ? Effect.fail(new UpgradeFailed()) : Effect.succeed(connection))
       )
     )
   }
@@ -159,7 +165,8 @@ export class NodePlatform implements Platform {
 
   /** Leaves the servers it watched as they were. */
   close(): void {
-    for (const restore of this.unwatch) restore()
+    this.dropHeads()
+    for (const server of this.watched.keys()) this.unwatchServer(server)
   }
 }
 

@@ -81,3 +81,6 @@ export const parseQuery = (url: string): Record<string, string> => {
   })
   return query
 }
+
+/** Whether the client takes bytes as bytes (rules R60, R64, R67). */
+export const takesBytes = (query: Record<string, string>): boolean => (query["b64"] ?? "") === ""

@@ -10,6 +10,7 @@ import type { TransportType } from "../../Transport.ts"
 import type { SocketId } from "../session/model.ts"
 import { corsHeaders } from "./cors.ts"
 import type { Engine } from "./engine.ts"
+import type { CorsOptions } from "./options.ts"
 
 export interface Dressing {
   /** On every answer, refusals too. */
@@ -25,16 +26,9 @@ const noHeaders: Readonly<Record<string, string>> = {}
 export const plain: Dressing = { always: noHeaders, success: noHeaders, cookies: undefined }
 
 /** The part that needs no session: what a refusal wears. */
-export const ofRequest = (engine: Engine, request: HttpServerRequest): Dressing | Effect.Effect<Dressing> => {
-  const { cors } = engine.settings
+export const ofRequest = (engine: Engine, cors: CorsOptions | undefined, request: HttpServerRequest): Dressing => {
   if (cors === undefined) return engine.stopped ? closing : plain
-  const options = cors(request)
-  return Effect.isEffect(options)
-    ? Effect.map(options, (options) => withAlways(engine, corsHeaders(options, request.headers)))
-    : withAlways(engine, corsHeaders(options, request.headers))
-}
-
-const withAlways = (engine: Engine, always: Record<string, string>): Dressing => {
+  const always = corsHeaders(cors, request.headers)
   if (engine.stopped) Object.assign(always, closing.always)
   return { always, success: always, cookies: undefined }
 }

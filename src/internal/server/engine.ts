@@ -33,6 +33,8 @@ export class Engine implements SessionHost {
   readonly context: Context.Context<never>
   /** What most sessions have for a context; see `context.ts`. */
   sharedContext: Context.Context<never> | undefined
+  /** The time of day, in milliseconds. */
+  readonly currentMillis: () => number
   private readonly sessions = new Map<SocketId, Session>()
   /** Ids given out to handshakes that are not decided yet. */
   private readonly reserved = new Set<SocketId>()
@@ -52,6 +54,7 @@ export class Engine implements SessionHost {
     this.context = context
     this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")
     this.tally = new Tally(context, () => this.buffered)
+    this.currentMillis = () => clock.currentTimeMillisUnsafe()
     this.deadlines = new Deadlines(clock, (effect) => this.fork(effect))
     this.rate = settings.handshakeRate && new HandshakeRate(settings.handshakeRate, this.deadlines)
   }

@@ -6,14 +6,15 @@ import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { TransportType } from "../../Transport.ts"
-import { parseQuery } from "../protocol/query.ts"
+import { parseQuery, takesBytes } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
 import { type Exchange, PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
 import { preflightHeaders } from "./cors.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import { type Factory, Handshaking, inTime, isBinary } from "./handshake.ts"
+import { type Answer, inTime, type Owner } from "./handshake.ts"
+import { EmptyHandshaking, PollingHandshaking, WebSocketHandshaking } from "./handshakes.ts"
 import type { CorsOptions } from "./options.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
@@ -21,143 +22,132 @@ import { traced } from "./tracing.ts"
 import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
-export const handle = (
-  toEngine: (context: Context.Context<never>) => Engine,
-  owner: object,
-  factory: Factory
-): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> =>
-  Effect.withFiber((fiber) => {
-    const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
+export const handle = (toEngine: (context: Context.Context<never>) => Engine, owner: Owner): Answer => {
+  let handler: Handler | undefined
+  return Effect.withFiber((fiber) => {
     const engine = toEngine(fiber.context)
-    const { platform } = engine
+    if (handler?.engine !== engine) handler = new Handler(engine, owner)
+    return handler.handle(Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest))
+  })
+}
+
+/** What stands on a path: one engine, and whose sessions it opens there. */
+export class Handler {
+  readonly engine: Engine
+  private readonly owner: Owner
+  constructor(engine: Engine, owner: Owner) {
+    this.engine = engine
+    this.owner = owner
+  }
+
+  handle(request: HttpServerRequest): Answer {
+    const { engine } = this
+    const { platform, settings } = engine
     platform.watch(request, engine.onStop)
     platform.prepare(request)
     const isUpgrade = platform.isUpgrade(request)
-    const dressing = Dressing.ofRequest(engine, request)
-    return Effect.isEffect(dressing)
-      ? Effect.flatMap(dressing, (dressing) => dispatch(engine, owner, factory, request, isUpgrade, dressing))
-      : dispatch(engine, owner, factory, request, isUpgrade, dressing)
-  })
-
-const dispatch = (
-  engine: Engine,
-  owner: object,
-  factory: Factory,
-  request: HttpServerRequest,
-  isUpgrade: boolean,
-  dressing: Dressing.Dressing
-): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> => {
-  // A request to upgrade is no preflight, and answered on its connection alone, where others may wait for answers too.
-  if (isUpgrade || request.method !== "OPTIONS" || engine.settings.cors === undefined) {
-    return decide(engine, owner, factory, request, isUpgrade, dressing)
+    const cors = settings.cors?.(request)
+    return Effect.isEffect(cors)
+      ? Effect.flatMap(cors, (cors) => this.dispatch(request, isUpgrade, cors))
+      : this.dispatch(request, isUpgrade, cors)
   }
-  const preflight = (options: CorsOptions) =>
-    options.preflightContinue === true
-      ? decide(engine, owner, factory, request, isUpgrade, dressing)
-      : Effect.succeed(
-        respond.bare(options.optionsSuccessStatus ?? 204, preflightHeaders(options, request.headers))
-      )
-  const options = engine.settings.cors(request)
-  return Effect.isEffect(options) ? Effect.flatMap(options, preflight) : preflight(options)
-}
 
-const decide = (
-  engine: Engine,
-  owner: object,
-  factory: Factory,
-  request: HttpServerRequest,
-  isUpgrade: boolean,
-  dressing: Dressing.Dressing
-): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> => {
-  const query = parseQuery(request.url)
-  const origin = engine.platform.header(request, "origin")
-  const verdict = verify(engine, owner, request.method, origin, query, isUpgrade)
-  if (verdict._tag === "Poll") return poll(engine, verdict.session, request, dressing)
-  const handled = verdict._tag === "Upgrade"
-    ? traced(
-      "EngineIO.upgrade",
-      verdict.transport,
-      upgrade(engine, verdict.session, verdict.transport, request, query, dressing)
-    )
-    : verdict._tag === "Handshake"
-    ? new Handshaking(engine, owner, factory, request, query, verdict.transport, isUpgrade, dressing).run()
-    : Effect.fail(verdict)
-  return Effect.catchCause(handled, (cause) => {
+  private dispatch(request: HttpServerRequest, isUpgrade: boolean, cors: CorsOptions | undefined): Answer {
+    const { engine, owner } = this
     const { platform } = engine
-    const raw: RefuseRaw | undefined = isUpgrade
-      ? (status, message) => platform.refuse(request, status, message)
-      : undefined
-    return refuse(engine, request, raw, cause, dressing)
-  })
-}
-
-// --- sessions that exist ---------------------------------------------------------------------------------------------
-
-const poll = (
-  engine: Engine,
-  session: Session,
-  request: HttpServerRequest,
-  dressing: Dressing.Dressing
-): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  if (request.method !== "GET" && request.method !== "POST") {
-    return Effect.succeed(respond.bare(405, { ...dressing.always, allow: "GET, POST" }))
+    // A request to upgrade is no preflight, and answered on its connection alone, where others may wait for answers too.
+    if (cors !== undefined && !isUpgrade && request.method === "OPTIONS" && cors.preflightContinue !== true) {
+      return Effect.succeed(respond.bare(cors.optionsSuccessStatus ?? 204, preflightHeaders(cors, request.headers)))
+    }
+    const dressing = Dressing.ofRequest(engine, cors, request)
+    const query = parseQuery(request.url)
+    const verdict = verify(engine, owner, request.method, platform.header(request, "origin"), query, isUpgrade)
+    if (verdict._tag === "Poll") return this.poll(verdict.session, request, dressing)
+    const answer = verdict._tag === "Upgrade"
+      ? traced(
+        "EngineIO.upgrade",
+        verdict.transport,
+        this.upgrade(verdict.session, verdict.transport, request, query, dressing)
+      )
+      : verdict._tag === "Handshake"
+      ? new (kindOf(verdict.transport, isUpgrade))(engine, owner, request, query, dressing).run()
+      : Effect.fail(verdict)
+    return Effect.catchCause(answer, (cause) => {
+      const raw: RefuseRaw | undefined = isUpgrade
+        ? (status, message) => platform.refuse(request, status, message)
+        : undefined
+      return refuse(engine, request, raw, cause, dressing)
+    })
   }
-  const whole = Dressing.ofSession(engine, dressing, request, session.id, "polling", false)
-  return Effect.isEffect(whole)
-    ? Effect.flatMap(whole, (whole) => exchange(engine, session, request, whole))
-    : exchange(engine, session, request, whole)
-}
 
-const exchange = (engine: Engine, session: Session, request: HttpServerRequest, dressing: Dressing.Dressing) =>
-  engine.platform.exchange(request, dressing, (exchange) => {
-    const { transport } = session
-    // The session may have ended or moved on while the headers were decided.
-    if (!(transport instanceof PollingTransport) || session.state === "closed") exchange.reject(400)
-    else if (request.method === "GET") transport.onGet(exchange)
-    else transport.onPost(exchange)
+  private poll(
+    session: Session,
+    request: HttpServerRequest,
+    dressing: Dressing.Dressing
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    if (request.method !== "GET" && request.method !== "POST") {
+      return Effect.succeed(respond.bare(405, { ...dressing.always, allow: "GET, POST" }))
+    }
+    const whole = Dressing.ofSession(this.engine, dressing, request, session.id, "polling", false)
+    return Effect.isEffect(whole)
+      ? Effect.flatMap(whole, (whole) => this.exchange(session, request, whole))
+      : this.exchange(session, request, whole)
+  }
+
+  private exchange(session: Session, request: HttpServerRequest, dressing: Dressing.Dressing) {
+    return this.engine.platform.exchange(request, dressing, (exchange) => {
+      const { transport } = session
+      // The session may have ended or moved on while the headers were decided.
+      if (!(transport instanceof PollingTransport) || session.state === "closed") exchange.reject(400)
+      else if (request.method === "GET") transport.onGet(exchange)
+      else transport.onPost(exchange)
+    })
+  }
+
+  /**
+   * Serves a poll or a post without a fiber, where nothing has to be waited for; returns false for everything else, which
+   * is for `handle`.
+   */
+  handleDirectly(
+    method: string,
+    url: string,
+    header: (name: string) => string | undefined,
+    toExchange: (dressing: Dressing.Dressing) => Exchange
+  ): boolean {
+    const { engine, owner } = this
+    const { cors, responseHeaders } = engine.settings
+    if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return false
+    if (method !== "GET" && method !== "POST") return false
+    const verdict = verify(engine, owner, method, header("origin"), parseQuery(url), false)
+    if (verdict._tag !== "Poll") return false
+    const dressing = Dressing.ofPoll(Dressing.plain, header("user-agent"))
+    const transport = verdict.session.transport as PollingTransport
+    if (method === "GET") transport.onGet(toExchange(dressing))
+    else transport.onPost(toExchange(dressing))
+    return true
+  }
+
+  private readonly upgrade = Effect.fnUntraced({ self: this as Handler }, function*(
+    this: Handler,
+    session: Session,
+    transport: TransportType,
+    request: HttpServerRequest,
+    query: Record<string, string>,
+    dressing: Dressing.Dressing
+  ) {
+    const { engine } = this
+    const { allowRequest } = engine.settings
+    if (allowRequest !== undefined) yield* inTime(engine, allowRequest(request))
+    const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
+    const { success } = Effect.isEffect(whole) ? yield* whole : whole
+    const connection = yield* engine.platform.upgrade(request, success)
+    // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
+    if (transport === "websocket" && session.isUpgradable) {
+      session.startUpgrade(new WebSocketCandidate(connection, takesBytes(query)))
+    } else connection.close()
+    return engine.platform.release(request)
   })
-
-/**
- * Serves a poll or a post without a fiber, where nothing has to be waited for; returns false for everything else, which
- * is for `handle`.
- */
-export const handleDirectly = (
-  engine: Engine,
-  owner: object,
-  method: string,
-  url: string,
-  header: (name: string) => string | undefined,
-  toExchange: (dressing: Dressing.Dressing) => Exchange
-): boolean => {
-  const { cors, responseHeaders } = engine.settings
-  if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return false
-  if (method !== "GET" && method !== "POST") return false
-  const verdict = verify(engine, owner, method, header("origin"), parseQuery(url), false)
-  if (verdict._tag !== "Poll") return false
-  const { session } = verdict
-  const dressing = Dressing.ofPoll(Dressing.plain, header("user-agent"))
-  const transport = session.transport as PollingTransport
-  if (method === "GET") transport.onGet(toExchange(dressing))
-  else transport.onPost(toExchange(dressing))
-  return true
 }
 
-const upgrade = Effect.fnUntraced(function*(
-  engine: Engine,
-  session: Session,
-  transport: TransportType,
-  request: HttpServerRequest,
-  query: Record<string, string>,
-  dressing: Dressing.Dressing
-) {
-  const { allowRequest } = engine.settings
-  if (allowRequest !== undefined) yield* inTime(engine, allowRequest(request))
-  const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
-  const { success } = Effect.isEffect(whole) ? yield* whole : whole
-  const connection = yield* engine.platform.upgrade(request, success)
-  // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
-  if (transport === "websocket" && session.isUpgradable) {
-    session.startUpgrade(new WebSocketCandidate(connection, isBinary(query)))
-  } else connection.close()
-  return engine.platform.release(request)
-})
+const kindOf = (transport: TransportType, isUpgrade: boolean) =>
+  transport === "websocket" ? WebSocketHandshaking : isUpgrade ? EmptyHandshaking : PollingHandshaking

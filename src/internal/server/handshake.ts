@@ -3,9 +3,9 @@
  * R27 to R32). Each step is taken at once where nothing has to be waited for.
  */
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Cookies from "effect/http/Cookies"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
@@ -19,19 +19,15 @@ import {
 } from "../../HandshakeError.ts"
 import type { Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
-import * as jsonp from "../protocol/jsonp.ts"
-import { parseQuery } from "../protocol/query.ts"
 import { Application, type Program } from "../session/application.ts"
-import type { Handshake, Socket, SocketId } from "../session/model.ts"
+import type { Socket, SocketId } from "../session/model.ts"
 import { Session } from "../session/session.ts"
 import type { Transport } from "../transport/contract.ts"
 import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
-import { PollingTransport } from "../transport/polling.ts"
-import { WebSocketTransport } from "../transport/webSocket.ts"
 import { sessionContext } from "./context.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import * as respond from "./respond.ts"
+import { RequestHandshake } from "./requestHandshake.ts"
 import { generateSid } from "./sid.ts"
 import { traced } from "./tracing.ts"
 
@@ -46,10 +42,8 @@ export class Owner {
   }
 }
 
-type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown>
-
-/** Whether the client takes bytes as bytes (rules R60, R64, R67). */
-export const isBinary = (query: Record<string, string>): boolean => (query["b64"] ?? "") === ""
+/** What a request gets in the end. Fails with what the application failed with. */
+export type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown>
 
 /** A decision of the application, which has `handshakeTimeout` for it. */
 export const inTime = <A, E, R>(
@@ -61,44 +55,37 @@ export const inTime = <A, E, R>(
     orElse: () => Effect.fail(new Unavailable({ message: "Handshake timeout" }))
   })
 
-export class Handshaking {
-  private readonly engine: Engine
-  private readonly owner: object
-  private readonly factory: Factory
-  private readonly request: HttpServerRequest
-  private readonly query: Record<string, string>
-  private readonly transport: TransportType
-  private readonly isUpgrade: boolean
-  private dressing: Dressing.Dressing
-  private readonly toTransport: ((session: Session) => Transport) | undefined
-  /** `toTransport` gives the session its transport where the request is none of HTTP that could be answered. */
+/** One handshake. How its session gets its transport, and its client the answer, is up to the kinds of it. */
+export abstract class Handshaking {
+  protected abstract readonly transport: TransportType
+  protected readonly engine: Engine
+  private readonly owner: Owner
+  protected readonly request: HttpServerRequest
+  protected readonly query: Record<string, string>
+  protected dressing: Dressing.Dressing
+  private isAbandoned = false
   constructor(
     engine: Engine,
-    owner: object,
-    factory: Factory,
+    owner: Owner,
     request: HttpServerRequest,
     query: Record<string, string>,
-    transport: TransportType,
-    isUpgrade: boolean,
-    dressing: Dressing.Dressing,
-    toTransport?: (session: Session) => Transport
+    dressing: Dressing.Dressing
   ) {
     this.engine = engine
     this.owner = owner
-    this.factory = factory
     this.request = request
     this.query = query
-    this.transport = transport
-    this.isUpgrade = isUpgrade
     this.dressing = dressing
-    this.toTransport = toTransport
   }
 
-  run(): Response {
+  /** Gives a registered session its transport, by `begin`. */
+  protected abstract answer(session: Session): Answer
+
+  run(): Answer {
     return traced("EngineIO.handshake", this.transport, Effect.suspend(() => this.admit()))
   }
 
-  private admit(): Response {
+  private admit(): Answer {
     const { engine, request } = this
     const { allowRequest, maxSessions } = engine.settings
     if (engine.draining) return Effect.fail(new Unavailable({ message: "Server shutting down" }))
@@ -107,18 +94,19 @@ export class Handshaking {
       return Effect.fail(new TooManyRequests())
     }
     return allowRequest === undefined
-      ? this.identify()
-      : Effect.andThen(inTime(engine, allowRequest(request)), Effect.suspend(() => this.identify()))
+      ? this.checkRevision()
+      : Effect.andThen(inTime(engine, allowRequest(request)), Effect.suspend(() => this.checkRevision()))
   }
 
-  private identify(): Response {
-    const { engine, query, request } = this
-    const { allowEIO3, generateId } = engine.settings
-    if (query["EIO"] !== "4" && !allowEIO3) {
-      return Effect.fail(new UnsupportedProtocolVersion({ context: { protocol: 3 } }))
-    }
-    // An upgrade request to a transport that is none (rule R24).
-    if (this.transport === "polling" && this.isUpgrade) return this.upgradeToNothing()
+  private checkRevision(): Answer {
+    return this.query["EIO"] === "4" || this.engine.settings.allowEIO3
+      ? this.identify()
+      : Effect.fail(new UnsupportedProtocolVersion({ context: { protocol: 3 } }))
+  }
+
+  protected identify(): Answer {
+    const { engine, request } = this
+    const { generateId } = engine.settings
     if (generateId === undefined) return this.decideAs(generateSid())
     const generated = Effect.catchCause(
       generateId(request),
@@ -127,17 +115,9 @@ export class Handshaking {
     return Effect.flatMap(inTime(engine, generated), (id) => this.decideAs(id))
   }
 
-  private upgradeToNothing(): Response {
-    const { platform } = this.engine
-    return Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
-      connection.close()
-      return platform.release(this.request)
-    })
-  }
-
   /** Lets the application decide. Until it has, the id is reserved, and nothing else exists of the session. */
-  private decideAs(id: SocketId): Response {
-    const { engine } = this
+  private decideAs(id: SocketId): Answer {
+    const { engine, owner } = this
     if (typeof id !== "string" || id === "") return refuseId("not a non-empty string")
     // Others may have come in while this one was being decided.
     if (engine.occupied >= engine.settings.maxSessions) {
@@ -145,52 +125,58 @@ export class Handshaking {
     }
     if (!engine.reserve(id)) return refuseId("the id is in use")
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
-    const session = new Session(id, revision, this.describe(), engine, this.owner)
+    const handshake = new RequestHandshake(this.request, this.transport, engine.currentMillis())
+    const session = new Session(id, revision, handshake, engine, owner)
     const scope = Scope.makeUnsafe()
     let decision: ReturnType<Factory>
     try {
-      decision = this.factory(session)
+      decision = owner.factory(session)
     } catch (defect) {
       decision = Effect.die(defect)
     }
-    const { responseHeaders } = engine.settings
-    if (isSuccess(decision) && responseHeaders === undefined) {
+    if (isSuccess(decision) && engine.settings.responseHeaders === undefined) {
       const { value } = decision
+      this.dress(session)
       return Effect.withFiber((fiber) => this.open(session, value, fiber.context, scope))
     }
-    const decided = inTime(engine, Effect.provideService(decision, Scope.Scope, scope))
+    const opened = Effect.flatMap(
+      inTime(engine, Effect.provideService(decision, Scope.Scope, scope)),
+      (program) => {
+        const open = Effect.withFiber((fiber) => this.open(session, program, fiber.context, scope))
+        const dressed = this.dress(session)
+        return dressed === undefined ? open : Effect.andThen(dressed, open)
+      }
+    )
     return Effect.onExit(
-      Effect.flatMap(
-        decided,
-        (program) =>
-          Effect.flatMap(
-            this.dress(session),
-            () => Effect.withFiber((fiber) => this.open(session, program, fiber.context, scope))
-          )
-      ),
+      opened,
       (exit) => session.application === undefined ? this.abandon(session, scope, exit) : Effect.void
     )
   }
 
   /** The handshake came to nothing. */
   private abandon(session: Session, scope: Scope.Closeable, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    if (this.isAbandoned) return Effect.void
+    this.isAbandoned = true
     this.engine.unreserve(session.id)
     session.end({ _tag: "ForcedClose" })
     return Scope.close(scope, Exit.asVoid(exit))
   }
 
-  private dress(session: Session): Effect.Effect<void> {
-    if (this.toTransport !== undefined) return Effect.void
+  /** Decides what goes onto the answer: at once, or where the application has a say in it, by the effect. */
+  protected dress(session: Session): Effect.Effect<void> | undefined {
     const whole = Dressing.ofSession(this.engine, this.dressing, this.request, session.id, this.transport, true)
-    if (!Effect.isEffect(whole)) return Effect.void
-    return Effect.map(whole, (dressing) => {
-      this.dressing = dressing
-    })
+    if (Effect.isEffect(whole)) {
+      return Effect.map(whole, (dressing) => {
+        this.dressing = dressing
+      })
+    }
+    this.dressing = whole
+    return undefined
   }
 
   /** The application has agreed: the session is registered, and then told to the client (rule R19). */
-  private open(session: Session, program: Program, context: Fiber["context"], scope: Scope.Closeable): Response {
-    const { engine, request } = this
+  private open(session: Session, program: Program, context: Context.Context<never>, scope: Scope.Closeable): Answer {
+    const { engine } = this
     // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
     const refusal = session.state === "closed"
       ? new Forbidden({ message: "Forbidden" })
@@ -201,53 +187,17 @@ export class Handshaking {
       const exit = Exit.fail(refusal)
       return Effect.andThen(this.abandon(session, scope, exit), exit)
     }
-    if (engine.settings.responseHeaders === undefined) {
-      const whole = Dressing.ofSession(engine, this.dressing, request, session.id, this.transport, true)
-      if (!Effect.isEffect(whole)) this.dressing = whole
-    }
     session.application = new Application(session, program, sessionContext(engine, context, scope), scope, engine)
     engine.register(session)
-    if (this.toTransport !== undefined) {
-      this.begin(session, this.toTransport(session))
-      return Effect.succeed(respond.nothing)
-    }
-    return this.isUpgrade ? this.openWebSocket(session) : this.openPolling(session)
+    return this.answer(session)
   }
 
-  private begin(session: Session, transport: Transport): void {
+  protected begin(session: Session, transport: Transport): void {
+    // The server came to its end while the connection was made.
+    if (session.state === "closed") return transport.close(false)
     session.open(transport)
     session.greet(this.opening(session))
     session.start()
-  }
-
-  private openPolling(session: Session): Response {
-    const { engine, query } = this
-    return engine.platform.exchange(this.request, this.dressing, (exchange) => {
-      const { j } = query
-      const transport = new PollingTransport(session, {
-        // A callback without a number would make a script that is none.
-        jsonp: j === undefined ? undefined : jsonp.callbackIndex(j) || "0",
-        binary: isBinary(query) && j === undefined,
-        maxPayload: engine.settings.maxPayload,
-        maxPackets: engine.settings.maxPacketsPerPayload
-      })
-      session.open(transport)
-      transport.onFirstGet(exchange)
-      session.greet(this.opening(session))
-      session.start()
-    })
-  }
-
-  private openWebSocket(session: Session): Response {
-    const { platform } = this.engine
-    return Effect.onExit(
-      Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
-        this.begin(session, new WebSocketTransport(connection, session, isBinary(this.query)))
-        return platform.release(this.request)
-      }),
-      // Refused by the library, or given up by the client before the 101: there is no transport to tell of the end.
-      (exit) => Exit.isFailure(exit) ? Effect.sync(() => session.end({ _tag: "TransportClose" })) : Effect.void
-    )
   }
 
   /** The open packet and the initial message, before anything the application sends. */
@@ -269,51 +219,7 @@ export class Handshaking {
     if (initialPacket !== undefined) opening.push(initialPacket, entrySize(initialPacket))
     return opening
   }
-
-  private describe(): Handshake {
-    const { request } = this
-    return new RequestHandshake(
-      request.headers,
-      request.url,
-      Option.getOrUndefined(request.remoteAddress),
-      this.transport
-    )
-  }
 }
-
-/** Query and cookies are read when they are asked for: most sessions never do, and all would pay for them. */
-class RequestHandshake implements Handshake {
-  readonly headers: Handshake["headers"]
-  readonly url: string
-  readonly remoteAddress: string | undefined
-  readonly transport: TransportType
-  readonly time = Date.now()
-  constructor(
-    headers: Handshake["headers"],
-    url: string,
-    remoteAddress: string | undefined,
-    transport: TransportType
-  ) {
-    this.headers = headers
-    this.url = url
-    this.remoteAddress = remoteAddress
-    this.transport = transport
-  }
-
-  get query(): Handshake["query"] {
-    return parseQuery(this.url)
-  }
-
-  get cookies(): Handshake["cookies"] {
-    return Cookies.parseHeader(this.headers["cookie"] ?? "")
-  }
-
-  toJSON(): Handshake {
-    return { ...this, query: this.query, cookies: this.cookies }
-  }
-}
-
-type Fiber = Parameters<Parameters<typeof Effect.withFiber>[0]>[0]
 
 const isSuccess = (decision: ReturnType<Factory>): decision is Exit.Success<Program, unknown> =>
   Exit.isExit(decision) && Exit.isSuccess(decision)

@@ -1,12 +1,16 @@
 /**
  * What the server needs of the machine below the HTTP API. The façade fills it in with `internal/node`.
  */
+import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type { Dressing } from "./dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
+
+/** The client of an upgrade is gone, or broke the WebSocket handshake and was told so: there is nobody to answer. */
+export class UpgradeFailed extends Data.TaggedError("UpgradeFailed") {}
 
 export interface Platform {
   /** Runs `f` when the current callback of the event loop is done, before any other I/O. */
@@ -35,7 +39,7 @@ export interface Platform {
   upgrade(
     request: HttpServerRequest,
     headers: Readonly<Record<string, string>>
-  ): Effect.Effect<WebSocketConnection, "UpgradeFailed">
+  ): Effect.Effect<WebSocketConnection, UpgradeFailed>
   /** The response of a request whose connection was taken over: nothing more is written for it. */
   release(request: HttpServerRequest): HttpServerResponse
   /** Refuses an upgrade: raw, then the connection is closed (rule R21). */

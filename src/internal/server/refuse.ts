@@ -7,15 +7,17 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
-import { BadRequest, Forbidden, type HandshakeError, TooManyRequests, Unavailable } from "../../HandshakeError.ts"
+import * as HandshakeErrors from "../../HandshakeError.ts"
 import type { Dressing } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
+import { UpgradeFailed } from "./platform.ts"
 import * as respond from "./respond.ts"
 
-const isHandshakeError = (error: unknown): error is HandshakeError =>
-  error instanceof Forbidden || error instanceof Unavailable || error instanceof TooManyRequests ||
-  error instanceof BadRequest ||
-  (typeof error === "object" && error !== null && "code" in error && "status" in error && "context" in error)
+const classes = Object.values(HandshakeErrors)
+
+/** Errors of the application may look like one of ours, and are none of the client's business. */
+const isHandshakeError = (error: unknown): error is HandshakeErrors.HandshakeError =>
+  classes.some((one) => error instanceof one)
 
 /** Refuses what is no plain HTTP: a request to upgrade, a WebTransport session. */
 export type RefuseRaw = (status: number, message: string) => Effect.Effect<HttpServerResponse.HttpServerResponse>
@@ -35,7 +37,7 @@ export const refuse = (
     return Effect.andThen(log, raw === undefined ? Effect.failCause(cause) : refuseAll(raw, cause))
   }
   const error = found.value
-  if (error === "UpgradeFailed") return Effect.succeed(engine.platform.release(request))
+  if (error instanceof UpgradeFailed) return Effect.succeed(engine.platform.release(request))
   if (isHandshakeError(error)) {
     // The application's own words, which without types may be no text.
     const message = typeof error.message === "string" && error.message !== "" ? error.message : "Forbidden"

@@ -22,7 +22,7 @@ import {
 } from "../transport/webTransportConnection.ts"
 import { plain } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import { type Factory, Handshaking, inTime, Owner } from "./handshake.ts"
+import { type Answer, type Factory, Handshaking, inTime, Owner } from "./handshake.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
 import { traced } from "./tracing.ts"
@@ -185,20 +185,7 @@ const join = (
     : verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
   switch (verdict._tag) {
     case "Handshake":
-      return new Handshaking(
-        engine,
-        new Owner(factory),
-        factory,
-        request,
-        query,
-        "webtransport",
-        false,
-        plain,
-        (it) => {
-          onJoin(it)
-          return new WebTransportTransport(connection, it)
-        }
-      ).run()
+      return new WebTransportHandshaking(engine, new Owner(factory), request, query, connection, onJoin).run()
     case "Upgrade": {
       const { session } = verdict
       const { allowRequest } = engine.settings
@@ -218,6 +205,33 @@ const join = (
       return Effect.fail(invalid)
     default:
       return Effect.fail(verdict)
+  }
+}
+
+class WebTransportHandshaking extends Handshaking {
+  protected readonly transport = "webtransport"
+  private readonly connection: WebTransportConnection
+  private readonly onJoin: (session: Session) => void
+  constructor(
+    engine: Engine,
+    owner: Owner,
+    request: HttpServerRequest.HttpServerRequest,
+    query: Record<string, string>,
+    connection: WebTransportConnection,
+    onJoin: (session: Session) => void
+  ) {
+    super(engine, owner, request, query, plain)
+    this.connection = connection
+    this.onJoin = onJoin
+  }
+
+  // There is no answer that could wear anything.
+  protected override dress(): undefined {}
+
+  protected answer(session: Session): Answer {
+    this.onJoin(session)
+    this.begin(session, new WebTransportTransport(this.connection, session))
+    return Effect.succeed(respond.nothing)
   }
 }
 

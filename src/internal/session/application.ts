@@ -62,11 +62,15 @@ export class Application {
 
   private onExit(exit: Exit.Exit<unknown, unknown>): void {
     this.exited = true
-    if (this.session.state === "closed") return this.finish()
-    if (Exit.isSuccess(exit)) return this.session.close(CloseReason.forcedClose)
-    if (this.session.state === "closing") return
-    this.log(Effect.logError("The application of a session failed", exit.cause))
-    this.session.close({ _tag: "AppFailed", cause: exit.cause })
+    const { session } = this
+    const isEnding = session.state === "closing" || session.state === "closed"
+    // At the end of its session it may well fail, as `Socket.receive` does; a defect is one at any time.
+    if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
+      this.log(Effect.logError("The application of a session failed", exit.cause))
+    }
+    if (session.state === "closed") this.finish()
+    else if (Exit.isSuccess(exit)) session.close(CloseReason.forcedClose)
+    else session.close({ _tag: "AppFailed", cause: exit.cause })
   }
 
   /** The session is closed: the application gets what had arrived, then ends. */

@@ -240,7 +240,11 @@ export class Session implements TransportHost {
       const { messages, bytes } = outgoing
       this.observers?.publish({ _tag: "Flushed", packets: outgoing.snapshot().map(toPacket) })
       if (transport.unsent === 0) this.unsentMessages = 0
-      transport.write(outgoing)
+      try {
+        transport.write(outgoing)
+      } catch (cause) {
+        return this.end(CloseReason.transportError(new CloseReason.WriteFailed({ cause })))
+      }
       this.unsentMessages += messages - outgoing.messages
       this.writes++
       this.host.onSent(transport.name, messages - outgoing.messages, bytes - outgoing.bytes)

@@ -82,9 +82,18 @@ export class Outgoing {
     }
   }
 
-  /** The next packet, or `undefined`. */
+  /**
+   * The next packet, or `undefined`. Throws where its bytes are not as many any more as were accepted, because their
+   * memory was transferred or resized: what would be sent instead is nobody's message.
+   */
   peek(): Entry | undefined {
-    return this.head < this.tail ? this.entries![this.head] : undefined
+    if (this.head === this.tail) return undefined
+    const entry = this.entries![this.head]!
+    const data = entry instanceof Outbound ? entry.data : entry
+    if (typeof data === "object" && data.byteLength !== this.sizes![this.head]) {
+      throw new TypeError("the bytes of a message were taken away before it was written")
+    }
+    return entry
   }
 
   /** The bytes of the next packet's data; meaningful only when there is one. */

@@ -62,6 +62,8 @@ export class PollingTransport implements Transport, ExchangeHolder {
   private held = false
   private paused = false
   private closed = false
+  /** The most an answer holds before it ends with a packet; the packets that open the session belong together. */
+  private limit = Infinity
   /** Set while the last packet, close, waits for the client's next GET. */
   private onFinished: (() => void) | undefined
   private finished = false
@@ -212,7 +214,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
     let payload = ""
     let compress = false
     // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
-    while (outgoing.length > 0 && (payload === "" || payload.length < this.options.maxPayload)) {
+    while (outgoing.length > 0 && (payload === "" || payload.length < this.limit)) {
       const entry = outgoing.peek()!
       outgoing.drop()
       const text = encode4(entry)
@@ -230,7 +232,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
     const packets: Array<Packet> = []
     let bytes = 0
     let compress = false
-    while (outgoing.length > 0 && bytes < this.options.maxPayload) {
+    while (outgoing.length > 0 && bytes < this.limit) {
       const entry = outgoing.peek()!
       bytes += outgoing.peekSize()
       outgoing.drop()
@@ -296,6 +298,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
   private answer(payload: string | Uint8Array, compress = false): void {
     const poll = this.poll!
     this.poll = undefined
+    this.limit = this.options.maxPayload
     const { jsonp: index } = this.options
     const isLater = index === undefined
       ? poll.respond(

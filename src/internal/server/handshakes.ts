@@ -1,0 +1,60 @@
+/**
+ * The kinds of handshakes that are HTTP requests.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as jsonp from "../protocol/jsonp.ts"
+import { takesBytes } from "../protocol/query.ts"
+import type { Session } from "../session/session.ts"
+import { PollingTransport } from "../transport/polling.ts"
+import { WebSocketTransport } from "../transport/webSocket.ts"
+import { type Answer, Handshaking } from "./handshake.ts"
+
+/** The first GET of a client that polls: its answer carries the first packets. */
+export class PollingHandshaking extends Handshaking {
+  protected readonly transport = "polling"
+
+  protected answer(session: Session): Answer {
+    const { engine, query } = this
+    return engine.platform.exchange(this.request, this.dressing, (exchange) => {
+      const { j } = query
+      const transport = new PollingTransport(session, {
+        // A callback without a number would make a script that is none.
+        jsonp: j === undefined ? undefined : jsonp.callbackIndex(j) || "0",
+        binary: takesBytes(query) && j === undefined,
+        maxPayload: engine.settings.maxPayload,
+        maxPackets: engine.settings.maxPacketsPerPayload
+      })
+      transport.onFirstGet(exchange)
+      this.begin(session, transport)
+    })
+  }
+}
+
+/** A request to upgrade, to a WebSocket. */
+export class WebSocketHandshaking extends Handshaking {
+  protected readonly transport = "websocket"
+
+  protected answer(session: Session): Answer {
+    const { platform } = this.engine
+    return Effect.onExit(
+      Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
+        this.begin(session, new WebSocketTransport(connection, session, takesBytes(this.query)))
+        return platform.release(this.request)
+      }),
+      // Refused by the library, or given up by the client before the 101: there is no transport to tell of the end.
+      (exit) => Exit.isFailure(exit) ? Effect.sync(() => session.end({ _tag: "TransportClose" })) : Effect.void
+    )
+  }
+}
+
+/** A request to upgrade to a transport that is none: the connection is accepted, and closed (rule R24). */
+export class EmptyHandshaking extends PollingHandshaking {
+  protected override identify(): Answer {
+    const { platform } = this.engine
+    return Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
+      connection.close()
+      return platform.release(this.request)
+    })
+  }
+}
