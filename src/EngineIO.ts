@@ -277,7 +277,11 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
     const owner = new Owner(f as Factory)
     const handler = new Handler(engine, owner)
     return makeHandlers(
-      handlerOf(owner),
+      // There is no router to tell of it.
+      Effect.tapError(
+        handlerOf(owner),
+        (error) => Effect.logError("The application failed to decide on a handshake", error)
+      ),
       (source, response) =>
         handler.handleDirectly(
           source.method!,

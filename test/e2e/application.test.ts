@@ -6,7 +6,7 @@ import { createServer } from "node:http"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pending } from "../kit/events.ts"
-import { fetchRaw, PollingClient } from "../kit/http.ts"
+import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { echo, idle, portOf, recorded, type TestServer, unwatched, withServer } from "../kit/server.ts"
 import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
@@ -48,6 +48,67 @@ describe("app", () => {
       })
     )
   }
+
+  for (const perMessageDeflate of [false, true]) {
+    it(
+      `whose message loses its memory before it is written loses its session, and nobody else theirs, with ${
+        perMessageDeflate ? "" : "no "
+      }permessage-deflate`,
+      withServer({
+        perMessageDeflate,
+        application: (socket) =>
+          Effect.succeed({
+            app: Socket.forEach(socket, (message) =>
+              Effect.gen(function*() {
+                const bytes = new Uint8Array(message === "small" ? 100 : 100_000)
+                yield* Socket.send(socket, message === "ok" ? message : bytes)
+                if (message !== "ok") structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
+              }))
+          })
+      }, async (server) => {
+        const bystander = await EngineClient.connect(server, "websocket")
+        for (const mode of modes) {
+          for (const size of ["small", "large"]) {
+            const client = await EngineClient.connect(server, mode)
+            const { sid } = client
+            client.send(size)
+            const reason = await server.reason(sid)
+            assert.strictEqual(reason._tag, "TransportError")
+            if (reason._tag === "TransportError") assert.strictEqual(reason.error._tag, "WriteFailed")
+            await client.closed
+          }
+        }
+        assert.strictEqual(await bystander.exchange("ok"), "ok")
+      })
+    )
+  }
+
+  it(
+    "that dies while its session closes is logged, with the beginning of the session's id",
+    withServer({
+      application: (socket) =>
+        Effect.succeed({
+          app: Effect.andThen(Socket.close(socket), Effect.die(new Error("a late mistake")))
+        })
+    }, async (server) => {
+      const { sid } = await PollingClient.connect(server)
+      await logged(server, "Error", "a late mistake")
+      const line = server.logs.find(({ level }) => level === "Error")!
+      assert.strictEqual(line.annotations?.["session"], `${sid.slice(0, 6)}…`)
+    })
+  )
+
+  it(
+    "that fails because its session ends is not",
+    withServer({
+      application: (socket) => Effect.succeed({ app: Effect.andThen(Socket.close(socket), Socket.receive(socket)) })
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.deepStrictEqual(await client.poll(), ["6", "1"])
+      await server.reason(client.sid)
+      assert.isFalse(server.logs.some(({ level }) => level === "Error"))
+    })
+  )
 
   it("that never ends is interrupted when its session does", async () => {
     const interrupted = Deferred.makeUnsafe<void>()
@@ -177,6 +238,39 @@ describe("onDisconnect", () => {
 })
 
 describe("handlers", () => {
+  for (
+    const [what, failure] of [
+      ["looks like a refusal", { code: "42P01", status: 200, message: "no table", context: "secret" }],
+      ["is a word we use", "UpgradeFailed"]
+    ] as const
+  ) {
+    it(
+      `an error of the application that ${what} is not told to the client`,
+      withServer({ application: () => Effect.fail(failure) }, async (server) => {
+        const refused = await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling" }))
+        assert.deepStrictEqual([refused.status, refused.text], [500, ""])
+        const { response } = await refusedUpgrade(server, {})
+        assert.deepStrictEqual([response.status, response.text], [500, "Internal Server Error"])
+      })
+    )
+  }
+
+  it(
+    "attached, an error of the application is logged, for there is no router to tell of it",
+    withServer({ attached: true, application: () => Effect.fail("the database is gone") }, async (server) => {
+      assert.strictEqual((await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling" }))).status, 500)
+      await logged(server, "Error", "the database is gone")
+    })
+  )
+
+  it(
+    "a function that never decides is warned of",
+    withServer({ handshakeTimeout: 50, application: () => Effect.never }, async (server) => {
+      assert.strictEqual((await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling" }))).status, 503)
+      await logged(server, "Warn", "handshakeTimeout")
+    })
+  )
+
   const admin = (server: TestServer) =>
     HttpRouter.add("*", "/admin/", EngineIO.handler((socket) => recorded(server, echo, socket)))
 

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
-import { within } from "../kit/events.ts"
+import { eventually, within } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { idle, type TestServer, unwatched, withServer } from "../kit/server.ts"
 import { Opcode, RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
@@ -104,6 +104,26 @@ describe("drain", () => {
       assert.isFalse(await server.run(Socket.offer(socket, "late")))
       assert.deepStrictEqual(await client.poll(), ["4one", "4two", "1"])
       await within(drained, "the end of the drain")
+    })
+  )
+
+  it(
+    "an application that is still busy with what a client left has no longer than the drain",
+    withServer({
+      closeTimeout: "1 hour",
+      drainTimeout: "200 millis",
+      application: (_socket, server) =>
+        Effect.succeed({
+          app: Effect.onInterrupt(Effect.never, () =>
+            Effect.sync(() => server.received.put({ sid: "", message: "interrupted" })))
+        })
+    }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      client.send("4last words")
+      await client.close()
+      await eventually("the end of the session", () => server.count(), (count) => count === 0)
+      await server.run(EngineIO.drain())
+      await server.received.reached(1)
     })
   )
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import express from "express"
 import Fastify from "fastify"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
@@ -380,6 +380,25 @@ describe("several engines", () => {
 describe("the server's end", () => {
   const stop = (server: Server) => within(new Promise((resolve) => server.close(resolve)), "the end of the server")
   const listen = (server: Server) => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+
+  it("R-C9: a server that carries the engine no more is not waited for", async () => {
+    const [first, second] = [createServer(), createServer()]
+    const mounted = await Mounted.attach(second)
+    const scope = Scope.makeUnsafe()
+    await mounted.run(Scope.provide(EngineIO.attach(first, () => Effect.succeed({ app: Effect.never })), scope))
+    await listening(first, async () => {
+      await listening(second, async (target) => {
+        const client = await PollingClient.connect(target)
+        await Effect.runPromise(Scope.close(scope, Exit.void))
+        const parked = await client.park()
+        second.close()
+        assert.strictEqual((await parked.response).text, "1")
+        const [reason] = await mounted.ended.take(1)
+        assert.strictEqual(reason?._tag, "ServerShutdown")
+      })
+    })
+    await mounted.release()
+  })
 
   it("R-C9: when it stops listening every session ends; when it listens again it is served again", async () => {
     const server = createServer()

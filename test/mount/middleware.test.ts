@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import session from "express-session"
 import { createServer, type IncomingMessage } from "node:http"
 import { EngineIO } from "../../src/index.ts"
+import { eventually, turn } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { RawWebSocket, upgradeHeaders } from "../kit/ws.ts"
@@ -23,10 +24,7 @@ async () => {
   })
 }
 
-const express = session({ secret: "secret", resave: false, saveUninitialized: true, cookie: { path: "/" } })
-
-// Its types are those of Express, which it does not need.
-const expressSession = express as unknown as EngineIO.Middleware
+const expressSession = session({ secret: "secret", resave: false, saveUninitialized: true, cookie: { path: "/" } })
 
 describe("middleware", () => {
   it("R51: express-session sets its cookie on polling and on the 101, and knows its client again", async () => {
@@ -115,13 +113,26 @@ describe("middleware", () => {
       }
     ]
     for (const middleware of failing) {
-      await withMiddleware([middleware], async (target) => {
+      await withMiddleware([middleware], async (target, mounted) => {
+        const events: Array<EngineIO.EngineEvent> = []
+        const watching = Effect.runFork(
+          Effect.promise(() =>
+            mounted.run(Stream.runForEach(EngineIO.events, (event) => Effect.sync(() => events.push(event))))
+          )
+        )
+        await turn()
         const refused = await fetchRaw(target, "GET", polling)
         assert.deepStrictEqual([refused.status, refused.text], [400, "{\"code\":3,\"message\":\"Bad request\"}"])
         const connection = await Connection.open(target)
         const url = engineTarget({ EIO: "4", transport: "websocket" })
         connection.write(encodeRequest("GET", url, { headers: upgradeHeaders() }))
         assert.isUndefined(await connection.outcome())
+        await eventually("both in the events", () => events.length, (count) => count === 2)
+        for (const event of events) {
+          assert.include(event, { _tag: "ConnectionError", code: 3, message: "Bad request" })
+          if (event._tag === "ConnectionError") assert.deepInclude(event.context, { name: "MIDDLEWARE_FAILURE" })
+        }
+        watching.interruptUnsafe()
       })()
     }
   })

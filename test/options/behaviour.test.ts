@@ -38,6 +38,15 @@ describe("initialPacket", () => {
   )
 
   it(
+    "R30: it follows the open packet whatever maxPayload is",
+    withServer({ initialPacket: "faster!", maxPayload: 10, allowEIO3: true }, async (server) => {
+      assert.strictEqual((await PollingClient.connect(server)).handshake.packets[1], "4faster!")
+      const revision3 = await fetchRaw(server, "GET", engineTarget({ EIO: "3", transport: "polling", b64: "1" }))
+      assert.isTrue(revision3.text.endsWith("8:4faster!"))
+    })
+  )
+
+  it(
     "R30: bytes are base64 in a payload, and a binary frame",
     withServer({ initialPacket: Uint8Array.of(1, 2, 3, 4) }, async (server) => {
       assert.strictEqual((await PollingClient.connect(server)).handshake.packets[1], "bAQIDBA==")

@@ -57,6 +57,9 @@ const buffer: Case = {
   allowed: "{ messages?: number, bytes?: number }"
 }
 
+/** Names of other servers and other places. */
+const misplaced = ["maxHttpBufferSize", "wsEngine", "path", "addTrailingSlash", "destroyUpgrade", "middleware"]
+
 const cases: Record<keyof EngineIO.Options, Case> = {
   pingInterval: beat,
   pingTimeout: beat,
@@ -249,8 +252,20 @@ describe("options", () => {
 
   it.effect("a name that is no option is refused, and named", () =>
     Effect.forEach(
-      ["pingIntervall", "maxHttpBufferSize", "path", "wsEngine", "__proto__x"],
+      ["pingIntervall", "toString", "__proto__x"],
       (name) => Effect.map(complaint({ [name]: 5 }), (message) => assert.include(message, `["${name}"]`))
+    ))
+
+  it.effect("an option of other servers, or of another place, is refused with where to find it", () =>
+    Effect.forEach(misplaced, (name) =>
+      Effect.map(complaint({ [name]: 5 }), (message) => {
+        assert.match(message, new RegExp(`${name} is no option of the engine: .*(maxPayload|attach|ws library)`))
+      })))
+
+  it.effect("heartbeats that a client could not wait for with one timer are refused", () =>
+    Effect.map(
+      complaint({ pingInterval: "20 days", pingTimeout: "20 days" }),
+      (message) => assert.include(message, "pingInterval and pingTimeout together below 24 days")
     ))
 
   it.effect("all wrong options are named at once", () =>

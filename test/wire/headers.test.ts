@@ -303,6 +303,18 @@ describe("CORS", () => {
     })()
   })
 
+  it("R50: the function is asked once for a request, preflights too", async () => {
+    let asked = 0
+    const cors = () => Effect.sync(() => ({ origin: `https://${asked++}.example` }))
+    await withServer({ cors }, async (server) => {
+      await fetchRaw(server, "OPTIONS", handshake, { headers: { Origin: "https://a.example" } })
+      assert.strictEqual(asked, 1)
+      const client = await PollingClient.connect(server)
+      await client.post("4hello")
+      assert.strictEqual(asked, 3)
+    })()
+  })
+
   it("R50: preflightContinue leaves a preflight to the protocol, which refuses it", async () => {
     const answer = async (target: Target) => {
       const response = await fetchRaw(target, "OPTIONS", handshake, { headers: { Origin: "https://a.example" } })

@@ -20,11 +20,10 @@ import { addHeaders, keepHead } from "./upgrades.ts"
  * @category models
  * @since 0.1.0
  */
-export type Middleware = (
-  request: Http.IncomingMessage,
-  response: Http.ServerResponse,
-  next: (error?: unknown) => void
-) => void
+export type Middleware = {
+  // A method, so that one may be passed whose types say more of a request than Node's do.
+  middleware(request: Http.IncomingMessage, response: Http.ServerResponse, next: (error?: unknown) => void): void
+}["middleware"]
 
 /**
  * The listeners of a Node server.

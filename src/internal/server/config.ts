@@ -1,5 +1,5 @@
 /**
- * The check of the options, done once when a server's layer is built, and what comes of it.
+ * The options as the server works with them: complete, in plain numbers, and with their context provided.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -7,22 +7,12 @@ import * as Cookies from "effect/http/Cookies"
 import type * as Headers from "effect/http/Headers"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type { Forbidden } from "../../HandshakeError.ts"
-import { TransportType } from "../../Transport.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Settings } from "../session/settings.ts"
-import {
-  type CookieOptions,
-  type CorsOptions,
-  type HandshakeRate,
-  type Options,
-  OptionsError,
-  type PerMessageDeflateOptions,
-  type ResponseInfo
-} from "./options.ts"
+import type { CorsOptions, Options, OptionsError, PerMessageDeflateOptions, ResponseInfo } from "./options.ts"
+import { check, makeCookie } from "./optionsSchema.ts"
 
 /** The options, complete and in plain numbers. */
 export interface Config extends Settings {
@@ -46,180 +36,11 @@ export interface Config extends Settings {
   readonly responseHeaders: ((info: ResponseInfo) => Effect.Effect<Headers.Input>) | undefined
 }
 
-// --- schema ----------------------------------------------------------------------------------------------------------
-
-const such = (what: string, isSuch: (value: unknown) => boolean) =>
-  Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || isSuch(value) || what)))
-
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
-
-const isDuration = (value: unknown): boolean => {
-  try {
-    return Option.exists(Duration.fromInput(value as Duration.Input), (it) => Duration.toMillis(it) > 0)
-  } catch {
-    return false
-  }
-}
-
-const duration = such("a duration above zero, such as \"25 seconds\" or a number of milliseconds", isDuration)
-// Clients count these with timers, which hold no more.
-const beat = such(
-  "a duration above zero and below 24 days, such as \"25 seconds\" or a number of milliseconds",
-  (value) => isDuration(value) && Duration.toMillis(Duration.fromInputUnsafe(value as Duration.Input)) < 24 * 86_400_000
-)
-const count = such("a whole number above zero", isCount)
-const flag = such("true or false", (value) => typeof value === "boolean")
-const hook = such("a function that returns an Effect", (value) => typeof value === "function")
-const buffer = such(
-  "{ messages?: number, bytes?: number }, both whole numbers above zero",
-  (value) =>
-    typeof value === "object" && value !== null &&
-    Object.entries(value).every(([key, limit]) =>
-      (key === "messages" || key === "bytes") && (limit === undefined || isCount(limit))
-    )
-)
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean => values.includes(value)
-const isFlag = isOr(true, false)
-const isText = (value: unknown): boolean => typeof value === "string"
-const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
-const isTexts = (value: unknown): boolean => isText(value) || (Array.isArray(value) && value.every(isText))
-
-/** Whether a value is an object of these members and no others; each may be undefined. */
-const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>) => (value: unknown): boolean =>
-  isObject(value) &&
-  Object.entries(value).every(([name, member]) =>
-    Object.hasOwn(members, name) && (member === undefined || members[name]!(member))
-  )
-
-const isOrigin = (value: unknown): boolean => (isText(value) && value !== "") || value instanceof RegExp
-
-const isCors = hasOnly({
-  origin: (value) =>
-    isFlag(value) || typeof value === "function" || isOrigin(value) || (Array.isArray(value) && value.every(isOrigin)),
-  credentials: isFlag,
-  exposedHeaders: isTexts,
-  allowedHeaders: isTexts,
-  methods: isTexts,
-  maxAge: isWhole,
-  optionsSuccessStatus: (value) => isCount(value) && (value as number) >= 200 && (value as number) < 300,
-  preflightContinue: isFlag
-})
-
-const isCookieOptions = hasOnly({
-  name: isText,
-  path: (value) => value === false || isText(value),
-  domain: isText,
-  expires: (value) => value instanceof Date && !Number.isNaN(value.getTime()),
-  maxAge: (value) => value === 0 || isDuration(value),
-  priority: isOr("low", "medium", "high"),
-  sameSite: isOr("lax", "strict", "none"),
-  httpOnly: isFlag,
-  secure: isFlag,
-  partitioned: isFlag,
-  hostOnly: isFlag
-})
-
-const isCookie = (value: unknown): boolean =>
-  (isText(value) || isCookieOptions(value)) && Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
-
-const isHandshakeRate = (value: unknown): boolean =>
-  hasOnly({ limit: isCount, window: isDuration })(value) &&
-  isCount((value as HandshakeRate).limit) && (value as HandshakeRate).window !== undefined
-
-const isWindowBits = (value: unknown): boolean => isCount(value) && (value as number) >= 8 && (value as number) <= 15
-
-const isHttpCompression = hasOnly({ threshold: isWhole })
-
-const isPerMessageDeflate = hasOnly({
-  threshold: isWhole,
-  serverNoContextTakeover: isFlag,
-  clientNoContextTakeover: isFlag,
-  serverMaxWindowBits: isWindowBits,
-  clientMaxWindowBits: isWindowBits,
-  zlibDeflateOptions: isObject,
-  zlibInflateOptions: isObject,
-  concurrencyLimit: isCount
-})
-
-const makeCookie = (options: string | CookieOptions, id: SocketId) => {
-  const { httpOnly = true, name = "io", path = "/", sameSite = "lax", ...attributes } = typeof options === "string"
-    ? { name: options }
-    : options
-  return Cookies.makeCookie(name, id, {
-    ...attributes,
-    httpOnly,
-    sameSite,
-    ...(path === false ? {} : { path })
-  })
-}
-
-const OptionsSchema = Schema.Struct({
-  pingInterval: beat,
-  pingTimeout: beat,
-  upgradeTimeout: duration,
-  handshakeTimeout: duration,
-  closeTimeout: duration,
-  drainTimeout: duration,
-  maxPayload: count,
-  maxPacketsPerPayload: count,
-  bodyTimeout: duration,
-  maxSessions: count,
-  allowUpgrades: flag,
-  allowEIO3: flag,
-  anyPacketIsAlive: flag,
-  transports: such(
-    "a non-empty list of \"polling\", \"websocket\" and \"webtransport\"",
-    (value) =>
-      Array.isArray(value) && value.length > 0 && value.every((name) => Option.isSome(TransportType.parse(name)))
-  ),
-  sendBuffer: buffer,
-  receiveBuffer: buffer,
-  handshakeRate: such("{ limit: whole number above zero, window: duration above zero }", isHandshakeRate),
-  initialPacket: such(
-    "text without the character U+001E, or a Uint8Array",
-    (value) => typeof value === "string" ? !value.includes("\x1e") : value instanceof Uint8Array
-  ),
-  allowedOrigins: such(
-    "a list of origins as browsers send them: \"https://example.com\", without a path, or \"null\"",
-    (value) =>
-      Array.isArray(value) &&
-      value.every((origin) => typeof origin === "string" && /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/.test(origin))
-  ),
-  generateId: hook,
-  allowRequest: hook,
-  responseHeaders: hook,
-  cors: such(
-    "true, false, a function that returns an Effect, or { origin?, credentials?, exposedHeaders?, allowedHeaders?, " +
-      "methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }",
-    (value) => typeof value === "boolean" || typeof value === "function" || isCors(value)
-  ),
-  cookie: such(
-    "true, false, a cookie name, or { name?, path?, domain?, expires?, maxAge?, priority?, sameSite?, httpOnly?, " +
-      "secure?, partitioned? }, all valid in a cookie",
-    (value) => typeof value === "boolean" || isCookie(value)
-  ),
-  httpCompression: such(
-    "true, false, or { threshold?: bytes }",
-    (value) => typeof value === "boolean" || isHttpCompression(value)
-  ),
-  perMessageDeflate: such(
-    "true, false, or { threshold?: bytes, serverNoContextTakeover?, clientNoContextTakeover?, serverMaxWindowBits?: " +
-      "8 to 15, clientMaxWindowBits?: 8 to 15, zlibDeflateOptions?, zlibInflateOptions?, concurrencyLimit? }",
-    (value) => typeof value === "boolean" || isPerMessageDeflate(value)
-  )
-})
-
 /** Checks the options and completes them. */
 export const resolve = Effect.fnUntraced(function*<E, R>(
   options: Options<E, R>
 ): Effect.fn.Return<Config, OptionsError, R> {
-  yield* Schema.decodeUnknownEffect(OptionsSchema)(options, { errors: "all", onExcessProperty: "error" }).pipe(
-    Effect.mapError((error) => new OptionsError({ message: `EngineIO options: ${String(error.message)}` }))
-  )
+  yield* check(options)
   const context = yield* Effect.context<R>()
   const { allowRequest, cookie, cors, generateId, httpCompression, perMessageDeflate, responseHeaders } = options
   return {

@@ -12,6 +12,7 @@ const shutdown: CloseReason = { _tag: "ServerShutdown", undelivered: 0 }
 export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     engine.draining = true
+    engine.hurry()
     for (const session of engine.all.values()) session.close(shutdown)
     return Effect.timeoutOrElse(engine.empty, {
       duration: timeout,
@@ -31,6 +32,7 @@ export const shutDown = (engine: Engine): void => {
   if (engine.stopped) return
   engine.stopped = true
   engine.draining = true
+  engine.hurry()
   for (const session of engine.all.values()) {
     if (session.isReachable) session.close(shutdown)
     else session.end(shutdown)

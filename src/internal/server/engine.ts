@@ -135,6 +135,11 @@ export class Engine implements SessionHost {
     for (const resume of waiting) resume()
   }
 
+  /** What is still running of sessions that ended gets no more time than the end of the server has. */
+  hurry(): void {
+    for (const { application } of this.alive) application?.hurry()
+  }
+
   /** Waits until there is no session. */
   readonly empty: Effect.Effect<void> = Effect.callback((resume) => {
     if (this.sessions.size === 0) return resume(Effect.void)
@@ -194,11 +199,11 @@ export class Engine implements SessionHost {
     return bytes
   }
 
-  /** What an operator may want to follow; ids are credentials, so only their beginning is told. */
+  /** What an operator may want to follow. */
   private log(text: string, session: Session | undefined, fields: Record<string, unknown>): void {
     if (!this.isDebug) return
     const line = Effect.annotateLogs(Effect.logDebug(text), fields)
-    this.fork(session === undefined ? line : Effect.annotateLogs(line, "session", `${session.id.slice(0, 6)}…`))
+    this.fork(session === undefined ? line : Effect.annotateLogs(line, "session", session.label))
   }
 
   observe(): Observers<EngineEvent> {

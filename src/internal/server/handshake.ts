@@ -52,7 +52,12 @@ export const inTime = <A, E, R>(
 ): Effect.Effect<A, E | Unavailable, R> =>
   Effect.timeoutOrElse(decision, {
     duration: engine.settings.handshakeTimeout,
-    orElse: () => Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+    // It may be one that never comes: a function that runs its application instead of returning it.
+    orElse: () =>
+      Effect.andThen(
+        Effect.logWarning("The application did not decide on a handshake within handshakeTimeout"),
+        Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+      )
   })
 
 /** One handshake. How its session gets its transport, and its client the answer, is up to the kinds of it. */

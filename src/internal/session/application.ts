@@ -66,7 +66,7 @@ export class Application {
     const isEnding = session.state === "closing" || session.state === "closed"
     // At the end of its session it may well fail, as `Socket.receive` does; a defect is one at any time.
     if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
-      this.log(Effect.logError("The application of a session failed", exit.cause))
+      this.run(Effect.logError("The application of a session failed", exit.cause))
     }
     if (session.state === "closed") this.finish()
     else if (Exit.isSuccess(exit)) session.close(CloseReason.forcedClose)
@@ -86,6 +86,14 @@ export class Application {
     this.deadline ??= new InterruptDeadline(this)
     const { closeTimeout, drainTimeout } = host.settings
     host.deadlines.after(reason!._tag === "ServerShutdown" ? drainTimeout : closeTimeout).add(this.deadline)
+  }
+
+  /** The server ends: what its session left to be dealt with has no longer than everything else. */
+  hurry(): void {
+    const { deadlines, settings } = this.session.host
+    if (this.deadline?.list !== undefined && this.deadline.at > deadlines.now() + settings.drainTimeout) {
+      deadlines.after(settings.drainTimeout).add(this.deadline)
+    }
   }
 
   /** The application asked for a message that can never come. */
@@ -108,11 +116,12 @@ export class Application {
       Effect.catchCause((cause) => Effect.logError("A finalizer of a session failed", cause)),
       Effect.ensuring(Effect.sync(() => this.owner.onFinished(this.session)))
     )
-    Effect.runForkWith(this.context)(done)
+    this.run(done)
   }
 
-  private log(effect: Effect.Effect<void>): void {
-    Effect.runForkWith(this.context)(effect)
+  /** Runs what is not the user's program, but belongs to it. */
+  private run(effect: Effect.Effect<void>): void {
+    Effect.runForkWith(this.context)(Effect.annotateLogs(effect, "session", this.session.label))
   }
 }
 

@@ -97,6 +97,11 @@ export class Session implements TransportHost {
     return this.state === "closing"
   }
 
+  /** What a line of the log may say of the session: its id is a credential, so only the beginning. */
+  get label(): string {
+    return `${this.id.slice(0, 6)}…`
+  }
+
   get observed(): boolean {
     return this.observers !== undefined
   }
