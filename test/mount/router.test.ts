@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
-import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
+import { CloseReason, EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
+import { eventually } from "../kit/events.ts"
 import { PollingClient, textHeaders } from "../kit/http.ts"
 import { portOf, unwatched } from "../kit/server.ts"
 
@@ -66,4 +67,30 @@ describe("on HttpRouter", () => {
         assert.strictEqual(await other.text(), "Not Implemented")
       })
     }))
+
+  it("served by a web handler, a session whose POST breaks off ends, and says so", async () => {
+    const reasons: Array<CloseReason.CloseReason> = []
+    const { dispose, handler } = HttpRouter.toWebHandler(
+      Layer.provideMerge(
+        EngineIO.route("/engine.io", () =>
+          Effect.succeed({
+            app: Effect.never,
+            onDisconnect: (reason) => Effect.sync(() => void reasons.push(reason))
+          })),
+        EngineIOLive
+      ),
+      { disableLogger: true }
+    )
+    const url = "http://localhost/engine.io/?EIO=4&transport=polling"
+    const opened = await handler(new Request(url))
+    const { sid } = JSON.parse((await opened.text()).slice(1)) as { readonly sid: string }
+    const body = new ReadableStream({
+      pull: (controller) => controller.error(new Error("gone"))
+    })
+    const refused = await handler(new Request(`${url}&sid=${sid}`, { method: "POST", body, duplex: "half" }))
+    assert.strictEqual(refused.status, 400)
+    await eventually("the end of the session", () => reasons.length, (count) => count === 1)
+    assert.strictEqual(CloseReason.message(reasons[0]!), "transport error")
+    await dispose()
+  })
 })
