@@ -7,7 +7,7 @@ import { createServer } from "node:http"
 const echo = EngineIO.handler((socket) =>
   Effect.succeed({
     app: Socket.forEach(socket, (message) => Socket.send(socket, message)),
-    onDisconnect: (reason) => Effect.logInfo(`${socket.id} left: ${reason._tag}`)
+    onDisconnect: (reason) => Effect.logInfo(`${socket.handshake.remoteAddress} left: ${reason._tag}`)
   })
 )
 

@@ -192,7 +192,7 @@ export const layerConfig = <E = never, R = never>(
  * const echo = EngineIO.handler((socket) =>
  *   Effect.succeed({
  *     app: Socket.forEach(socket, (message) => Socket.send(socket, message)),
- *     onDisconnect: (reason) => Effect.logInfo(`${socket.id} left: ${reason._tag}`)
+ *     onDisconnect: (reason) => Effect.logInfo(`${socket.handshake.remoteAddress} left: ${reason._tag}`)
  *   })
  * )
  *

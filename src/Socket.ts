@@ -83,8 +83,9 @@ const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
 /**
  * Waits for the next message of the client, and takes it.
  *
- * Fails with `SocketClosed` once the session has ended and all that had arrived was taken. Interrupted, it takes
- * nothing.
+ * Fails with `SocketClosed` once the session has ended and all that had arrived was taken. `app` is interrupted at that
+ * moment, so that it need not handle the failure: what is to be done at the end belongs into `onDisconnect`, or a
+ * finalizer such as `Effect.ensuring`. Interrupted, it takes nothing.
  *
  * **Example** (Answering one question)
  *
@@ -141,7 +142,7 @@ export const messages = (socket: Socket): Stream.Stream<Message, SocketClosed> =
  *
  * **Details**
  *
- * It ends with the session (by `SocketClosed`) or with the first failure of `f`. When the client goes away, messages
+ * It ends with the session (by `SocketClosed`; in `app`, by interruption) or with the first failure of `f`. When the client goes away, messages
  * that had arrived are still dealt with, and the step in progress is finished, for at most `closeTimeout`. All messages
  * that arrived together are handled without leaving the current turn of the event loop, so what `f` sends in answer to
  * them goes out together.

@@ -52,11 +52,18 @@ const pack = () => {
   tarball = join(folder, filename)
   const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
+  const examples = readdirSync(join(root, "examples"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.includes("."))
   const expected = [
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
+    "bench/README.md",
     "package.json",
+    "test/README.md",
+    "test/WIRE.md",
+    ...examples.map((name) => `examples/${name}`),
     ...sources.map((name) => `src/${name}`),
     ...sources.flatMap((name) =>
       [".js", ".js.map", ".d.ts", ".d.ts.map"].map((end) => `dist/${name.replace(/\.ts$/, end)}`)

@@ -52,7 +52,10 @@ export interface ScalarOptions {
   readonly upgradeTimeout?: Duration.Input | undefined
   /** How long the application has to decide on a handshake; then the client gets status 503. Default: 10 seconds. */
   readonly handshakeTimeout?: Duration.Input | undefined
-  /** How long the server waits for a client to take its close. Default: 30 seconds. */
+  /**
+   * How long the server waits for a client to take its close, or an answer that is large, and, when a client has left, for
+   * the application to take what had arrived. Default: 30 seconds.
+   */
   readonly closeTimeout?: Duration.Input | undefined
   /** How long a drain may take when the server shuts down. Default: 10 seconds. */
   readonly drainTimeout?: Duration.Input | undefined
