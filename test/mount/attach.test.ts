@@ -6,11 +6,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { WebSocketServer } from "ws"
 import { CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
-import { pause, within } from "../kit/events.ts"
+import { eventually, pause, within } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { listeners } from "../kit/leaks.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
-import { portOf, type Target } from "../kit/server.ts"
+import { portOf, type Target, withServer } from "../kit/server.ts"
 import { refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
@@ -208,20 +208,20 @@ describe("the path", () => {
     before.close()
   })
 
-  it("R10: an expectation to continue is met", async () => {
-    const server = createServer()
-    const mounted = await Mounted.attach(server)
-    await listening(server, async (target) => {
-      const client = await PollingClient.connect(target)
-      const connection = await Connection.open(target)
-      connection.send("POST", client.url(), { headers: { Expect: "100-continue", "Content-Length": "6" } })
-      assert.strictEqual((await connection.response()).status, 100)
-      connection.write("4hello")
-      assert.strictEqual((await connection.response()).text, "ok")
-      assert.deepStrictEqual(await client.poll(), ["4hello"])
-      await mounted.release()
-    })
-  })
+  for (const attached of [true, false]) {
+    it(
+      `R10: an expectation to continue is met, ${attached ? "attached" : "on a router"}`,
+      withServer({ attached }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const connection = await Connection.open(server)
+        connection.send("POST", client.url(), { headers: { Expect: "100-continue", "Content-Length": "6" } })
+        assert.strictEqual((await connection.response()).status, 100)
+        connection.write("4hello")
+        assert.strictEqual((await connection.response()).text, "ok")
+        assert.deepStrictEqual(await client.poll(), ["4hello"])
+      })
+    )
+  }
 })
 
 describe("upgrades that are nobody's", () => {
@@ -478,6 +478,25 @@ describe("the server's end", () => {
         "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: 12\r\n\r\nmembers only"
       )
       await mounted.release()
+    })
+  })
+})
+
+describe("several engines in one process", () => {
+  it("listen once to each server", async () => {
+    const engines = await Promise.all(Array.from({ length: 12 }, () => Mounted.make()))
+    const server = createServer()
+    const onUpgrade = () => undefined
+    server.on("upgrade", onUpgrade)
+    await listening(server, async (target) => {
+      const connection = await Connection.open(target)
+      await eventually("the listener", () => server.listenerCount("upgrade"), (count) => count > 1)
+      assert.deepStrictEqual([server.listenerCount("upgrade"), server.listenerCount("close")], [2, 1])
+      for (const engine of engines.slice(1)) await engine.release()
+      assert.strictEqual(server.listenerCount("upgrade"), 2)
+      await engines[0]!.release()
+      assert.deepStrictEqual([server.listenerCount("upgrade"), server.listenerCount("close")], [1, 0])
+      await connection.close()
     })
   })
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
-import { HandshakeError } from "../../src/index.ts"
+import { EngineIO, HandshakeError } from "../../src/index.ts"
 import { eventually } from "../kit/events.ts"
 import { Connection, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
 import { idle, type TestServer, withServer } from "../kit/server.ts"
@@ -192,6 +192,7 @@ describe("errors of upgrade requests", () => {
   it(
     "R23: a request that is no valid WebSocket handshake is refused and leaves no session",
     withServer({}, async (server) => {
+      const events = await server.collect("an event", EngineIO.events)
       const refused = (headers: Record<string, string | undefined>) => refusedUpgrade(server, {}, { headers })
       for (const key of [undefined, "", "short", "dGhlIHNhbXBsZSBub25jZQ=", "!!!!!!!!!!!!!!!!!!!!!!=="]) {
         const { response } = await refused({ "Sec-WebSocket-Key": key })
@@ -207,6 +208,13 @@ describe("errors of upgrade requests", () => {
       }
       assert.strictEqual((await refused({ "Sec-WebSocket-Protocol": "a,,b" })).response.status, 400)
       await eventually("an empty registry", () => server.count(), (count) => count === 0)
+      await events.reached(9)
+      for (const event of events.all) {
+        assert.include(event, { _tag: "ConnectionError", code: 3 })
+        if (event._tag === "ConnectionError") assert.deepInclude(event.context, { name: "TRANSPORT_HANDSHAKE_ERROR" })
+      }
+      assert.lengthOf(server.opened.all, 0)
+      assert.lengthOf(server.ended.all, 0)
     })
   )
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Socket } from "../../src/index.ts"
 import { pause, pending } from "../kit/events.ts"
 import { PollingClient, type Response } from "../kit/http.ts"
+import { PlainPollingClient } from "../kit/revision3.ts"
 import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
 import { Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
@@ -213,6 +214,16 @@ describe("upgrade: failure", () => {
       assert.strictEqual((await candidate.closed).code, 1005)
       await isPolling(server, client)
       assert.deepStrictEqual(server.messagesOf(client.sid), ["over polling"])
+    })
+  )
+
+  it(
+    "R79: so do bytes that are no packet of revision 3",
+    withServer({ allowEIO3: true }, async (server) => {
+      const { sid } = await PlainPollingClient.connect(server)
+      const candidate = await WebSocketClient.open(server, { EIO: "3", sid })
+      candidate.send(Buffer.from([9, 1]))
+      assert.strictEqual((await candidate.closed).code, 1005)
     })
   )
 

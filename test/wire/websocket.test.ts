@@ -335,4 +335,25 @@ describe("WebSocket", () => {
       await PollingClient.connect(server)
     })
   )
+
+  for (const attached of [true, false]) {
+    it(
+      `after a close frame nothing is written, ${attached ? "attached" : "on a router"}`,
+      withServer({ attached }, async (server) => {
+        const { raw, sid } = await connect(server)
+        const frames = [
+          encodeFrame(Opcode.text, "4a"),
+          encodeFrame(Opcode.text, "4b"),
+          encodeFrame(Opcode.close, Uint8Array.of(3, 232))
+        ]
+        raw.connection.write(Buffer.concat(frames))
+        assert.strictEqual(await raw.closeCode(), 1000)
+        await raw.closed
+        assert.strictEqual(raw.frames.all.at(-1)?.opcode, Opcode.close)
+        // They were taken by the application all the same.
+        await server.reason(sid)
+        assert.deepStrictEqual(server.messagesOf(sid), ["a", "b"])
+      })
+    )
+  }
 })

@@ -58,7 +58,7 @@ export class NodeConnection implements WebSocketConnection {
   private onQuiet: (() => void) | undefined
   /** What the connection died of, where that is more than a close. */
   private failure: CloseReason.TransportFailure | undefined
-  closing = false
+  private closing = false
 
   /** The fewest bytes worth compressing. */
   private readonly threshold: number
@@ -84,6 +84,11 @@ export class NodeConnection implements WebSocketConnection {
     socket.on("data", onData)
     socket.on("drain", onDrain)
     socket.on("error", onSocketError)
+  }
+
+  // The library answers a close frame before we hear of it.
+  get open(): boolean {
+    return this.ws.readyState === this.ws.OPEN
   }
 
   get unsent(): number {

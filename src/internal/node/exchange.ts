@@ -139,8 +139,11 @@ export class RouterExchange extends NodeExchange {
   }
 
   override readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
-    if (isNode(this.source) && !isUpgraded(this.source)) super.readBody(limit, binary, done)
-    else readStreamBody(this.request, limit, binary, done, () => this.onFailedBody())
+    if (isNode(this.source) && !isUpgraded(this.source)) {
+      super.readBody(limit, binary, done)
+      // Effect leaves it to its own readers of bodies to tell a client that waits for it to go on.
+      if (!this.isAnswered) (this.request as { readonly writeContinue?: () => void }).writeContinue?.()
+    } else readStreamBody(this.request, limit, binary, done, () => this.onFailedBody())
   }
 
   private onFailedBody(): void {

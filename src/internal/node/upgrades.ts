@@ -26,28 +26,37 @@ export const addHeaders = (request: Http.IncomingMessage, headers: Http.Outgoing
 
 const keepHeadOf = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
 
+/** The servers whose upgrades have their heads kept. */
+const keeping = new Set<Http.Server>()
+
+/** How many engines need that. */
+let keepers = 0
+
+const keepFrom = (event: unknown): void => {
+  const { server } = (event as { readonly socket: Net.Socket & { readonly server?: Http.Server } }).socket
+  // A listener of our own would make a server accept upgrades that accepted none.
+  if (server === undefined || keeping.has(server) || server.listenerCount("upgrade") === 0) return
+  keeping.add(server)
+  server.prependListener("upgrade", keepHeadOf)
+  server.once("close", dropHeads)
+}
+
+function dropHeads(this: Http.Server): void {
+  keeping.delete(this)
+  this.off("upgrade", keepHeadOf)
+  this.off("close", dropHeads)
+}
+
 /**
  * Keeps the heads of all upgrades to any server of the process, from its first connection on: nobody tells a request
  * handler of them. Returns the end of it.
  */
 export const keepHeads = (): () => void => {
-  const servers = new Set<Http.Server>()
-  const onConnection = (event: unknown): void => {
-    const { server } = (event as { readonly socket: Net.Socket & { readonly server?: Http.Server } }).socket
-    // A listener of our own would make a server accept upgrades that accepted none.
-    if (server === undefined || servers.has(server) || server.listenerCount("upgrade") === 0) return
-    servers.add(server)
-    server.prependListener("upgrade", keepHeadOf)
-    server.once("close", () => {
-      servers.delete(server)
-      server.off("upgrade", keepHeadOf)
-    })
-  }
-  subscribe("net.server.socket", onConnection)
+  if (keepers++ === 0) subscribe("net.server.socket", keepFrom)
   return () => {
-    unsubscribe("net.server.socket", onConnection)
-    for (const server of servers) server.off("upgrade", keepHeadOf)
-    servers.clear()
+    if (--keepers > 0) return
+    unsubscribe("net.server.socket", keepFrom)
+    for (const server of keeping) dropHeads.call(server)
   }
 }
 

@@ -42,7 +42,8 @@ export const corsHeaders = (options: CorsOptions, request: RequestHeaders): Reco
 /** The headers that answer a preflight. */
 export const preflightHeaders = (options: CorsOptions, request: RequestHeaders): Record<string, string> => {
   const headers = corsHeaders(options, request)
-  headers["access-control-allow-methods"] = list(options.methods ?? "GET,HEAD,PUT,PATCH,POST,DELETE")
+  const methods = list(options.methods ?? "GET,HEAD,PUT,PATCH,POST,DELETE")
+  if (methods !== "") headers["access-control-allow-methods"] = methods
   const asked = request["access-control-request-headers"]
   if (options.allowedHeaders !== undefined) {
     if (options.allowedHeaders.length > 0) headers["access-control-allow-headers"] = list(options.allowedHeaders)

@@ -8,9 +8,7 @@ import * as Headers from "effect/http/Headers"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { TransportType } from "../../Transport.ts"
 import type { SocketId } from "../session/model.ts"
-import { corsHeaders } from "./cors.ts"
 import type { Engine } from "./engine.ts"
-import type { CorsOptions } from "./options.ts"
 
 export interface Dressing {
   /** On every answer, refusals too. */
@@ -26,10 +24,9 @@ const noHeaders: Readonly<Record<string, string>> = {}
 export const plain: Dressing = { always: noHeaders, success: noHeaders, cookies: undefined }
 
 /** The part that needs no session: what a refusal wears. */
-export const ofRequest = (engine: Engine, cors: CorsOptions | undefined, request: HttpServerRequest): Dressing => {
+export const ofRequest = (engine: Engine, cors: Readonly<Record<string, string>> | undefined): Dressing => {
   if (cors === undefined) return engine.stopped ? closing : plain
-  const always = corsHeaders(cors, request.headers)
-  if (engine.stopped) Object.assign(always, closing.always)
+  const always = engine.stopped ? { ...cors, ...closing.always } : cors
   return { always, success: always, cookies: undefined }
 }
 

@@ -10,7 +10,7 @@ import { parseQuery, takesBytes } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
 import { type Exchange, PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
-import { preflightHeaders } from "./cors.ts"
+import { corsHeaders, preflightHeaders } from "./cors.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import { type Answer, inTime, type Owner } from "./handshake.ts"
@@ -55,11 +55,16 @@ export class Handler {
   private dispatch(request: HttpServerRequest, isUpgrade: boolean, cors: CorsOptions | undefined): Answer {
     const { engine, owner } = this
     const { platform } = engine
-    // A request to upgrade is no preflight, and answered on its connection alone, where others may wait for answers too.
-    if (cors !== undefined && !isUpgrade && request.method === "OPTIONS" && cors.preflightContinue !== true) {
-      return Effect.succeed(respond.bare(cors.optionsSuccessStatus ?? 204, preflightHeaders(cors, request.headers)))
+    let headers: Record<string, string> | undefined
+    if (cors !== undefined && cors.origin !== false) {
+      // A request to upgrade is no preflight, and answered on its connection alone, where others may wait for answers too.
+      const isPreflight = !isUpgrade && request.method === "OPTIONS"
+      headers = isPreflight ? preflightHeaders(cors, request.headers) : corsHeaders(cors, request.headers)
+      if (isPreflight && cors.preflightContinue !== true) {
+        return Effect.succeed(respond.bare(cors.optionsSuccessStatus ?? 204, headers))
+      }
     }
-    const dressing = Dressing.ofRequest(engine, cors, request)
+    const dressing = Dressing.ofRequest(engine, headers)
     const query = parseQuery(request.url)
     const verdict = verify(engine, owner, request.method, platform.header(request, "origin"), query, isUpgrade)
     if (verdict._tag === "Poll") return this.poll(verdict.session, request, dressing)

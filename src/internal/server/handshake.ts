@@ -68,6 +68,9 @@ export abstract class Handshaking {
   protected readonly request: HttpServerRequest
   protected readonly query: Record<string, string>
   protected dressing: Dressing.Dressing
+  /** What the application agreed to. */
+  private agreed: { readonly program: Program; readonly context: Context.Context<never> } | undefined
+  private readonly scope = Scope.makeUnsafe()
   private isAbandoned = false
   constructor(
     engine: Engine,
@@ -83,7 +86,7 @@ export abstract class Handshaking {
     this.dressing = dressing
   }
 
-  /** Gives a registered session its transport, by `begin`. */
+  /** Gives a session that was agreed to its transport, by `begin`. */
   protected abstract answer(session: Session): Answer
 
   run(): Answer {
@@ -132,7 +135,6 @@ export abstract class Handshaking {
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
     const handshake = new RequestHandshake(this.request, this.transport, engine.currentMillis())
     const session = new Session(id, revision, handshake, engine, owner)
-    const scope = Scope.makeUnsafe()
     let decision: ReturnType<Factory>
     try {
       decision = owner.factory(session)
@@ -142,29 +144,29 @@ export abstract class Handshaking {
     if (isSuccess(decision) && engine.settings.responseHeaders === undefined) {
       const { value } = decision
       this.dress(session)
-      return Effect.withFiber((fiber) => this.open(session, value, fiber.context, scope))
+      return Effect.withFiber((fiber) => this.open(session, value, fiber.context))
     }
     const opened = Effect.flatMap(
-      inTime(engine, Effect.provideService(decision, Scope.Scope, scope)),
+      inTime(engine, Effect.provideService(decision, Scope.Scope, this.scope)),
       (program) => {
-        const open = Effect.withFiber((fiber) => this.open(session, program, fiber.context, scope))
+        const open = Effect.withFiber((fiber) => this.open(session, program, fiber.context))
         const dressed = this.dress(session)
         return dressed === undefined ? open : Effect.andThen(dressed, open)
       }
     )
     return Effect.onExit(
       opened,
-      (exit) => session.application === undefined ? this.abandon(session, scope, exit) : Effect.void
+      (exit) => this.abandonUnlessBegun(session, exit)
     )
   }
 
-  /** The handshake came to nothing. */
-  private abandon(session: Session, scope: Scope.Closeable, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    if (this.isAbandoned) return Effect.void
+  /** Where the handshake came to nothing, nothing is left of its session. */
+  protected abandonUnlessBegun(session: Session, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    if (session.application !== undefined || this.isAbandoned) return Effect.void
     this.isAbandoned = true
     this.engine.unreserve(session.id)
     session.end({ _tag: "ForcedClose" })
-    return Scope.close(scope, Exit.asVoid(exit))
+    return Scope.close(this.scope, Exit.asVoid(exit))
   }
 
   /** Decides what goes onto the answer: at once, or where the application has a say in it, by the effect. */
@@ -179,8 +181,7 @@ export abstract class Handshaking {
     return undefined
   }
 
-  /** The application has agreed: the session is registered, and then told to the client (rule R19). */
-  private open(session: Session, program: Program, context: Context.Context<never>, scope: Scope.Closeable): Answer {
+  private open(session: Session, program: Program, context: Context.Context<never>): Answer {
     const { engine } = this
     // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
     const refusal = session.state === "closed"
@@ -190,16 +191,20 @@ export abstract class Handshaking {
       : undefined
     if (refusal !== undefined) {
       const exit = Exit.fail(refusal)
-      return Effect.andThen(this.abandon(session, scope, exit), exit)
+      return Effect.andThen(this.abandonUnlessBegun(session, exit), exit)
     }
-    session.application = new Application(session, program, sessionContext(engine, context, scope), scope, engine)
-    engine.register(session)
+    this.agreed = { program, context }
     return this.answer(session)
   }
 
+  /** The session is registered, and then told to the client (rule R19). */
   protected begin(session: Session, transport: Transport): void {
-    // The server came to its end while the connection was made.
-    if (session.state === "closed") return transport.close(false)
+    const { engine, scope } = this
+    const { context, program } = this.agreed!
+    // The server may have come to its end while the connection was made.
+    if (session.state === "closed" || engine.draining) return transport.close(false)
+    session.application = new Application(session, program, sessionContext(engine, context, scope), scope, engine)
+    engine.register(session)
     session.open(transport)
     session.greet(this.opening(session))
     session.start()

@@ -2,7 +2,6 @@
  * The kinds of handshakes that are HTTP requests.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as jsonp from "../protocol/jsonp.ts"
 import { takesBytes } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
@@ -42,8 +41,8 @@ export class WebSocketHandshaking extends Handshaking {
         this.begin(session, new WebSocketTransport(connection, session, takesBytes(this.query)))
         return platform.release(this.request)
       }),
-      // Refused by the library, or given up by the client before the 101: there is no transport to tell of the end.
-      (exit) => Exit.isFailure(exit) ? Effect.sync(() => session.end({ _tag: "TransportClose" })) : Effect.void
+      // The library may have refused the request, or the client given it up.
+      (exit) => this.abandonUnlessBegun(session, exit)
     )
   }
 }

@@ -19,6 +19,8 @@ const classes = Object.values(HandshakeErrors)
 const isHandshakeError = (error: unknown): error is HandshakeErrors.HandshakeError =>
   classes.some((one) => error instanceof one)
 
+const notUpgraded = new HandshakeErrors.BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
+
 /** Refuses what is no plain HTTP: a request to upgrade, a WebTransport session. */
 export type RefuseRaw = (status: number, message: string) => Effect.Effect<HttpServerResponse.HttpServerResponse>
 
@@ -37,7 +39,11 @@ export const refuse = (
     return Effect.andThen(log, raw === undefined ? Effect.failCause(cause) : refuseAll(raw, cause))
   }
   const error = found.value
-  if (error instanceof UpgradeFailed) return Effect.succeed(engine.platform.release(request))
+  if (error instanceof UpgradeFailed) {
+    const { code, context, message } = notUpgraded
+    engine.onRefused(code, message, context)
+    return Effect.succeed(engine.platform.release(request))
+  }
   if (isHandshakeError(error)) {
     // The application's own words, which without types may be no text.
     const message = typeof error.message === "string" && error.message !== "" ? error.message : "Forbidden"

@@ -26,8 +26,8 @@ export interface WebSocketConnection {
   resume(): void
   /** Starts the closing handshake; the connection bounds the wait for the peer's half. */
   close(code?: number, reason?: string): void
-  /** Whether the connection is on its way out. */
-  readonly closing: boolean
+  /** Whether frames may still be written: neither side has begun to close. */
+  readonly open: boolean
 }
 
 /** What a connection reports. */
@@ -53,7 +53,7 @@ export class WebSocketTransport implements Transport, WebSocketListener {
   }
 
   get writable(): boolean {
-    return !this.full && !this.connection.closing
+    return !this.full && this.connection.open
   }
 
   get unsent(): number {
@@ -168,8 +168,10 @@ export class WebSocketCandidate implements Candidate, WebSocketListener {
   }
 
   onFrame(data: Uint8Array, isBinary: boolean): void {
-    const packet = parseFrame(data, isBinary, this.host!.revision)
-    if (packet !== undefined) this.host!.onPacket(packet)
+    // What a session's transport would ignore is no packet of an upgrade either (rule R79).
+    this.host!.onPacket(
+      parseFrame(data, isBinary, this.host!.revision) ?? new PacketError({ reason: "UnknownType" })
+    )
   }
 
   onTurn(): void {}
