@@ -129,9 +129,11 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
       const engine = new Engine(config, platform, yield* Clock.Clock, yield* Effect.context<never>())
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
-          Drain.shutDown(engine)
+          engine.onStop(true)
           return engine.empty.pipe(
             Effect.andThen(engine.idle),
+            // What clients do not answer their close with is cut by then.
+            Effect.andThen(platform.quiet),
             Effect.andThen(Effect.sync(() => {
               engine.close()
               platform.close()
@@ -332,8 +334,8 @@ export const attach = <A extends SocketApp, E, R>(
     const handlers = yield* toNodeHandlers(f, options)
     yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
     yield* Effect.acquireRelease(
-      Effect.sync(() => platform.watchServer(server as Server, engine.onStop)),
-      () => Effect.sync(() => platform.unwatchServer(server as Server))
+      Effect.sync(() => platform.mount(server as Server, engine.onStop)),
+      () => Effect.sync(() => platform.unmount(server as Server))
     )
   })
 

@@ -64,9 +64,9 @@ const toSession = (socket: Socket): Session => socket as Session
 // receiving
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The application asked for more than will ever come: it ends here. */
+/** The application asked for more than will ever come: it ends here, unless a step of `forEach` is still under way. */
 const exhausted = (session: Session): Effect.Effect<never, SocketClosed> => {
-  session.application?.interrupt()
+  if (session.application?.steps === 0) session.application.interrupt()
   return Effect.fail(new SocketClosed({ reason: session.reason! }))
 }
 
@@ -129,7 +129,9 @@ export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Mes
   Effect.suspend(() => takeAllOrWait(toSession(socket)))
 
 /**
- * The client's messages as a stream, which fails with `SocketClosed` when the session has ended and all were taken.
+ * The client's messages as a stream, which fails with `SocketClosed` when the session has ended and all were taken. It
+ * takes what has arrived together: who stops the stream early, as `Stream.take` does, loses the rest of that. To take one
+ * and leave the others, use `receive`.
  *
  * @category receiving
  * @since 0.1.0
@@ -235,7 +237,9 @@ const toEntry = (data: Sendable, options: SendOptions | undefined): Entry => {
 const isForging = (session: Session, data: Sendable): boolean =>
   typeof data === "string" && session.revision === 4 && session.transportName === "polling" && data.includes("\x1e")
 
-const isAccepting = (session: Session): boolean => session.state === "open" || session.state === "opening"
+// A session that its function closes while it opens has a reason already.
+const isAccepting = (session: Session): boolean =>
+  session.state === "open" || (session.state === "opening" && session.reason === undefined)
 
 const sendingOf = (session: Session): Sending => {
   if (session.sending === undefined) {

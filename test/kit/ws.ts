@@ -99,6 +99,7 @@ export interface WebSocketOptions {
   readonly protocols?: ReadonlyArray<string> | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly origin?: string
+  readonly perMessageDeflate?: boolean
 }
 
 /** The operation codes of frames. */

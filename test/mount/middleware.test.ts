@@ -17,7 +17,7 @@ const withMiddleware = (
 ) =>
 async () => {
   const server = createServer()
-  const mounted = await Mounted.attach(server, { middleware, engine })
+  const mounted = await Mounted.attach(server, { middleware, engine: { drainTimeout: "100 millis", ...engine } })
   await listening(server, async (target) => {
     await body(target, mounted)
     await mounted.release()

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
+import { utf8Length } from "../protocol/bytes.ts"
 
 /** Reads from Node's request: calls back with the body, or with `undefined` as soon as it is too large; its rest is discarded. */
 export const readNodeBody = (
@@ -68,4 +69,24 @@ export const readStreamBody = (
     })
   )
   Effect.runFork(read)
+}
+
+/** The same for a request whose body a middleware has read, where Effect remembers it. */
+export const readBody = (
+  request: HttpServerRequest,
+  limit: number,
+  binary: boolean,
+  done: (body: string | Uint8Array | undefined) => void,
+  failed: () => void
+): void => {
+  const read: Effect.Effect<string | Uint8Array, unknown> = binary
+    ? Effect.map(request.arrayBuffer, (bytes) => new Uint8Array(bytes))
+    : request.text
+  Effect.runFork(Effect.matchCause(read, {
+    onFailure: failed,
+    onSuccess: (body) => {
+      const size = typeof body === "string" ? utf8Length(body) : body.byteLength
+      done(size > limit ? undefined : body)
+    }
+  }))
 }

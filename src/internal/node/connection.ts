@@ -119,9 +119,9 @@ export class NodeConnection implements WebSocketConnection {
 
   private onCompressed(error: Error | null | undefined): void {
     this.compressing--
-    if (error !== undefined && error !== null) return
     // The library does not say when its own queue has room again.
-    if (this.ws.bufferedAmount < this.socket.writableHighWaterMark) this.listener.onWritable()
+    const isWritten = error === undefined || error === null
+    if (isWritten && this.ws.bufferedAmount < this.socket.writableHighWaterMark) this.listener.onWritable()
     if (this.compressing === 0) this.onQuiet?.()
   }
 
@@ -184,6 +184,9 @@ export class NodeConnection implements WebSocketConnection {
       ? new CloseReason.PayloadTooLarge({ limit: this.maxPayload })
       : code.startsWith("WS_ERR_")
       ? new CloseReason.WebSocketProtocol({ code: codeOf[code] ?? 1002, message: error.message })
+      // What cannot be inflated.
+      : code.startsWith("Z_")
+      ? new CloseReason.WebSocketProtocol({ code: 1007, message: error.message })
       : new CloseReason.WriteFailed({ cause: error })
     // The library has sent its close frame; what the peer still says does not matter.
     this.lingering.add(this)

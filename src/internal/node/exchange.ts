@@ -13,7 +13,7 @@ import type { Config } from "../server/config.ts"
 import type { Dressing } from "../server/dressing.ts"
 import * as respond from "../server/respond.ts"
 import type { Exchange, ExchangeHolder } from "../transport/polling.ts"
-import { readNodeBody, readStreamBody } from "./body.ts"
+import { readBody, readNodeBody, readStreamBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
 import { tellOfClose } from "./pipeline.ts"
 
@@ -139,7 +139,9 @@ export class RouterExchange extends NodeExchange {
   }
 
   override readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
-    if (isNode(this.source) && !isUpgraded(this.source)) {
+    if (this.source.readableEnded) {
+      readBody(this.request, limit, binary, done, () => this.onFailedBody())
+    } else if (isNode(this.source) && !isUpgraded(this.source)) {
       super.readBody(limit, binary, done)
       // Effect leaves it to its own readers of bodies to tell a client that waits for it to go on.
       if (!this.isAnswered) (this.request as { readonly writeContinue?: () => void }).writeContinue?.()

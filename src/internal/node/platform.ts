@@ -18,10 +18,16 @@ import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchan
 import { tellOfClose } from "./pipeline.ts"
 import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
+/** A server whose end is ours. */
+interface Watch {
+  /** How often we are attached to it; zero where it is known by its requests. */
+  mounts: number
+  readonly end: () => void
+}
+
 export class NodePlatform implements Platform {
   private readonly upgrades: Upgrades
-  /** What ends the watch over each server. */
-  private readonly watched = new Map<Http.Server, () => void>()
+  private readonly watched = new Map<Http.Server, Watch>()
   /** How many of the servers that carry us listen. */
   private listening = 0
   private readonly dropHeads = keepHeads()
@@ -72,10 +78,9 @@ export class NodePlatform implements Platform {
     if (server !== undefined) this.watchServer(server, onStop)
   }
 
-  watchServer(server: Http.Server, onStop: (isStopped: boolean) => void): void {
+  private watchServer(server: Http.Server, onStop: (isStopped: boolean) => void): void {
     if (this.watched.has(server)) return
-    this.listening++
-    let isListening = true
+    let isListening = false
     const change = (listening: boolean) => {
       if (listening === isListening) return
       isListening = listening
@@ -90,16 +95,27 @@ export class NodePlatform implements Platform {
     const onListening = () => change(true)
     server.close = closing
     server.on("listening", onListening)
-    this.watched.set(server, () => {
-      if (server.close === closing) server.close = close
-      server.off("listening", onListening)
-      if (isListening) this.listening--
+    change(server.listening)
+    this.watched.set(server, {
+      mounts: 0,
+      end: () => {
+        if (server.close === closing) server.close = close
+        server.off("listening", onListening)
+        if (isListening) this.listening--
+      }
     })
   }
 
-  /** A server that carries us no more is none of those that have to stop. */
-  unwatchServer(server: Http.Server): void {
-    this.watched.get(server)?.()
+  /** Watches a server as long as we are mounted on it: one that carries us no more is none of those that have to stop. */
+  mount(server: Http.Server, onStop: (isStopped: boolean) => void): void {
+    this.watchServer(server, onStop)
+    this.watched.get(server)!.mounts++
+  }
+
+  unmount(server: Http.Server): void {
+    const watch = this.watched.get(server)
+    if (watch === undefined || --watch.mounts > 0) return
+    watch.end()
     this.watched.delete(server)
   }
 
@@ -166,7 +182,8 @@ export class NodePlatform implements Platform {
   /** Leaves the servers it watched as they were. */
   close(): void {
     this.dropHeads()
-    for (const server of this.watched.keys()) this.unwatchServer(server)
+    for (const watch of this.watched.values()) watch.end()
+    this.watched.clear()
   }
 }
 

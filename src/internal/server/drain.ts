@@ -3,6 +3,7 @@
  * what is left when the time is over is cut.
  */
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { CloseReason } from "../../CloseReason.ts"
 import type { Engine } from "./engine.ts"
 
@@ -26,10 +27,9 @@ const cut = (engine: Engine): void => {
 
 /**
  * The server has stopped listening: clients with a parked poll or a WebSocket get everything; one between two polls
- * cannot come back, so its session ends now and reports what it did not get.
+ * cannot come back, so its session ends now and reports what it did not get. Returns the fiber that cuts what is left.
  */
-export const shutDown = (engine: Engine): void => {
-  if (engine.stopped) return
+export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   engine.stopped = true
   engine.draining = true
   engine.hurry()
@@ -38,7 +38,7 @@ export const shutDown = (engine: Engine): void => {
     else session.end(shutdown)
   }
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
-  engine.fork(Effect.timeoutOrElse(Effect.andThen(engine.empty, engine.platform.quiet), {
+  return engine.fork(Effect.timeoutOrElse(Effect.andThen(engine.empty, engine.platform.quiet), {
     duration: engine.settings.drainTimeout,
     orElse: () =>
       Effect.sync(() => {

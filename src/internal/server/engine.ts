@@ -60,14 +60,16 @@ export class Engine implements SessionHost {
   }
 
   /** Runs what belongs to the server, not to a request; `close` ends it. */
-  readonly fork = (effect: Effect.Effect<void>): void => {
+  readonly fork = (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
     const fiber = Effect.runForkWith(this.context)(Effect.tapCause(
       effect,
       (cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("A fiber of the server failed", cause)
     ))
-    if (fiber.pollUnsafe() !== undefined) return
-    this.fibers.add(fiber)
-    fiber.addObserver(() => this.fibers.delete(fiber))
+    if (fiber.pollUnsafe() === undefined) {
+      this.fibers.add(fiber)
+      fiber.addObserver(() => this.fibers.delete(fiber))
+    }
+    return fiber
   }
   private readonly fibers = new Set<Fiber.Fiber<void>>()
 
@@ -152,6 +154,18 @@ export class Engine implements SessionHost {
     this.onIdle.push(() => resume(Effect.void))
   })
 
+  /** Tells of the ends of sessions one after the other, however many one of them sets off. */
+  settle(session: Session): void {
+    if (this.settling !== undefined) return void this.settling.push(session)
+    const settling = this.settling = [session]
+    try {
+      for (const one of settling) one.settle()
+    } finally {
+      this.settling = undefined
+    }
+  }
+  private settling: Array<Session> | undefined
+
   // --- session host ------------------------------------------------------------------------------------------------
 
   schedule(session: Session): void {
@@ -218,9 +232,16 @@ export class Engine implements SessionHost {
 
   /** Nothing listens for us any more; or something does again (rule R-C9). */
   readonly onStop = (isStopped: boolean): void => {
-    if (isStopped) return shutDown(this)
-    this.stopped = this.draining = false
+    if (isStopped === this.stopped) return
+    if (isStopped) {
+      this.shuttingDown = shutDown(this)
+    } else {
+      this.stopped = this.draining = false
+      // What it would cut now are others.
+      this.shuttingDown?.interruptUnsafe()
+    }
   }
+  private shuttingDown: Fiber.Fiber<void> | undefined
 
   /** Stops what belongs to the server. Sessions are ended before. */
   close(): void {

@@ -1,6 +1,7 @@
 /**
  * One request, from its arrival to its answer: a handshake, a poll, a post, or an upgrade.
  */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -48,8 +49,24 @@ export class Handler {
     const isUpgrade = platform.isUpgrade(request)
     const cors = settings.cors?.(request)
     return Effect.isEffect(cors)
-      ? Effect.flatMap(cors, (cors) => this.dispatch(request, isUpgrade, cors))
+      ? Effect.matchCauseEffect(inTime(engine, cors), {
+        onFailure: (cause) => this.refuse(request, isUpgrade, cause, Dressing.plain),
+        onSuccess: (cors) => this.dispatch(request, isUpgrade, cors)
+      })
       : this.dispatch(request, isUpgrade, cors)
+  }
+
+  private refuse(
+    request: HttpServerRequest,
+    isUpgrade: boolean,
+    cause: Cause.Cause<unknown>,
+    dressing: Dressing.Dressing
+  ): Answer {
+    const { engine } = this
+    const raw: RefuseRaw | undefined = isUpgrade
+      ? (status, message) => engine.platform.refuse(request, status, message)
+      : undefined
+    return refuse(engine, request, raw, cause, dressing)
   }
 
   private dispatch(request: HttpServerRequest, isUpgrade: boolean, cors: CorsOptions | undefined): Answer {
@@ -77,12 +94,7 @@ export class Handler {
       : verdict._tag === "Handshake"
       ? new (kindOf(verdict.transport, isUpgrade))(engine, owner, request, query, dressing).run()
       : Effect.fail(verdict)
-    return Effect.catchCause(answer, (cause) => {
-      const raw: RefuseRaw | undefined = isUpgrade
-        ? (status, message) => platform.refuse(request, status, message)
-        : undefined
-      return refuse(engine, request, raw, cause, dressing)
-    })
+    return Effect.catchCause(answer, (cause) => this.refuse(request, isUpgrade, cause, dressing))
   }
 
   private poll(
@@ -144,7 +156,7 @@ export class Handler {
     const { allowRequest } = engine.settings
     if (allowRequest !== undefined) yield* inTime(engine, allowRequest(request))
     const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
-    const { success } = Effect.isEffect(whole) ? yield* whole : whole
+    const { success } = Effect.isEffect(whole) ? yield* inTime(engine, whole) : whole
     const connection = yield* engine.platform.upgrade(request, success)
     // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
     if (transport === "websocket" && session.isUpgradable) {

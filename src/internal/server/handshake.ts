@@ -170,10 +170,10 @@ export abstract class Handshaking {
   }
 
   /** Decides what goes onto the answer: at once, or where the application has a say in it, by the effect. */
-  protected dress(session: Session): Effect.Effect<void> | undefined {
+  protected dress(session: Session): Effect.Effect<void, Unavailable> | undefined {
     const whole = Dressing.ofSession(this.engine, this.dressing, this.request, session.id, this.transport, true)
     if (Effect.isEffect(whole)) {
-      return Effect.map(whole, (dressing) => {
+      return Effect.map(inTime(this.engine, whole), (dressing) => {
         this.dressing = dressing
       })
     }

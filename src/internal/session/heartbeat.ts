@@ -50,7 +50,8 @@ export class Heartbeat extends Deadline {
     const timedOut = this.awaitingPong || session.revision === 3
     if (timedOut && !this.isExcused()) return session.end(pingTimeout)
     deadlines.after(settings.pingTimeout).add(this)
-    if (timedOut) return
+    // We read nothing, so only by writing do we learn whether there is anybody.
+    if (timedOut) return session.touch()
     this.awaitingPong = true
     this.sentAt = deadlines.now()
     session.sendPing()

@@ -25,6 +25,7 @@ export class Sending {
   readonly closed = Deferred.makeUnsafe<CloseReason>()
   private senders: Array<Sender> = []
   private flushers: Array<Flusher> = []
+  private isAwaitingRoom = false
 
   /** Whether somebody is ahead: who sends now has to queue behind. */
   get isWaiting(): boolean {
@@ -36,6 +37,7 @@ export class Sending {
     return Effect.callback((resume) => {
       const sender: Sender = { entries, position, resume }
       this.senders.push(sender)
+      this.awaitRoom(session)
       return Effect.sync(() => {
         this.senders = this.senders.filter((other) => other !== sender)
         this.admit(session)
@@ -54,8 +56,24 @@ export class Sending {
     })
   }
 
+  /**
+   * What there is no room for may be all on the connection, which says nothing when that is written: then nobody else
+   * would let the senders go on.
+   */
+  private awaitRoom(session: Session): void {
+    const { outgoing, transport } = session
+    if (this.isAwaitingRoom || this.senders.length === 0 || outgoing.length > 0 || transport === undefined) return
+    this.isAwaitingRoom = true
+    transport.whenWritten((written) => {
+      this.isAwaitingRoom = false
+      // Otherwise the connection died, and the session ends with it.
+      if (written) this.onFlushed(session)
+    })
+  }
+
   onFlushed(session: Session): void {
     this.admit(session)
+    this.awaitRoom(session)
     if (this.flushers.length === 0 || session.transport === undefined) return
     const { taken } = session.outgoing
     const ready = this.flushers.filter((flusher) => flusher.accepted <= taken)

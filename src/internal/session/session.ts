@@ -10,7 +10,7 @@ import type { Handshake, SocketEvent, SocketState } from "./model.ts"
 import type { TransportType } from "../../Transport.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import type { Candidate, Transport, TransportHost } from "../transport/contract.ts"
-import { type Entry, Outbound, Outgoing, ping, pong } from "../transport/outgoing.ts"
+import { type Entry, noop, Outbound, Outgoing, ping, pong } from "../transport/outgoing.ts"
 import type { Application } from "./application.ts"
 import { Deadline, type Deadlines } from "./deadlines.ts"
 import { Heartbeat } from "./heartbeat.ts"
@@ -31,6 +31,8 @@ export interface SessionHost {
   schedule(session: Session): void
   /** The session is no longer reachable. */
   onEnd(session: Session, reason: CloseReason.CloseReason): void
+  /** Calls `session.settle`, at once or when the settling of another session that led here is done. */
+  settle(session: Session): void
   onPostRefused(session: Session, limit: number): void
   onUpgraded(session: Session, from: TransportType, millis: number): void
   onReceived(transport: TransportType, bytes: number): void
@@ -133,8 +135,11 @@ export class Session implements TransportHost {
   // --- in --------------------------------------------------------------------------------------------------------
 
   onPacket(packet: Packet): void {
-    // Before the session is open, and while it closes, what arrives is dropped (rule R63).
-    if (this.state !== "open") return
+    // Before the session is open, and while it closes, what arrives is dropped (rule R63), but shows that the client lives.
+    if (this.state !== "open") {
+      if (packet.type === (this.revision === 4 ? "pong" : "ping")) this.heartbeat.beat()
+      return
+    }
     this.observers?.publish({ _tag: "PacketReceived", packet })
     switch (packet.type) {
       case "message": {
@@ -231,6 +236,11 @@ export class Session implements TransportHost {
     if (this.state === "open") this.push(ping, 0)
   }
 
+  /** Writes something that asks for nothing: a connection whose other end is gone answers with an error. */
+  touch(): void {
+    if (this.outgoing.length === 0) this.push(this.revision === 4 ? ping : noop, 0)
+  }
+
   onWritable(): void {
     this.flush()
   }
@@ -324,6 +334,12 @@ export class Session implements TransportHost {
     this.closeDeadline?.cancel()
     this.upgrade?.abandon()
     this.host.onEnd(this, reason)
+    this.host.settle(this)
+  }
+
+  /** Tells everybody of the end. What that sets off may end other sessions, so the host does it for one after the other. */
+  settle(): void {
+    const reason = this.reason!
     this.transport?.close(reason._tag === "TransportClose")
     this.observers?.publish({ _tag: "Closed", reason })
     this.observers?.end()

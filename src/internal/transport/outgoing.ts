@@ -38,6 +38,7 @@ export type Entry = Message | Outbound
 
 export const ping = new Outbound("ping", undefined, true, undefined)
 export const pong = new Outbound("pong", undefined, true, undefined)
+export const noop = new Outbound("noop", undefined, true, undefined)
 
 const sizeOf = (data: Message): number => typeof data === "string" ? utf8Length(data) : data.byteLength
 

@@ -1,0 +1,261 @@
+/**
+ * Sessions that end each other, clients that vanish while nobody reads, buffers that fill, servers that come and go.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Scope } from "effect"
+import { HttpRouter, HttpServerRequest } from "effect/http"
+import { randomBytes } from "node:crypto"
+import { createServer } from "node:http"
+import { EngineIO, Socket } from "../../src/index.ts"
+import { eventually, pause, turn, within } from "../kit/events.ts"
+import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { listening, Mounted } from "../kit/mounted.ts"
+import { idle, withServer } from "../kit/server.ts"
+import { RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+
+const polling = engineTarget({ EIO: "4", transport: "polling" })
+
+describe("sessions", () => {
+  it("that end each other are as many as there are", async () => {
+    const sockets: Array<Socket.Socket> = []
+    await withServer({
+      application: (socket) =>
+        Effect.sync(() => {
+          sockets.push(socket)
+          return {
+            app: Effect.never,
+            onDisconnect: () =>
+              Effect.suspend(() =>
+                Effect.forEach(sockets.splice(0, 1), (next) => Socket.close(next, { discard: true }))
+              )
+          }
+        })
+    }, async (server) => {
+      for (let i = 0; i < 1_500; i += 50) {
+        await Promise.all(Array.from({ length: 50 }, () => PollingClient.connect(server)))
+        for (const { socket } of server.connections) socket.destroy()
+      }
+      await server.run(Socket.close(sockets.shift()!, { discard: true }))
+      await server.ended.reached(1_500)
+      assert.strictEqual(await server.count(), 0)
+    })()
+  }, 30_000)
+
+  for (const [much, size] of [["little", 10], ["much", 10_000]] as const) {
+    it(
+      `whose client vanishes while nobody takes its messages, and ${much} is unread, end all the same`,
+      withServer({
+        application: idle,
+        receiveBuffer: { messages: 1 },
+        pingInterval: 100,
+        pingTimeout: 100,
+        closeTimeout: 100
+      }, async (server) => {
+        const client = await WebSocketClient.connect(server)
+        const socket = await server.socket(client.sid) as Socket.Socket & { readonly paused: boolean }
+        for (let i = 0; i < 500; i++) client.send(`4${"x".repeat(size)}`)
+        await eventually("the limit", () => socket.paused, (paused) => paused)
+        // A chunk on its way when reading stops comes in all the same.
+        await pause(20)
+        client.socket.close()
+        await pause(20)
+        client.socket.terminate()
+        assert.strictEqual((await server.reason(client.sid))._tag, "TransportError")
+      })
+    )
+  }
+
+  it(
+    "whose client takes its time to fetch the last messages live while its pongs come",
+    withServer({ application: idle, pingInterval: 100, pingTimeout: 200, closeTimeout: "1 hour" }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const socket = await server.socket(client.sid)
+      await server.run(Effect.andThen(Socket.send(socket, "last words"), Socket.close(socket)))
+      for (let i = 0; i < 12; i++) {
+        await pause(50)
+        assert.strictEqual((await client.post("3")).status, 200)
+      }
+      assert.deepStrictEqual(await client.poll(), ["4last words", "1"])
+      assert.strictEqual(await server.reasonText(client.sid), "forced close")
+    })
+  )
+
+  it("closed by their function accept nothing more", async () => {
+    const offered: Array<boolean> = []
+    await withServer({
+      application: (socket) =>
+        Effect.gen(function*() {
+          yield* Socket.send(socket, "before")
+          yield* Socket.close(socket)
+          offered.push(yield* Socket.offer(socket, "after"))
+          return { app: Effect.never }
+        })
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.deepStrictEqual(await client.poll(), ["4before", "1"])
+      assert.deepStrictEqual(offered, [false])
+    })()
+  })
+
+  it("a step of forEach that asks for more is told that there is none", async () => {
+    const told: Array<string> = []
+    await withServer({
+      application: (socket) =>
+        Effect.succeed({
+          app: Socket.forEach(socket, () =>
+            Effect.catchTag(Socket.receive(socket), "SocketClosed", () =>
+              Effect.sync(() => void told.push("closed"))))
+        })
+    }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      client.send("4question")
+      await client.close()
+      await server.reason(client.sid)
+      await eventually("the end of the step", () => told.length, (count) => count === 1)
+    })()
+  })
+
+  it(
+    "data that cannot be inflated is the client's mistake",
+    withServer({ perMessageDeflate: true, application: idle }, async (server) => {
+      const headers = { "Sec-WebSocket-Extensions": "permessage-deflate" }
+      const raw = await RawWebSocket.open(server, {}, { headers })
+      const { sid } = JSON.parse((await raw.next()).payload.toString().slice(1)) as { readonly sid: string }
+      raw.connection.write(Buffer.from([0xc1, 0x85, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff]))
+      const reason = await server.reason(sid)
+      assert.strictEqual(reason._tag, "TransportError")
+      if (reason._tag === "TransportError") assert.include(reason.error, { _tag: "WebSocketProtocol", code: 1007 })
+    })
+  )
+})
+
+describe("sending", () => {
+  it(
+    "goes on when the connection has taken what there was no room for, and not at the next heartbeat",
+    withServer({ application: idle, sendBuffer: { bytes: 10_000 }, pingInterval: "1 hour" }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      const socket = await server.socket(client.sid) as Socket.Socket & {
+        readonly transport: { readonly unsent: number }
+      }
+      client.socket.pause()
+      // More than the network takes, and less than what a connection would tell of when it is gone.
+      while (socket.transport.unsent === 0) {
+        await server.run(Socket.send(socket, "x".repeat(8_000)))
+        await turn()
+      }
+      assert.isFalse(await server.run(Socket.offer(socket, "x".repeat(8_000))))
+      const sent = server.run(Socket.send(socket, "the last".padEnd(8_000)))
+      client.socket.resume()
+      await within(sent, "room")
+      await client.frames.find((frame) => String(frame).startsWith("4the last"))
+    })
+  )
+
+  it("is told when the connection dies while what was sent is compressed", async () => {
+    await withServer({ perMessageDeflate: true, application: idle, sendBuffer: { bytes: 1e9 } }, async (server) => {
+      const client = await WebSocketClient.connect(server, {}, { perMessageDeflate: true })
+      const socket = await server.socket(client.sid)
+      await server.run(Socket.send(socket, randomBytes(20_000_000)))
+      const flushed = Effect.runFork(Effect.exit(Socket.flushed(socket)))
+      await pause(5)
+      client.socket.terminate()
+      const exit = await within(Effect.runPromise(Fiber.join(flushed)), "the end of the wait")
+      assert.isTrue(Exit.isFailure(exit))
+    })()
+  })
+})
+
+describe("hooks that never decide", () => {
+  for (
+    const [name, hook] of [
+      ["cors", { cors: () => Effect.never }],
+      ["responseHeaders", { responseHeaders: () => Effect.never }]
+    ] as const
+  ) {
+    it(
+      `${name} has handshakeTimeout`,
+      withServer({ ...hook, handshakeTimeout: 50 }, async (server) => {
+        const refused = await fetchRaw(server, "GET", polling)
+        assert.deepStrictEqual([refused.status, refused.text], [503, "{\"code\":3,\"message\":\"Handshake timeout\"}"])
+        assert.strictEqual((await refusedUpgrade(server, {})).response.text, "Handshake timeout")
+        assert.strictEqual(await server.count(), 0)
+      })
+    )
+  }
+})
+
+describe("middlewares of the router", () => {
+  it("may read the body of a POST", async () => {
+    const reading = HttpRouter.middleware((handler) =>
+      Effect.gen(function*() {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        if (request.method === "POST") yield* Effect.orDie(request.text)
+        return yield* handler
+      }), { global: true })
+    await withServer({ routes: () => reading }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.strictEqual((await client.post("4hello")).text, "ok")
+      assert.deepStrictEqual(await client.poll(), ["4hello"])
+    })()
+  })
+})
+
+describe("servers that come and go", () => {
+  it("one that listens again keeps its new sessions, whatever the old clients do", async () => {
+    const server = createServer()
+    const mounted = await Mounted.attach(server, { engine: { drainTimeout: "200 millis" } })
+    await listening(server, async (target) => {
+      // It never answers the close it gets.
+      await RawWebSocket.open(target)
+      const closed = new Promise((resolve) => server.close(resolve))
+      await new Promise<void>((resolve) => server.listen(target.port, "127.0.0.1", resolve))
+      const client = await PollingClient.connect(target)
+      await pause(400)
+      await client.post("4hello")
+      assert.deepStrictEqual(await client.poll(), ["4hello"])
+      await mounted.release()
+      void closed
+    })
+  })
+
+  it("a new one on an engine whose last one has stopped is served", async () => {
+    const mounted = await Mounted.make()
+    for (let round = 0; round < 2; round++) {
+      const server = createServer()
+      const scope = Scope.makeUnsafe()
+      const app = () => Effect.succeed({ app: Effect.never })
+      await mounted.run(Scope.provide(EngineIO.attach(server, app), scope))
+      await listening(server, async (target) => {
+        assert.strictEqual((await fetchRaw(target, "GET", polling)).status, 200)
+      })
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }
+    await mounted.release()
+  })
+
+  it("one with two mounts of an engine is watched until both are gone", async () => {
+    const server = createServer()
+    const mounted = await Mounted.attach(server)
+    const scope = Scope.makeUnsafe()
+    const app = () => Effect.succeed({ app: Effect.never })
+    await mounted.run(Scope.provide(EngineIO.attach(server, app, { path: "/other" }), scope))
+    await listening(server, async (target) => {
+      const client = await PollingClient.connect(target)
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      const parked = await client.park()
+      server.close()
+      assert.strictEqual((await parked.response).text, "1")
+    })
+    await mounted.release()
+  })
+
+  it("the end of the engine cuts who does not answer their close, after drainTimeout", async () => {
+    const server = createServer()
+    const mounted = await Mounted.attach(server, { engine: { closeTimeout: "1 hour", drainTimeout: "100 millis" } })
+    await listening(server, async (target) => {
+      const raw = await RawWebSocket.open(target)
+      await mounted.release()
+      await within(raw.closed, "the end of the connection")
+    })
+  })
+})
