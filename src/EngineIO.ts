@@ -278,7 +278,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
   Effect.flatMap(EngineIO, ({ engine }) => {
     const owner = new Owner(f as Factory)
     const handler = new Handler(engine, owner)
-    return makeHandlers(
+    const handlers = makeHandlers(
       // There is no router to tell of it.
       Effect.tapError(
         handlerOf(owner),
@@ -294,12 +294,17 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
       options?.middleware ?? [],
       ({ code, context, message }) => engine.onRefused(code, message, context)
     )
+    return Effect.tap(
+      handlers,
+      () => Effect.addFinalizer(() => Effect.sync(() => Drain.leave(engine, owner)))
+    )
     // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
   }) as Effect.Effect<NodeHandlers>
 
 /**
  * Serves Engine.IO on a Node server that exists already, next to what listens there, until the scope closes. Requests
- * below the path are ours alone; upgrades elsewhere that nobody answers are closed.
+ * below the path are ours alone; upgrades elsewhere that nobody answers are closed. When the scope closes, the sessions
+ * opened here are ended as on a shutdown.
  *
  * **Example** (Next to Express)
  *

@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { CloseReason } from "./CloseReason.ts"
 import { toBytes } from "./internal/protocol/bytes.ts"
+import { hasSeparator } from "./internal/protocol/revision4.ts"
 import {
   InvalidMessage,
   type Socket,
@@ -233,9 +234,8 @@ const toEntry = (data: Sendable, options: SendOptions | undefined): Entry => {
   return options?.compress === false ? new Outbound("message", message, false, undefined) : message
 }
 
-/** Text that would forge packets in a payload of revision 4, which has no escape for its separator. */
-const isForging = (session: Session, data: Sendable): boolean =>
-  typeof data === "string" && session.revision === 4 && session.transportName === "polling" && data.includes("\x1e")
+/** Text that would forge packets. */
+const isForging = (session: Session, data: Sendable): boolean => session.splitsText && hasSeparator(data)
 
 // A session that its function closes while it opens has a reason already.
 const isAccepting = (session: Session): boolean =>
@@ -274,7 +274,7 @@ export const send: {
       if (isForging(session, message)) return Effect.fail(new InvalidMessage({ id: session.id }))
       const entry = toEntry(message, options)
       const size = entrySize(entry)
-      if ((session.sending !== undefined && session.sending.isWaiting) || session.isSendFull(size)) {
+      if (session.mustWait(size)) {
         return sendingOf(session).enqueue(session, [[entry, size]], 0)
       }
       session.push(entry, size)
@@ -320,11 +320,9 @@ export const sendAll: {
         entries.push([entry, entrySize(entry)])
       }
       let position = 0
-      if (session.sending === undefined || !session.sending.isWaiting) {
-        while (position < entries.length && !session.isSendFull(entries[position]![1])) {
-          session.push(...entries[position]!)
-          position++
-        }
+      while (position < entries.length && !session.mustWait(entries[position]![1])) {
+        session.push(...entries[position]!)
+        position++
       }
       return position === entries.length ? Effect.void : sendingOf(session).enqueue(session, entries, position)
     })
@@ -348,7 +346,7 @@ export const offer: {
       if (!isAccepting(session) || isForging(session, message)) return false
       const entry = toEntry(message, options)
       const size = entrySize(entry)
-      if ((session.sending !== undefined && session.sending.isWaiting) || session.isSendFull(size)) return false
+      if (session.mustWait(size)) return false
       session.push(entry, size)
       return true
     })

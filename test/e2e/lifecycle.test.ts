@@ -2,16 +2,17 @@
  * Sessions that end each other, clients that vanish while nobody reads, buffers that fill, servers that come and go.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import { Effect, Exit, Fiber, Layer, Scheduler, Scope } from "effect"
 import { HttpRouter, HttpServerRequest } from "effect/http"
 import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pause, turn, within } from "../kit/events.ts"
-import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { idle, withServer } from "../kit/server.ts"
-import { RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
@@ -129,6 +130,57 @@ describe("sessions", () => {
   )
 })
 
+describe("handshakes", () => {
+  it(
+    "that may be interrupted between any two steps leave no session, and lose no early frame",
+    withServer({
+      maxSessions: 1,
+      references: Layer.succeed(Scheduler.MaxOpsBeforeYield, 3)
+    }, async (server) => {
+      const webSocket = encodeRequest("GET", engineTarget({ EIO: "4", transport: "websocket" }), {
+        headers: upgradeHeaders()
+      })
+      for (let i = 0; i < 100; i++) {
+        const connection = await Connection.open(server)
+        connection.write(i % 2 === 0 ? webSocket : encodeRequest("GET", polling))
+        await (i % 4 < 2 ? turn() : pause(i % 3))
+        await connection.reset()
+        // A polling session outlives its first connection.
+        await server.run(
+          Effect.flatMap(
+            EngineIO.sockets,
+            (sockets) => Effect.forEach(sockets.values(), (socket) => Socket.close(socket, { discard: true }))
+          )
+        )
+      }
+      await eventually("an empty registry", () => server.count(), (count) => count === 0)
+      for (let i = 0; i < 10; i++) {
+        const connection = await Connection.open(server)
+        connection.write(Buffer.concat([webSocket, encodeFrame(Opcode.text, "4early")]))
+        await server.received.reached(i + 1)
+        await connection.close()
+        await eventually("an empty registry", () => server.count(), (count) => count === 0)
+      }
+    })
+  )
+
+  it("leave the listeners of others on their connection", async () => {
+    let closed = 0
+    await withServer({
+      application: () =>
+        Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+          const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
+          socket.on("close", () => closed++)
+          return { app: Effect.never }
+        })
+    }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      await client.close()
+      await eventually("the close", () => closed, (count) => count === 1)
+    })()
+  })
+})
+
 describe("sending", () => {
   it(
     "goes on when the connection has taken what there was no room for, and not at the next heartbeat",
@@ -201,6 +253,31 @@ describe("middlewares of the router", () => {
 })
 
 describe("servers that come and go", () => {
+  it("whose attachment ends have their sessions ended", async () => {
+    const server = createServer()
+    const mounted = await Mounted.make()
+    const scope = Scope.makeUnsafe()
+    const reasons: Array<string> = []
+    const app = () =>
+      Effect.succeed({
+        app: Effect.never,
+        onDisconnect: ({ _tag }: { readonly _tag: string }) => Effect.sync(() => void reasons.push(_tag))
+      })
+    await mounted.run(Scope.provide(EngineIO.attach(server, app), scope))
+    await listening(server, async (target) => {
+      const parked = await (await PollingClient.connect(target)).park()
+      const webSocket = await WebSocketClient.connect(target)
+      await PollingClient.connect(target)
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      assert.strictEqual((await parked.response).text, "1")
+      assert.strictEqual((await webSocket.closed).code, 1005)
+      await eventually("three ends", () => reasons, ({ length }) => length === 3)
+      assert.deepStrictEqual(new Set(reasons), new Set(["ServerShutdown"]))
+      assert.strictEqual(await mounted.count(), 0)
+    })
+    await mounted.release()
+  })
+
   it("one that listens again keeps its new sessions, whatever the old clients do", async () => {
     const server = createServer()
     const mounted = await Mounted.attach(server, { engine: { drainTimeout: "200 millis" } })

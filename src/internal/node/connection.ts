@@ -2,10 +2,13 @@
  * A WebSocket of the `ws` library, read through the library and, without permessage-deflate, written past it: we hand
  * `ws` its TCP socket, so we can put a batch of frames on it with one system call.
  */
+import type * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import type * as Net from "node:net"
 import type { RawData, WebSocket } from "ws"
 import * as CloseReason from "../../CloseReason.ts"
-import { ignore, type WebSocketConnection, type WebSocketListener } from "../transport/webSocket.ts"
+import { type FrameListener, ignore } from "../transport/frameListener.ts"
+import type { WebSocketConnection } from "../transport/webSocket.ts"
 
 const nothing = new Uint8Array(0)
 
@@ -22,23 +25,20 @@ const codeOf: Record<string, number> = {
 /** The connections of a server that wait for the peer's half of their end. */
 export class Lingering {
   private readonly connections = new Set<NodeConnection>()
-  private waiting: Array<() => void> = []
+  private readonly none = Latch.makeUnsafe(true)
 
   add(connection: NodeConnection): void {
     this.connections.add(connection)
+    this.none.closeUnsafe()
   }
 
   delete(connection: NodeConnection): void {
-    if (!this.connections.delete(connection) || this.connections.size > 0) return
-    const { waiting } = this
-    this.waiting = []
-    for (const resume of waiting) resume()
+    if (this.connections.delete(connection) && this.connections.size === 0) this.none.openUnsafe()
   }
 
-  /** Calls back when there are none. */
-  whenGone(done: () => void): void {
-    if (this.connections.size === 0) done()
-    else this.waiting.push(done)
+  /** Waits until there are none. */
+  get gone(): Effect.Effect<void> {
+    return this.none.await
   }
 
   /** Waits no longer. */
@@ -48,7 +48,7 @@ export class Lingering {
 }
 
 export class NodeConnection implements WebSocketConnection {
-  listener: WebSocketListener = ignore
+  listener: FrameListener = ignore
   readonly raw: boolean
   private readonly ws: WebSocket
   private readonly socket: Net.Socket

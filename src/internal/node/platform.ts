@@ -136,14 +136,15 @@ export class NodePlatform implements Platform {
 
   upgrade(
     request: HttpServerRequest,
-    headers: Readonly<Record<string, string>>
-  ): Effect.Effect<WebSocketConnection, UpgradeFailed> {
+    headers: Readonly<Record<string, string>>,
+    use: (connection: WebSocketConnection) => void
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed> {
     return Effect.callback((resume) =>
-      this.upgrades.accept(
-        toNode(request),
-        headers,
-        (connection) => resume(connection === undefined ? Effect.fail(new UpgradeFailed()) : Effect.succeed(connection))
-      )
+      this.upgrades.accept(toNode(request), headers, (connection) => {
+        if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
+        use(connection)
+        resume(Effect.succeed(this.release(request)))
+      })
     )
   }
 
@@ -171,9 +172,9 @@ export class NodePlatform implements Platform {
     )
   }
 
-  readonly quiet: Effect.Effect<void> = Effect.callback((resume) =>
-    this.upgrades.lingering.whenGone(() => resume(Effect.void))
-  )
+  get quiet(): Effect.Effect<void> {
+    return this.upgrades.lingering.gone
+  }
 
   cut(): void {
     this.upgrades.lingering.cut()

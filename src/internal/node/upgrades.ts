@@ -121,13 +121,17 @@ const uncork = (socket: Net.Socket, request: Http.IncomingMessage): void => {
 
 type Listener = (...args: Array<unknown>) => void
 
-/** The listeners of a connection before Effect's server added its own, by request. */
-const listenersBefore = new WeakMap<Http.IncomingMessage, ReadonlyArray<unknown>>()
+const events = ["close", "error"] as const
 
-/** To be called when a request to upgrade arrives. */
-export const remember = (request: Http.IncomingMessage): void => {
-  const { socket } = request
-  listenersBefore.set(request, [...socket.listeners("close"), ...socket.listeners("error")])
+/** The listeners that Effect's server has on the connection of an upgrade, by request. */
+const effectListeners = new WeakMap<Http.IncomingMessage, ReadonlyArray<Listener | undefined>>()
+
+/** To be called while Effect's server handles the event of an upgrade, at whose end it adds its listeners. */
+export const remember = (request: Http.IncomingMessage): void => process.nextTick(findListeners, request)
+
+const findListeners = (request: Http.IncomingMessage): void => {
+  const last = events.map((event) => (request.socket.listeners(event) as Array<Listener>).at(-1))
+  effectListeners.set(request, last.map((listener) => listener?.name === "" ? listener : undefined))
 }
 
 /**
@@ -135,13 +139,10 @@ export const remember = (request: Http.IncomingMessage): void => {
  * listeners, functions without a name, would keep the whole request in memory as long as the connection lives.
  */
 const forget = (request: Http.IncomingMessage): void => {
-  const before = listenersBefore.get(request)
-  if (before === undefined) return
-  const { socket } = request
-  for (const event of ["close", "error"] as const) {
-    for (const listener of socket.listeners(event) as Array<Listener>) {
-      if (listener.name === "" && !before.includes(listener)) socket.off(event, listener)
-    }
+  const found = effectListeners.get(request)
+  for (const [index, event] of events.entries()) {
+    const listener = found?.[index]
+    if (listener !== undefined) request.socket.off(event, listener)
   }
 }
 

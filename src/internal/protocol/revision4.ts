@@ -9,6 +9,8 @@ import { PacketError, type PayloadError, payloadError } from "./errors.ts"
 /** What stands between two packets of a payload. Nothing escapes it inside a text packet (R59). */
 export const separator = "\x1e"
 
+export const hasSeparator = (data: unknown): boolean => typeof data === "string" && data.includes(separator)
+
 const zero = 0x30
 const four = 0x34
 const lowercaseB = 0x62

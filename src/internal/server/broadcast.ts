@@ -1,5 +1,6 @@
 import type { Sendable } from "../../Socket.ts"
 import { toBytes } from "../protocol/bytes.ts"
+import { hasSeparator } from "../protocol/revision4.ts"
 import type { Socket } from "../session/model.ts"
 import { entrySize, Outbound } from "../transport/outgoing.ts"
 import type { Engine } from "./engine.ts"
@@ -22,12 +23,11 @@ export const broadcast = (engine: Engine, message: Sendable, options?: Broadcast
   const data = typeof message === "string" ? message : toBytes(message)
   const entry = new Outbound("message", data, options?.compress ?? true, {})
   const size = entrySize(entry)
-  const isForging = typeof data === "string" && data.includes("\x1e")
+  const isForging = hasSeparator(data)
   let count = 0
   for (const session of engine.all.values()) {
     if (session.state !== "open" || (options?.filter !== undefined && !options.filter(session))) continue
-    if (isForging && session.revision === 4 && session.transportName === "polling") continue
-    if (session.sending?.isWaiting === true || session.isSendFull(size)) continue
+    if ((isForging && session.splitsText) || session.mustWait(size)) continue
     session.push(entry, size)
     count++
   }

@@ -47,3 +47,12 @@ export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
       })
   }))
 }
+
+/** What a handler has opened can be reached no more: its sessions end as on a shutdown. */
+export const leave = (engine: Engine, owner: object): void => {
+  for (const session of engine.all.values()) {
+    if (session.owner !== owner) continue
+    if (session.isReachable) session.close(shutdown)
+    else session.end(shutdown)
+  }
+}

@@ -6,6 +6,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import { type CloseReason, message } from "../../CloseReason.ts"
@@ -40,8 +41,8 @@ export class Engine implements SessionHost {
   private readonly reserved = new Set<SocketId>()
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
   private readonly alive = new Set<Session>()
-  private onIdle: Array<() => void> = []
-  private onEmpty: Array<() => void> = []
+  private readonly noSessions = Latch.makeUnsafe(true)
+  private readonly nothingRuns = Latch.makeUnsafe(true)
   private dirty: Array<Session> = []
   events: Observers<EngineEvent> | undefined
   /** Whether new handshakes are refused. */
@@ -107,6 +108,8 @@ export class Engine implements SessionHost {
     this.reserved.delete(session.id)
     this.sessions.set(session.id, session)
     this.alive.add(session)
+    this.noSessions.closeUnsafe()
+    this.nothingRuns.closeUnsafe()
     this.tally.opened(session.transportName)
     this.log("Session opened", session, { transport: session.transportName, revision: session.revision })
     this.events?.publish({ _tag: "Connection", socket: session })
@@ -120,21 +123,14 @@ export class Engine implements SessionHost {
       reason: message(reason),
       ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
     })
-    if (this.sessions.size === 0 && this.onEmpty.length > 0) {
-      const waiting = this.onEmpty
-      this.onEmpty = []
-      for (const resume of waiting) resume()
-    }
+    if (this.sessions.size === 0) this.noSessions.openUnsafe()
     this.events?.publish({ _tag: "Closed", socket: session, reason })
   }
 
   /** The session's application and `onDisconnect` are done. */
   onFinished(session: Session): void {
     this.alive.delete(session)
-    if (this.alive.size > 0) return
-    const waiting = this.onIdle
-    this.onIdle = []
-    for (const resume of waiting) resume()
+    if (this.alive.size === 0) this.nothingRuns.openUnsafe()
   }
 
   /** What is still running of sessions that ended gets no more time than the end of the server has. */
@@ -143,16 +139,14 @@ export class Engine implements SessionHost {
   }
 
   /** Waits until there is no session. */
-  readonly empty: Effect.Effect<void> = Effect.callback((resume) => {
-    if (this.sessions.size === 0) return resume(Effect.void)
-    this.onEmpty.push(() => resume(Effect.void))
-  })
+  get empty(): Effect.Effect<void> {
+    return this.noSessions.await
+  }
 
   /** Waits until nothing of any session runs any more. */
-  readonly idle: Effect.Effect<void> = Effect.callback((resume) => {
-    if (this.alive.size === 0) return resume(Effect.void)
-    this.onIdle.push(() => resume(Effect.void))
-  })
+  get idle(): Effect.Effect<void> {
+    return this.nothingRuns.await
+  }
 
   /** Tells of the ends of sessions one after the other, however many one of them sets off. */
   settle(session: Session): void {

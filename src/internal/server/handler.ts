@@ -157,12 +157,12 @@ export class Handler {
     if (allowRequest !== undefined) yield* inTime(engine, allowRequest(request))
     const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
     const { success } = Effect.isEffect(whole) ? yield* inTime(engine, whole) : whole
-    const connection = yield* engine.platform.upgrade(request, success)
-    // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
-    if (transport === "websocket" && session.isUpgradable) {
-      session.startUpgrade(new WebSocketCandidate(connection, takesBytes(query)))
-    } else connection.close()
-    return engine.platform.release(request)
+    return yield* engine.platform.upgrade(request, success, (connection) => {
+      // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
+      if (transport === "websocket" && session.isUpgradable) {
+        session.startUpgrade(new WebSocketCandidate(connection, takesBytes(query)))
+      } else connection.close()
+    })
   })
 }
 

@@ -71,7 +71,7 @@ export abstract class Handshaking {
   /** What the application agreed to. */
   private agreed: { readonly program: Program; readonly context: Context.Context<never> } | undefined
   private readonly scope = Scope.makeUnsafe()
-  private isAbandoned = false
+  private session: Session | undefined
   constructor(
     engine: Engine,
     owner: Owner,
@@ -125,16 +125,21 @@ export abstract class Handshaking {
 
   /** Lets the application decide. Until it has, the id is reserved, and nothing else exists of the session. */
   private decideAs(id: SocketId): Answer {
-    const { engine, owner } = this
+    const { engine } = this
     if (typeof id !== "string" || id === "") return refuseId("not a non-empty string")
     // Others may have come in while this one was being decided.
     if (engine.occupied >= engine.settings.maxSessions) {
       return Effect.fail(new Unavailable({ message: "Too many sessions" }))
     }
+    return Effect.onExit(Effect.suspend(() => this.decide(id)), (exit) => this.abandonUnlessBegun(exit))
+  }
+
+  private decide(id: SocketId): Answer {
+    const { engine, owner } = this
     if (!engine.reserve(id)) return refuseId("the id is in use")
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
     const handshake = new RequestHandshake(this.request, this.transport, engine.currentMillis())
-    const session = new Session(id, revision, handshake, engine, owner)
+    const session = this.session = new Session(id, revision, handshake, engine, owner)
     let decision: ReturnType<Factory>
     try {
       decision = owner.factory(session)
@@ -146,7 +151,7 @@ export abstract class Handshaking {
       this.dress(session)
       return Effect.withFiber((fiber) => this.open(session, value, fiber.context))
     }
-    const opened = Effect.flatMap(
+    return Effect.flatMap(
       inTime(engine, Effect.provideService(decision, Scope.Scope, this.scope)),
       (program) => {
         const open = Effect.withFiber((fiber) => this.open(session, program, fiber.context))
@@ -154,16 +159,12 @@ export abstract class Handshaking {
         return dressed === undefined ? open : Effect.andThen(dressed, open)
       }
     )
-    return Effect.onExit(
-      opened,
-      (exit) => this.abandonUnlessBegun(session, exit)
-    )
   }
 
   /** Where the handshake came to nothing, nothing is left of its session. */
-  protected abandonUnlessBegun(session: Session, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    if (session.application !== undefined || this.isAbandoned) return Effect.void
-    this.isAbandoned = true
+  private abandonUnlessBegun(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    const { session } = this
+    if (session === undefined || session.application !== undefined) return Effect.void
     this.engine.unreserve(session.id)
     session.end({ _tag: "ForcedClose" })
     return Scope.close(this.scope, Exit.asVoid(exit))
@@ -189,10 +190,7 @@ export abstract class Handshaking {
       : engine.draining
       ? new Unavailable({ message: "Server shutting down" })
       : undefined
-    if (refusal !== undefined) {
-      const exit = Exit.fail(refusal)
-      return Effect.andThen(this.abandonUnlessBegun(session, exit), exit)
-    }
+    if (refusal !== undefined) return Effect.fail(refusal)
     this.agreed = { program, context }
     return this.answer(session)
   }

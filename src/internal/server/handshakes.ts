@@ -1,7 +1,6 @@
 /**
  * The kinds of handshakes that are HTTP requests.
  */
-import * as Effect from "effect/Effect"
 import * as jsonp from "../protocol/jsonp.ts"
 import { takesBytes } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
@@ -35,14 +34,10 @@ export class WebSocketHandshaking extends Handshaking {
   protected readonly transport = "websocket"
 
   protected answer(session: Session): Answer {
-    const { platform } = this.engine
-    return Effect.onExit(
-      Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
-        this.begin(session, new WebSocketTransport(connection, session, takesBytes(this.query)))
-        return platform.release(this.request)
-      }),
-      // The library may have refused the request, or the client given it up.
-      (exit) => this.abandonUnlessBegun(session, exit)
+    return this.engine.platform.upgrade(
+      this.request,
+      this.dressing.success,
+      (connection) => this.begin(session, new WebSocketTransport(connection, session, takesBytes(this.query)))
     )
   }
 }
@@ -50,10 +45,6 @@ export class WebSocketHandshaking extends Handshaking {
 /** A request to upgrade to a transport that is none: the connection is accepted, and closed (rule R24). */
 export class EmptyHandshaking extends PollingHandshaking {
   protected override identify(): Answer {
-    const { platform } = this.engine
-    return Effect.map(platform.upgrade(this.request, this.dressing.success), (connection) => {
-      connection.close()
-      return platform.release(this.request)
-    })
+    return this.engine.platform.upgrade(this.request, this.dressing.success, (connection) => connection.close())
   }
 }

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { TransportType } from "../../Transport.ts"
+import { hasSeparator } from "../protocol/revision4.ts"
 import type { SocketId } from "../session/model.ts"
 import { type CookieOptions, type HandshakeRate, type Options, OptionsError } from "./options.ts"
 
@@ -150,7 +151,7 @@ const schema = Schema.Struct(
     handshakeRate: optionOf("{ limit: whole number above zero, window: duration above zero }", isHandshakeRate),
     initialPacket: optionOf(
       "text without the character U+001E, or a Uint8Array",
-      (value) => typeof value === "string" ? !value.includes("\x1e") : value instanceof Uint8Array
+      (value) => typeof value === "string" ? !hasSeparator(value) : value instanceof Uint8Array
     ),
     allowedOrigins: optionOf(
       "a list of origins as browsers send them: \"https://example.com\", without a path, or \"null\"",

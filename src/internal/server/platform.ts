@@ -35,11 +35,15 @@ export interface Platform {
     dressing: Dressing,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse>
-  /** Answers 101 and hands the connection over; fails when the client is gone or the library refused the request. */
+  /**
+   * Answers 101 and hands the connection to `use`, before anything can arrive on it; fails when the client is gone or the
+   * library refused the request.
+   */
   upgrade(
     request: HttpServerRequest,
-    headers: Readonly<Record<string, string>>
-  ): Effect.Effect<WebSocketConnection, UpgradeFailed>
+    headers: Readonly<Record<string, string>>,
+    use: (connection: WebSocketConnection) => void
+  ): Effect.Effect<HttpServerResponse, UpgradeFailed>
   /** The response of a request whose connection was taken over: nothing more is written for it. */
   release(request: HttpServerRequest): HttpServerResponse
   /** Refuses an upgrade: raw, then the connection is closed (rule R21). */

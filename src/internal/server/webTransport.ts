@@ -13,11 +13,11 @@ import { type Packet, PacketError } from "../../Packet.ts"
 import { parseQuery } from "../protocol/query.ts"
 import { Deadline } from "../session/deadlines.ts"
 import type { Session } from "../session/session.ts"
+import type { FrameListener } from "../transport/frameListener.ts"
 import { parseFrame, WebTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
 import {
   type ConnectionHost,
   WebTransportConnection,
-  type WebTransportListener,
   type WebTransportSession
 } from "../transport/webTransportConnection.ts"
 import { plain } from "./dressing.ts"
@@ -106,7 +106,7 @@ const leave = (engine: Engine, session: Session, ended: Effect.Effect<void>): Ef
 /** The first packet, or `undefined` where none came in time or what came is none. */
 const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect.Effect<Packet | undefined> =>
   Effect.callback<Packet | undefined>((resume) => {
-    const listener: WebTransportListener = {
+    const listener: FrameListener = {
       onFrame: (data, isBinary) => {
         // Whoever the connection is given to goes on with the second.
         connection.pause()

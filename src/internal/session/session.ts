@@ -223,6 +223,16 @@ export class Session implements TransportHost {
       (this.outgoing.messages >= sendBuffer.messages || bytes + size > sendBuffer.bytes)
   }
 
+  /** Whether a message of `size` bytes, sent now, would not be accepted at once. */
+  mustWait(size: number): boolean {
+    return this.sending?.isWaiting === true || this.isSendFull(size)
+  }
+
+  /** Whether text with the separator would be several packets for the client: a payload of revision 4 has no escape. */
+  get splitsText(): boolean {
+    return this.revision === 4 && this.transportName === "polling"
+  }
+
   push(entry: Entry, size: number): void {
     this.observers?.publish({ _tag: "PacketCreated", packet: toPacket(entry) })
     this.outgoing.push(entry, size)

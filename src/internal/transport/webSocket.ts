@@ -6,13 +6,14 @@ import { type Packet, PacketError } from "../../Packet.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
+import { decodeText, type FrameListener, ignore } from "./frameListener.ts"
 import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
 import { encodeEntry, takeBatch } from "./webSocketFrames.ts"
 
 /** A WebSocket that is open, as the edge provides it. */
 export interface WebSocketConnection {
   /** Whoever reads the connection: the candidate of an upgrade first, then the transport. */
-  listener: WebSocketListener
+  listener: FrameListener
   /** Bytes written that the network has not taken. */
   readonly unsent: number
   /** Whether frames may be written as they are; otherwise the connection compresses, and frames by itself. */
@@ -30,16 +31,7 @@ export interface WebSocketConnection {
   readonly open: boolean
 }
 
-/** What a connection reports. */
-export interface WebSocketListener {
-  onFrame(data: Uint8Array, isBinary: boolean): void
-  /** All frames that arrived together were reported. */
-  onTurn(): void
-  onWritable(): void
-  onClose(reason: CloseReason): void
-}
-
-export class WebSocketTransport implements Transport, WebSocketListener {
+export class WebSocketTransport implements Transport, FrameListener {
   readonly name = "websocket"
   private readonly connection: WebSocketConnection
   private readonly host: TransportHost
@@ -114,7 +106,7 @@ export class WebSocketTransport implements Transport, WebSocketListener {
       if (isBinary) {
         if (host.revision === 4) return host.onMessage(data, data.length)
       } else if (data[0] === 0x34) {
-        return host.onMessage(decode(data, 1), data.length - 1)
+        return host.onMessage(decodeText(data, 1), data.length - 1)
       }
     }
     const packet = parseFrame(data, isBinary, host.revision)
@@ -139,7 +131,7 @@ export class WebSocketTransport implements Transport, WebSocketListener {
 }
 
 /** A WebSocket on which a client probes, before it is its session's transport. */
-export class WebSocketCandidate implements Candidate, WebSocketListener {
+export class WebSocketCandidate implements Candidate, FrameListener {
   readonly name = "websocket"
   private readonly connection: WebSocketConnection
   private readonly binary: boolean
@@ -183,18 +175,6 @@ export class WebSocketCandidate implements Candidate, WebSocketListener {
   }
 }
 
-/** For a connection nobody listens to any more: what still arrives from a discarded transport is dropped (rule R84). */
-export const ignore: WebSocketListener = {
-  onFrame: () => {},
-  onTurn: () => {},
-  onWritable: () => {},
-  onClose: () => {}
-}
-
-// The WebSocket library has checked that text frames are UTF-8.
-const decode = (data: Uint8Array, from: number): string =>
-  (Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)).toString("utf8", from)
-
 /** One frame as a packet; `undefined` for what revision 3 ignores: bytes of an unknown type (rule R64). */
 export const parseFrame = (
   data: Uint8Array,
@@ -202,9 +182,9 @@ export const parseFrame = (
   revision: 3 | 4
 ): Packet | PacketError | undefined => {
   if (revision === 4) {
-    return isBinary ? { type: "message", data } : revision4.parseText(decode(data, 0))
+    return isBinary ? { type: "message", data } : revision4.parseText(decodeText(data, 0))
   }
-  if (!isBinary) return revision3.parseText(decode(data, 0))
+  if (!isBinary) return revision3.parseText(decodeText(data, 0))
   const packet = revision3.parseBinary(data)
   return packet instanceof PacketError ? undefined : packet
 }

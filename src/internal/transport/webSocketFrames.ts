@@ -4,6 +4,7 @@
  */
 import type { Revision } from "../../Packet.ts"
 import { toBase64 } from "../protocol/bytes.ts"
+import { numbers } from "../protocol/digits.ts"
 import { encodeText } from "../protocol/revision4.ts"
 import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
 
@@ -36,16 +37,6 @@ const writeHeader = (target: Uint8Array, at: number, opcode: number, length: num
   return at + 10
 }
 
-const typeDigits: Record<string, number> = {
-  open: 0x30,
-  close: 0x31,
-  ping: 0x32,
-  pong: 0x33,
-  message: 0x34,
-  upgrade: 0x35,
-  noop: 0x36
-}
-
 /** What goes before the data inside the frame: the type digit of a text packet, revision 3's type byte, or nothing. */
 const prefixSize = (data: unknown, revision: Revision): number => typeof data !== "object" || revision === 3 ? 1 : 0
 
@@ -65,7 +56,7 @@ const writeFrame = (target: Buffer, at: number, entry: Entry, size: number, revi
       target.set(frame, at)
       return at + frame.length
     }
-    type = typeDigits[entry.type]!
+    type = 0x30 + numbers[entry.type]
     data = entry.data
   } else {
     data = entry

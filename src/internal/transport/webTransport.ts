@@ -7,7 +7,8 @@ import { type Packet, PacketError } from "../../Packet.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
 import type { Outgoing } from "./outgoing.ts"
-import type { WebTransportConnection, WebTransportListener } from "./webTransportConnection.ts"
+import { decodeText, type FrameListener } from "./frameListener.ts"
+import type { WebTransportConnection } from "./webTransportConnection.ts"
 import { takeFrames, textFrame } from "./webTransportFrames.ts"
 
 /**
@@ -16,7 +17,7 @@ import { takeFrames, textFrame } from "./webTransportFrames.ts"
  */
 const farewellTimeout = 2_000
 
-export class WebTransportTransport implements Transport, WebTransportListener {
+export class WebTransportTransport implements Transport, FrameListener {
   readonly name = "webtransport"
   private readonly connection: WebTransportConnection
   private readonly host: TransportHost
@@ -90,7 +91,7 @@ export class WebTransportTransport implements Transport, WebTransportListener {
     const host = this.host
     if (!host.observed) {
       if (isBinary) return host.onMessage(data, data.length)
-      if (data[0] === 0x34) return host.onMessage(decode(data, 1), data.length - 1)
+      if (data[0] === 0x34) return host.onMessage(decodeText(data, 1), data.length - 1)
     }
     const packet = parseFrame(data, isBinary)
     if (packet instanceof PacketError) return host.onClose(parseError(packet))
@@ -115,7 +116,7 @@ export class WebTransportTransport implements Transport, WebTransportListener {
 }
 
 /** A WebTransport session on which a client probes, before it is its session's transport. */
-export class WebTransportCandidate implements Candidate, WebTransportListener {
+export class WebTransportCandidate implements Candidate, FrameListener {
   readonly name = "webtransport"
   private readonly connection: WebTransportConnection
   private host: CandidateHost | undefined
@@ -154,9 +155,6 @@ export class WebTransportCandidate implements Candidate, WebTransportListener {
   }
 }
 
-const decode = (data: Uint8Array, from: number): string =>
-  Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8", from)
-
 /** One frame as a packet: bytes are a message, text is any. */
 export const parseFrame = (data: Uint8Array, isBinary: boolean): Packet | PacketError =>
-  isBinary ? { type: "message", data } : revision4.parseText(decode(data, 0))
+  isBinary ? { type: "message", data } : revision4.parseText(decodeText(data, 0))

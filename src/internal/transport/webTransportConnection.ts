@@ -2,6 +2,7 @@
  * One WebTransport session with its one stream, as a connection that carries frames (rules R85, R87). Whatever a dying
  * session rejects is taken care of here: nothing of it becomes an unhandled rejection.
  */
+import { type FrameListener, ignore } from "./frameListener.ts"
 import { type CloseReason, parseError, PayloadTooLarge, transportError, WriteFailed } from "../../CloseReason.ts"
 import { PacketError } from "../../Packet.ts"
 import { FrameDecoder, type FrameError } from "../protocol/frames.ts"
@@ -60,15 +61,6 @@ export interface WebTransportSession {
   close(info?: { closeCode?: number; reason?: string }): unknown
 }
 
-/** What a connection reports. */
-export interface WebTransportListener {
-  onFrame(data: Uint8Array, isBinary: boolean): void
-  /** All frames that arrived together were reported. */
-  onTurn(): void
-  onWritable(): void
-  onClose(reason: CloseReason): void
-}
-
 /** What a connection needs of the server. */
 export interface ConnectionHost {
   readonly maxPayload: number
@@ -81,15 +73,13 @@ const patience = 100
 
 const transportClose: CloseReason = { _tag: "TransportClose" }
 
-const ignoreAll: WebTransportListener = { onFrame() {}, onTurn() {}, onWritable() {}, onClose() {} }
-
 export class WebTransportConnection {
   readonly host: ConnectionHost
   /** Bytes written that the stream has not taken. */
   unsent = 0
   private readonly session: WebTransportSession
   private readonly decoder: FrameDecoder
-  private listener: WebTransportListener = ignoreAll
+  private listener: FrameListener = ignore
   private reader: ReturnType<WebTransportReadable<Uint8Array>["getReader"]> | undefined
   private writer: ReturnType<WebTransportWritable["getWriter"]> | undefined
   private reading = false
@@ -113,7 +103,7 @@ export class WebTransportConnection {
   }
 
   /** Waits for the client's stream, and then for frames. */
-  open(listener: WebTransportListener): void {
+  open(listener: FrameListener): void {
     this.listener = listener
     const onGone = (): void => this.fail(transportClose)
     Promise.resolve(this.session.closed).then((info) => this.fail(toReason(info)), onGone)
@@ -138,7 +128,7 @@ export class WebTransportConnection {
   }
 
   /** Changes who is told; a connection that has ended says so soon. */
-  listen(listener: WebTransportListener): void {
+  listen(listener: FrameListener): void {
     this.listener = listener
     const { end } = this
     if (end !== undefined) Promise.resolve().then(() => this.listener.onClose(end))
@@ -251,7 +241,7 @@ export class WebTransportConnection {
 
   /** Closes the session. Nothing is reported any more. */
   close(info?: { closeCode?: number; reason?: string }): void {
-    this.listener = ignoreAll
+    this.listener = ignore
     this.terminate(transportClose, info)
   }
 
