@@ -1,9 +1,10 @@
 /**
  * One round of fuzzing: a server with options by chance, attacked, with bystanders that must not notice.
  */
+import { EngineIO } from "../../src/index.ts"
 import { EngineClient, type Mode } from "../kit/client.ts"
 import { eventually, pause } from "../kit/events.ts"
-import { type AppFactory, echo, TestServer } from "../kit/server.ts"
+import { TestServer } from "../kit/server.ts"
 import { attack, type Battlefield } from "./attacks.ts"
 import { Random } from "./random.ts"
 
@@ -95,18 +96,15 @@ export const runRound = async (seed: number, count: number): Promise<Round> => {
   const onFailure = (failure: unknown) => failures.push(failure)
   process.on("unhandledRejection", onFailure)
   process.on("uncaughtException", onFailure)
-  let accepted = 0
-  const application: AppFactory = (socket, server) => {
-    accepted++
-    return echo(socket, server)
-  }
-  const server = await TestServer.start({ ...options(random), application })
+  const server = await TestServer.start(options(random))
   try {
+    const events = await server.collect("an event", EngineIO.events)
+    const accepted = () => events.all.filter(({ _tag }) => _tag === "Connection").length
     const bystanders = await Promise.all(modes.map((mode) => Bystander.join(server, mode)))
     const field: Battlefield = { target: server, sids: [], inputs: 0 }
     await attack(random, field, count, 8)
     for (const connection of server.connections) connection.socket.destroy()
-    const left = () => accepted - server.ended.all.length
+    const left = () => accepted() - server.ended.all.length
     await eventually("the end of all attackers' sessions", () => server.count(), (count) => count === modes.length)
     await eventually("the end of all their applications", left, (count) => count === modes.length)
     const messages = (await Promise.all(bystanders.map((it) => it.stop()))).reduce((sum, it) => sum + it, 0)
@@ -114,9 +112,10 @@ export const runRound = async (seed: number, count: number): Promise<Round> => {
     if (new Set(ended).size !== ended.length) throw new Error("a session ended twice")
     const errors = server.logs.filter(({ level }) => level === "Error" || level === "Fatal")
     if (errors.length > 0) throw new Error(`logged: ${errors[0]!.text}`)
+    const sessions = accepted()
     await server.stop()
     if (failures.length > 0) throw new Error("nobody handled", { cause: failures[0] })
-    return { seed, inputs: field.inputs, sessions: accepted, messages }
+    return { seed, inputs: field.inputs, sessions, messages }
   } catch (error) {
     await server.stop().catch(() => undefined)
     throw error
