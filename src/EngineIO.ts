@@ -92,6 +92,8 @@ export interface SocketApp<R = unknown> {
 }
 
 /**
+ * What the types of a `SocketApp` say of it.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -392,7 +394,8 @@ export const acceptWebTransport = <A extends SocketApp, E, R>(
   Effect.flatMap(EngineIO, ({ engine }) => accept(engine, f as Factory, session, request))
 
 /**
- * The open sessions by id, as they are now.
+ * The open sessions by id, as they are now: a copy, which costs as much as there are sessions. For one of them use
+ * `socket`, for their number `count`.
  *
  * @category getters
  * @since 0.1.0
@@ -443,8 +446,11 @@ export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap
 
 /**
  * Ends the server's work in order: new handshakes are answered with 503, every session is closed after what it had
- * accepted is delivered, and what is left after `timeout` (default: the option `drainTimeout`) is cut. It happens by
- * itself when the server stops listening or the layer is released.
+ * accepted is delivered, and what is left after `timeout` (default: the option `drainTimeout`) is cut. Dies where
+ * `timeout` is no duration.
+ *
+ * When the server stops listening or the layer is released, the same happens by itself, except that a client between two
+ * polls cannot come back then: its session ends at once, and reports what it did not get.
  *
  * @category closing
  * @since 0.1.0

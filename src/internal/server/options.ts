@@ -88,7 +88,7 @@ export interface ScalarOptions {
  * @since 0.1.0
  */
 export interface CorsOptions {
-  /** Which origins: all (default, or `"*"`), one, or those that match. */
+  /** Which origins: all (default, or `"*"`), one, or those that match; `false` switches all of it off. */
   readonly origin?:
     | boolean
     | string
@@ -96,7 +96,9 @@ export interface CorsOptions {
     | ReadonlyArray<string | RegExp>
     | ((origin: string | undefined) => boolean)
     | undefined
+  /** Whether pages may send cookies; then `origin` must not be `"*"`. Default: false. */
   readonly credentials?: boolean | undefined
+  /** The headers of answers that pages may read, besides the few they always may. Default: none. */
   readonly exposedHeaders?: string | ReadonlyArray<string> | undefined
   /** Default: those the preflight asks for. */
   readonly allowedHeaders?: string | ReadonlyArray<string> | undefined

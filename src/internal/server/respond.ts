@@ -1,5 +1,5 @@
 /**
- * The only place that builds responses.
+ * The responses that a route handler returns.
  */
 import * as Headers from "effect/http/Headers"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"

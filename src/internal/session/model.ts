@@ -27,6 +27,7 @@ export interface Handshake {
   readonly url: string
   /** The query's parameters; of a repeated one the last (rule R3). */
   readonly query: Readonly<Record<string, string | undefined>>
+  /** The request's cookies, by name, decoded. */
   readonly cookies: Readonly<Record<string, string | undefined>>
   /** The peer's address as the application's middleware left it; `undefined` where it is not known. */
   readonly remoteAddress: string | undefined
