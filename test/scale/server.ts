@@ -10,6 +10,9 @@ import { createServer } from "node:http"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { EngineIO, Socket } from "../../src/index.ts"
 
+/** What it is asked: a report collects garbage, a count costs nothing. */
+export type Question = "report" | "count"
+
 /** What the server holds, and has used since it was last asked. */
 export interface Report {
   readonly sessions: number
@@ -71,10 +74,14 @@ const announce = Effect.map(HttpServer.HttpServer, ({ address }) => {
   if ("port" in address) process.send!(address.port)
 })
 
-const answer = Effect.forever(Effect.andThen(
-  Effect.callback<void>((resume) => void process.once("message", () => resume(Effect.void))),
-  Effect.map(report, (report) => process.send!(report))
-))
+const asked = Effect.callback<Question>((resume) =>
+  void process.once("message", (question: Question) => resume(Effect.succeed(question)))
+)
+
+const answer = Effect.forever(Effect.gen(function*() {
+  const question = yield* asked
+  process.send!(question === "count" ? yield* EngineIO.count : yield* report)
+}))
 
 process.on("exit", () => void writeSync(1, JSON.stringify({ sent, undelivered, reasons } satisfies Account)))
 

@@ -125,17 +125,16 @@ export abstract class Handshaking {
 
   /** Lets the application decide. Until it has, the id is reserved, and nothing else exists of the session. */
   private decideAs(id: SocketId): Answer {
-    const { engine } = this
-    if (typeof id !== "string" || id === "") return refuseId("not a non-empty string")
-    // Others may have come in while this one was being decided.
-    if (engine.occupied >= engine.settings.maxSessions) {
-      return Effect.fail(new Unavailable({ message: "Too many sessions" }))
-    }
     return Effect.onExit(Effect.suspend(() => this.decide(id)), (exit) => this.abandonUnlessBegun(exit))
   }
 
   private decide(id: SocketId): Answer {
     const { engine, owner } = this
+    if (typeof id !== "string" || id === "") return refuseId("not a non-empty string")
+    // Others may have come in while this one was being decided.
+    if (engine.occupied >= engine.settings.maxSessions) {
+      return Effect.fail(new Unavailable({ message: "Too many sessions" }))
+    }
     if (!engine.reserve(id)) return refuseId("the id is in use")
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
     const handshake = new RequestHandshake(this.request, this.transport, engine.currentMillis())
