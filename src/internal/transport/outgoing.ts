@@ -40,13 +40,26 @@ export const ping = new Outbound("ping", undefined, true, undefined)
 export const pong = new Outbound("pong", undefined, true, undefined)
 export const noop = new Outbound("noop", undefined, true, undefined)
 
+export const dataOf = (entry: Entry): Message | undefined => entry instanceof Outbound ? entry.data : entry
+
+export const typeOf = (entry: Entry): PacketType => entry instanceof Outbound ? entry.type : "message"
+
+/** Whether transports may compress it. */
+export const mayCompress = (entry: Entry): boolean => !(entry instanceof Outbound) || entry.compress
+
+/** Whether its encodings are those of many sockets. */
+export const isShared = (entry: Entry): entry is Outbound & { readonly shared: SharedEncoding } =>
+  entry instanceof Outbound && entry.shared !== undefined
+
 const sizeOf = (data: Message): number => typeof data === "string" ? utf8Length(data) : data.byteLength
 
-export const entrySize = (entry: Entry): number =>
-  entry instanceof Outbound ? (entry.data === undefined ? 0 : sizeOf(entry.data)) : sizeOf(entry)
+export const entrySize = (entry: Entry): number => {
+  const data = dataOf(entry)
+  return data === undefined ? 0 : sizeOf(data)
+}
 
 /** Whether an entry is application data, and so counts against `sendBuffer`. */
-export const isMessage = (entry: Entry): boolean => !(entry instanceof Outbound) || entry.type === "message"
+const isMessage = (entry: Entry): boolean => typeOf(entry) === "message"
 
 export class Outgoing {
   private entries: Array<Entry | undefined> | undefined
@@ -90,7 +103,7 @@ export class Outgoing {
   peek(): Entry | undefined {
     if (this.head === this.tail) return undefined
     const entry = this.entries![this.head]!
-    const data = entry instanceof Outbound ? entry.data : entry
+    const data = dataOf(entry)
     if (typeof data === "object" && data.byteLength !== this.sizes![this.head]) {
       throw new TypeError("the bytes of a message were taken away before it was written")
     }

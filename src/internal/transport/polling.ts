@@ -8,7 +8,7 @@ import * as jsonp from "../protocol/jsonp.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Transport, TransportHost } from "./contract.ts"
-import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
+import { type Entry, mayCompress, Outbound, type Outgoing } from "./outgoing.ts"
 
 /** A request of a polling client that waits for its answer. */
 export interface Exchange {
@@ -219,7 +219,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
       outgoing.drop()
       const text = encode4(entry)
       payload = payload === "" ? text : payload + revision4.separator + text
-      compress ||= !(entry instanceof Outbound) || entry.compress
+      compress ||= mayCompress(entry)
     }
     if (this.host.closing && outgoing.length === 0) {
       payload += revision4.separator + "1"
@@ -237,7 +237,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
       bytes += outgoing.peekSize()
       outgoing.drop()
       packets.push(entry instanceof Outbound ? entry : { type: "message", data: entry })
-      compress ||= !(entry instanceof Outbound) || entry.compress
+      compress ||= mayCompress(entry)
     }
     if (this.host.closing && outgoing.length === 0) {
       packets.push({ type: "close" })

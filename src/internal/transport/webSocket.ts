@@ -7,7 +7,7 @@ import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
 import { decodeText, type FrameListener, ignore } from "./frameListener.ts"
-import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
+import { type Entry, mayCompress, type Outgoing } from "./outgoing.ts"
 import { encodeEntry, takeBatch } from "./webSocketFrames.ts"
 
 /** A WebSocket that is open, as the edge provides it. */
@@ -64,7 +64,7 @@ export class WebSocketTransport implements Transport, FrameListener {
         outgoing.drop()
         more = connection.writeMessage(
           encodeEntry(entry, revision, this.binary),
-          !(entry instanceof Outbound) || entry.compress
+          mayCompress(entry)
         )
       }
       if (!more) {

@@ -6,7 +6,7 @@ import type { Revision } from "../../Packet.ts"
 import { toBase64 } from "../protocol/bytes.ts"
 import { numbers } from "../protocol/digits.ts"
 import { encodeText } from "../protocol/revision4.ts"
-import { type Entry, Outbound, type Outgoing } from "./outgoing.ts"
+import { dataOf, type Entry, isShared, Outbound, type Outgoing, typeOf } from "./outgoing.ts"
 
 /** Above this size a binary payload is written as it is, behind its header, instead of being copied into the batch. */
 export const copyLimit = 8 * 1024
@@ -41,26 +41,20 @@ const writeHeader = (target: Uint8Array, at: number, opcode: number, length: num
 const prefixSize = (data: unknown, revision: Revision): number => typeof data !== "object" || revision === 3 ? 1 : 0
 
 export const frameSize = (entry: Entry, size: number, revision: Revision): number => {
-  if (entry instanceof Outbound && entry.shared !== undefined) return sharedFrame(entry, size, revision).length
-  const length = size + prefixSize(entry instanceof Outbound ? entry.data : entry, revision)
+  if (isShared(entry)) return sharedFrame(entry, size, revision).length
+  const length = size + prefixSize(dataOf(entry), revision)
   return headerSize(length) + length
 }
 
 /** Writes one frame into `target`; returns where the next one goes. */
 const writeFrame = (target: Buffer, at: number, entry: Entry, size: number, revision: Revision): number => {
-  let type = 0x34
-  let data: string | Uint8Array | undefined
-  if (entry instanceof Outbound) {
-    if (entry.shared !== undefined) {
-      const frame = sharedFrame(entry, size, revision)
-      target.set(frame, at)
-      return at + frame.length
-    }
-    type = 0x30 + numbers[entry.type]
-    data = entry.data
-  } else {
-    data = entry
+  if (isShared(entry)) {
+    const frame = sharedFrame(entry, size, revision)
+    target.set(frame, at)
+    return at + frame.length
   }
+  const data = dataOf(entry)
+  const type = entry instanceof Outbound ? 0x30 + numbers[entry.type] : 0x34
   if (data === undefined) {
     at = writeHeader(target, at, 1, 1)
     target[at] = type
@@ -103,15 +97,14 @@ const textFrame = (text: string): Uint8Array => {
 }
 
 /** Whether a packet's payload is worth writing without a copy. */
-const isLarge = (entry: Entry, size: number): boolean =>
-  size > copyLimit && typeof (entry instanceof Outbound ? entry.data : entry) === "object"
+const isLarge = (entry: Entry, size: number): boolean => size > copyLimit && typeof dataOf(entry) === "object"
 
 /**
  * Takes packets off `outgoing` into the buffers of one write: usually one, more where a large payload goes uncopied.
  */
 export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolean): Array<Uint8Array> => {
   const first = outgoing.peek()!
-  if (binary && outgoing.length === 1 && first instanceof Outbound && first.shared !== undefined) {
+  if (binary && outgoing.length === 1 && isShared(first)) {
     const frame = sharedFrame(first, outgoing.peekSize(), revision)
     outgoing.drop()
     return [frame]
@@ -136,13 +129,13 @@ export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolea
     const entry = outgoing.peek()
     if (entry === undefined) break
     const size = outgoing.peekSize()
-    const data = entry instanceof Outbound ? entry.data : entry
+    const data = dataOf(entry)
     if (!binary && typeof data === "object") {
       endGroup(0)
       const frame = textFrame(encodeBase64(data, revision))
       buffers.push(frame)
       total += frame.length
-    } else if (isLarge(entry, size) && !(entry instanceof Outbound && entry.shared !== undefined)) {
+    } else if (isLarge(entry, size) && !isShared(entry)) {
       const prefix = prefixSize(data, revision)
       const at = groupBytes
       const buffer = endGroup(headerSize(size + prefix) + prefix)!
@@ -165,9 +158,8 @@ export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolea
 
 /** One packet for a connection that frames by itself (permessage-deflate, WebTransport). */
 export const encodeEntry = (entry: Entry, revision: Revision, binary: boolean): string | Uint8Array => {
-  const type = entry instanceof Outbound ? entry.type : "message"
-  const data = entry instanceof Outbound ? entry.data : entry
-  if (typeof data !== "object") return encodeText(type, data)
+  const data = dataOf(entry)
+  if (typeof data !== "object") return encodeText(typeOf(entry), data)
   if (!binary) return encodeBase64(data, revision)
   if (revision === 4) return data
   const bytes = new Uint8Array(data.byteLength + 1)

@@ -3,8 +3,8 @@
  */
 import { encodeText } from "../protocol/revision4.ts"
 import { frameHeader } from "../protocol/frames.ts"
-import type { Message, PacketType } from "../../Packet.ts"
-import { type Entry, Outbound, type Outgoing, ping } from "./outgoing.ts"
+import type { PacketType } from "../../Packet.ts"
+import { dataOf, type Entry, isShared, type Outbound, type Outgoing, ping, typeOf } from "./outgoing.ts"
 import { batchLimit, copyLimit } from "./webSocketFrames.ts"
 
 /** What goes out together. */
@@ -25,16 +25,12 @@ const emptyBinary = Uint8Array.of(1, 0x62)
 
 const frame = (entry: Entry): Uint8Array => {
   const data = dataOf(entry)
-  if (typeof data !== "object") return textFrame(entry instanceof Outbound ? entry.type : "message", data)
+  if (typeof data !== "object") return textFrame(typeOf(entry), data)
   return data.byteLength === 0 ? emptyBinary : Buffer.concat([frameHeader(data.byteLength, true), data])
 }
 
 /** The frame that all sockets of a broadcast share, made by the first that needs it. */
 const sharedFrame = (entry: Outbound): Uint8Array => entry.shared!.webTransport ??= frame(entry)
-
-const dataOf = (entry: Entry): Message | undefined => entry instanceof Outbound ? entry.data : entry
-
-const isShared = (entry: Entry): entry is Outbound => entry instanceof Outbound && entry.shared !== undefined
 
 // In memory of its own, since what a stream is given is the stream's.
 const join = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
