@@ -36,14 +36,13 @@ describe("packets of revision 3", () => {
   })
 
   it("R64: bytes as text are b, the type and base64", () => {
-    assert.strictEqual(revision3.encodeMessage(hex("01 02 03 04")), "b4AQIDBA==")
     assert.strictEqual(revision3.encodeText("message", hex("01 02 03 04")), "b4AQIDBA==")
     assert.deepStrictEqual(revision3.parseText("b4AQIDBA=="), A7.packet)
     assert.deepStrictEqual(revision3.parseText("b4"), { type: "message", data: new Uint8Array(0) })
   })
 
   it("R64: text packets are those of revision 4 (A11)", () => {
-    assert.strictEqual(revision3.encodeMessage("hello"), "4hello")
+    assert.strictEqual(revision3.encodeText("message", "hello"), "4hello")
     assert.deepStrictEqual(revision3.parseText("4hello"), { type: "message", data: "hello" })
     assert.deepStrictEqual(revision3.parseText(A11.revision3.webSocket.client), { type: "ping" })
     assert.strictEqual(revision3.encodeText("pong", undefined), A11.revision3.webSocket.server)

@@ -25,9 +25,6 @@ export const encodeText = (type: PacketType, data: Message | undefined): string 
     ? digits[type] + data
     : "b" + digits[type] + toBase64(data)
 
-/** The text of a message packet. */
-export const encodeMessage = (data: Message): string => typeof data === "string" ? "4" + data : "b4" + toBase64(data)
-
 /** The bytes of a packet that carries bytes: the type, then a copy of them. */
 export const encodeBinary = (type: PacketType, data: Uint8Array): Uint8Array => {
   const bytes = new Uint8Array(1 + data.byteLength)

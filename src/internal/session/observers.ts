@@ -7,7 +7,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 
 /** How many events an observer may lag behind before it loses the oldest. */
-export const observerLag = 4096
+const observerLag = 4096
 
 export class Observers<A> {
   private readonly queues = new Set<Queue.Queue<A, Cause.Done>>()

@@ -76,11 +76,6 @@ export class PollingTransport implements Transport, ExchangeHolder {
     return this.poll !== undefined
   }
 
-  /** Whether a GET is parked: one that the upgrade may answer with a noop. */
-  get parked(): boolean {
-    return this.poll !== undefined
-  }
-
   /** Parks the GET of the handshake, for the packets that open the session. */
   onFirstGet(exchange: Exchange): void {
     this.poll = exchange
