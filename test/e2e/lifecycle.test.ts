@@ -234,6 +234,18 @@ describe("hooks that never decide", () => {
       })
     )
   }
+
+  it(
+    "responseHeaders has it on every poll",
+    withServer({
+      handshakeTimeout: 50,
+      responseHeaders: ({ initial }) => initial ? Effect.succeed({}) : Effect.never
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.strictEqual((await client.get()).text, "{\"code\":3,\"message\":\"Handshake timeout\"}")
+      assert.strictEqual(await server.count(), 1)
+    })
+  )
 })
 
 describe("middlewares of the router", () => {
@@ -308,6 +320,21 @@ describe("servers that come and go", () => {
       await Effect.runPromise(Scope.close(scope, Exit.void))
     }
     await mounted.release()
+  })
+
+  it("one whose engines are replaced for ever, the new before the old, keeps one close", async () => {
+    const server = createServer()
+    const { close } = server
+    let mounted = await Mounted.attach(server)
+    const wrapped = server.close
+    for (let i = 0; i < 20; i++) {
+      const next = await Mounted.attach(server)
+      await mounted.release()
+      mounted = next
+    }
+    assert.strictEqual(server.close, wrapped)
+    await mounted.release()
+    assert.strictEqual(server.close, close)
   })
 
   it("one with two mounts of an engine is watched until both are gone", async () => {

@@ -16,6 +16,7 @@ import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
 import { tellOfClose } from "./pipeline.ts"
+import { onServerClose } from "./serverClose.ts"
 import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
 /** A server whose end is ours. */
@@ -87,19 +88,14 @@ export class NodePlatform implements Platform {
       this.listening += listening ? 1 : -1
       if (listening ? this.listening === 1 : this.listening === 0) onStop(!listening)
     }
-    const close = server.close
-    const closing = function(this: Http.Server, ...args: Parameters<typeof close>) {
-      change(false)
-      return close.apply(this, args)
-    }
+    const unwatch = onServerClose(server, () => change(false))
     const onListening = () => change(true)
-    server.close = closing
     server.on("listening", onListening)
     change(server.listening)
     this.watched.set(server, {
       mounts: 0,
       end: () => {
-        if (server.close === closing) server.close = close
+        unwatch()
         server.off("listening", onListening)
         if (isListening) this.listening--
       }

@@ -5,7 +5,6 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
-import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { TransportType } from "../../Transport.ts"
 import { parseQuery, takesBytes } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
@@ -97,17 +96,16 @@ export class Handler {
     return Effect.catchCause(answer, (cause) => this.refuse(request, isUpgrade, cause, dressing))
   }
 
-  private poll(
-    session: Session,
-    request: HttpServerRequest,
-    dressing: Dressing.Dressing
-  ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+  private poll(session: Session, request: HttpServerRequest, dressing: Dressing.Dressing): Answer {
     if (request.method !== "GET" && request.method !== "POST") {
       return Effect.succeed(respond.bare(405, { ...dressing.always, allow: "GET, POST" }))
     }
     const whole = Dressing.ofSession(this.engine, dressing, request, session.id, "polling", false)
     return Effect.isEffect(whole)
-      ? Effect.flatMap(whole, (whole) => this.exchange(session, request, whole))
+      ? Effect.matchCauseEffect(inTime(this.engine, whole), {
+        onFailure: (cause) => this.refuse(request, false, cause, dressing),
+        onSuccess: (whole) => this.exchange(session, request, whole)
+      })
       : this.exchange(session, request, whole)
   }
 

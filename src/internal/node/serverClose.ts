@@ -1,0 +1,43 @@
+/**
+ * Tells when a Node server is closed: before it is, unlike its event, which waits for the last connection.
+ */
+import type * as Http from "node:http"
+
+interface Watched {
+  readonly watchers: Set<() => void>
+  readonly restore: () => void
+}
+
+// One wrapper for all who watch a server: each with its own would be a chain that others cannot be taken out of.
+const servers = new WeakMap<Http.Server, Watched>()
+
+/** Calls `watcher` whenever the server is told to close; returns the end of it. */
+export const onServerClose = (server: Http.Server, watcher: () => void): () => void => {
+  let watched = servers.get(server)
+  if (watched === undefined) servers.set(server, watched = wrap(server))
+  const { restore, watchers } = watched
+  watchers.add(watcher)
+  return () => {
+    watchers.delete(watcher)
+    if (watchers.size === 0) restore()
+  }
+}
+
+const wrap = (server: Http.Server): Watched => {
+  const watchers = new Set<() => void>()
+  const { close } = server
+  const closing = function(this: Http.Server, ...args: Parameters<typeof close>) {
+    for (const watcher of watchers) watcher()
+    return close.apply(this, args)
+  }
+  server.close = closing
+  return {
+    watchers,
+    // Where others have wrapped it since, ours stays below theirs.
+    restore: () => {
+      if (server.close !== closing) return
+      server.close = close
+      servers.delete(server)
+    }
+  }
+}
