@@ -219,7 +219,7 @@ describe("upgrade: failure", () => {
 
   it(
     "R79: so do bytes that are no packet of revision 3",
-    withServer({ allowEIO3: true }, async (server) => {
+    withServer({ allowEIO3: true, upgradeTimeout: "1 hour" }, async (server) => {
       const { sid } = await PlainPollingClient.connect(server)
       const candidate = await WebSocketClient.open(server, { EIO: "3", sid })
       candidate.send(Buffer.from([9, 1]))

@@ -7,12 +7,23 @@ import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
 import { utf8Length } from "../protocol/bytes.ts"
 
+type Done = (body: string | Uint8Array | undefined) => void
+
+/** `failed` is called instead of `done` where the body ends before its time. */
+type ReadBody = (
+  request: HttpServerRequest,
+  limit: number,
+  binary: boolean,
+  done: Done,
+  failed: () => void
+) => void
+
 /** Reads from Node's request: calls back with the body, or with `undefined` as soon as it is too large; its rest is discarded. */
 export const readNodeBody = (
   request: Http.IncomingMessage,
   limit: number,
   binary: boolean,
-  done: (body: string | Uint8Array | undefined) => void
+  done: Done
 ): void => {
   if (Number(request.headers["content-length"] ?? 0) > limit) {
     request.resume()
@@ -40,17 +51,8 @@ export const readNodeBody = (
   request.on("end", onEnd)
 }
 
-/**
- * The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. `failed`
- * is called instead where the body ends before its time.
- */
-export const readStreamBody = (
-  request: HttpServerRequest,
-  limit: number,
-  binary: boolean,
-  done: (body: string | Uint8Array | undefined) => void,
-  failed: () => void
-): void => {
+/** The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. */
+export const readStreamBody: ReadBody = (request, limit, binary, done, failed) => {
   const chunks: Array<Uint8Array> = []
   let length = 0
   const read = request.stream.pipe(
@@ -72,13 +74,7 @@ export const readStreamBody = (
 }
 
 /** The same for a request whose body a middleware has read, where Effect remembers it. */
-export const readBody = (
-  request: HttpServerRequest,
-  limit: number,
-  binary: boolean,
-  done: (body: string | Uint8Array | undefined) => void,
-  failed: () => void
-): void => {
+export const readBody: ReadBody = (request, limit, binary, done, failed) => {
   const read: Effect.Effect<string | Uint8Array, unknown> = binary
     ? Effect.map(request.arrayBuffer, (bytes) => new Uint8Array(bytes))
     : request.text

@@ -108,7 +108,7 @@ export interface CorsOptions {
   readonly maxAge?: number | undefined
   /** Default: 204. */
   readonly optionsSuccessStatus?: number | undefined
-  /** Whether a preflight is treated as any other request, which refuses it. Default: false. */
+  /** Whether a preflight is treated like every other request, which refuses it. Default: false. */
   readonly preflightContinue?: boolean | undefined
 }
 
