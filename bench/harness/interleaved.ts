@@ -3,7 +3,6 @@ import type { Limit } from "../shared/calls.ts"
 import type { Options } from "./options.ts"
 import type { Failure, Outcome, Row } from "./outcome.ts"
 import { Site, type Slice } from "./site.ts"
-import { median } from "./stats.ts"
 import type { CpuWorkload, LatencyWorkload } from "./workloads.ts"
 
 const sum = (slices: ReadonlyArray<Slice>, of: (slice: Slice) => number): number =>
@@ -25,9 +24,10 @@ const takeSlices = async (
 ): Promise<void> => {
   const most = workload.kind === "cpu" ? workload.mostUnits : undefined
   const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 4 }
-  const limit: Limit = { millis: options.sliceMillis, units: most }
+  // A tail needs more samples than a mean.
+  const millis = workload.kind === "latency" ? options.sliceMillis * 3 : options.sliceMillis
+  const limit: Limit = { millis, units: most }
   const runIn: Limit = { millis: 30, units: most === undefined ? undefined : most / 20 }
-  const passes = workload.kind === "latency" ? options.passes * 4 : options.passes
   for (const server of site.alive(servers)) {
     await site.attempt(server, async () => {
       await site.open(server, workload.traffic)
@@ -38,7 +38,7 @@ const takeSlices = async (
     const first = round % Math.max(1, servers.length)
     const order = [...servers.slice(first), ...servers.slice(0, first)]
     const taken: Record<string, Array<Slice>> = {}
-    for (let pass = 0; pass < passes; pass++) {
+    for (let pass = 0; pass < options.passes; pass++) {
       for (const server of site.alive(pass % 2 === 0 ? order : order.toReversed())) {
         const slice = await site.attempt(server, () => site.slice(server, limit, runIn))
         if (slice !== undefined) (taken[server] ??= []).push(slice)
@@ -49,8 +49,8 @@ const takeSlices = async (
   for (const server of site.alive(servers)) await site.attempt(server, () => site.close(server))
 }
 
-const perRound = (slices: Slices, of: (slices: ReadonlyArray<Slice>) => number): Record<string, Array<number>> =>
-  Object.fromEntries(Object.entries(slices).map(([server, rounds]) => [server, rounds.map(of)]))
+const perSlice = (slices: Slices, of: (slice: Slice) => number): Row["values"] =>
+  Object.fromEntries(Object.entries(slices).map(([server, rounds]) => [server, rounds.map((round) => round.map(of))]))
 
 /** The share of the time in which server or load generator wanted a CPU and had none. */
 const contention = (slices: Slices): number => {
@@ -63,7 +63,7 @@ const cpuRows = (workload: CpuWorkload, slices: Slices): ReadonlyArray<Row> => [
   title: workload.title,
   unit: `µs/${workload.unit}`,
   goal: workload.goal,
-  values: perRound(slices, (round) => sum(round, (slice) => slice.server.micros) / sum(round, (slice) => slice.units))
+  values: perSlice(slices, (slice) => slice.server.micros / slice.units)
 }]
 
 const latencyRows = (workload: LatencyWorkload, slices: Slices): ReadonlyArray<Row> =>
@@ -72,8 +72,7 @@ const latencyRows = (workload: LatencyWorkload, slices: Slices): ReadonlyArray<R
     title: `${workload.title}: ${which}`,
     unit: "µs",
     goal: which === "p50" ? workload.goal50 : workload.goal99,
-    // Most slices are free of what else the machine does; the median of them leaves out those that are not.
-    values: perRound(slices, (round) => median(round.map((slice) => slice.latency?.[which] ?? Number.NaN)))
+    values: perSlice(slices, (slice) => slice.latency?.[which] ?? Number.NaN)
   }))
 
 export const interleaved = async (

@@ -24,8 +24,8 @@ const codec = async (workload: CodecWorkload, options: Options): Promise<Outcome
           unit: "ns/call",
           values: { "engine.io": [], ours: [] }
         }
-        row.values["engine.io"]?.push(theirs)
-        row.values["ours"]?.push(ours)
+        row.values["engine.io"]?.push([theirs])
+        row.values["ours"]?.push([ours])
         rows.set(title, row)
       }
     }

@@ -30,11 +30,11 @@ const together = async <A>(
     failures.push(...site.failures)
     left = site.alive(left)
   }
-  const values = (of: (found: A) => number): Record<string, Array<number>> =>
+  const values = (of: (found: A) => number): Row["values"] =>
     Object.fromEntries(
       servers.map((server) => [
         server,
-        rounds.flatMap((round) => server in round ? [of(round[server] as A)] : [])
+        rounds.flatMap((round) => server in round ? [[of(round[server] as A)]] : [])
       ])
     )
   return { rounds, failures, values }

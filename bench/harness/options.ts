@@ -25,7 +25,7 @@ export const usage = `npm run bench -- [options]
   --baseline NAME    the server that ratios refer to (engine.io, or ours-uncounted for the observed rows)
   --rounds N         rounds to take the median of (5)
   --fresh            new server processes for each round: much slower, and the spread is that between processes
-  --slice MS         length of one slice of load (300)
+  --slice MS         length of one slice of load (100)
   --profile DIR      servers write CPU profiles there; the numbers of such a run mean nothing
   --list             names of workloads`
 
@@ -60,8 +60,8 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | "list" | "h
     servers: values.servers?.split(",") ?? (quick ? ["engine.io", "ours", "ws"] : undefined),
     baseline: values.baseline,
     rounds: positive("rounds", values.rounds, quick ? 3 : 5),
-    passes: quick ? 1 : 2,
-    sliceMillis: positive("slice", values.slice, quick ? 250 : 300),
+    passes: quick ? 3 : 8,
+    sliceMillis: positive("slice", values.slice, 100),
     // Shorter, and what is measured is the compiler.
     warmupMillis: quick ? 2000 : 2500,
     idleSessions: quick ? 1000 : 4000,

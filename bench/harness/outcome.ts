@@ -1,5 +1,5 @@
 /** What a workload gives: rows of values per server and round. */
-import { type Spread, spread } from "./stats.ts"
+import { median, type Spread, spread } from "./stats.ts"
 import type { Goal } from "./workloads.ts"
 
 export interface Row {
@@ -9,8 +9,8 @@ export interface Row {
   readonly goal?: Goal | undefined
   /** The most it may be, in its unit, where the baseline is no measure. */
   readonly most?: number | undefined
-  /** One value per round. */
-  readonly values: Record<string, Array<number>>
+  /** By round, one value for each time the server had its turn. */
+  readonly values: Record<string, Array<ReadonlyArray<number>>>
 }
 
 /** A row with the server that its ratios refer to. */
@@ -33,14 +33,23 @@ export interface Outcome {
   readonly raw: unknown
 }
 
-/** Ratios are taken round by round, so that what slows a whole round down cancels out. */
+/** What a server's row says in its unit. */
+export const typical = (row: Row, server: string): number => median((row.values[server] ?? []).flat())
+
+/**
+ * Ratios are taken turn by turn, so that what slows a machine down for a while slows down both sides; that of a round is
+ * their median, which leaves out the turns in which it slowed down one.
+ */
 export const ratio = (row: BasedRow, server: string): Spread | undefined => {
   const values = row.values[server]
   const base = row.values[row.baseline]
   if (values === undefined || base === undefined || values.length === 0) return undefined
-  const ratios = values.flatMap((value, round) => {
-    const reference = base[round]
-    return reference === undefined ? [] : [value / reference]
+  const ratios = values.flatMap((turns, round) => {
+    const pairs = turns.flatMap((value, turn) => {
+      const reference = base[round]?.[turn]
+      return reference === undefined ? [] : [value / reference]
+    })
+    return pairs.length === 0 ? [] : [median(pairs)]
   })
   return ratios.length === 0 ? undefined : spread(ratios)
 }

@@ -4,8 +4,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus } from "node:os"
 import { fileURLToPath } from "node:url"
 import type { Options } from "./options.ts"
-import { type BasedRow, type Failure, ratio, type Row } from "./outcome.ts"
-import { median, type Spread } from "./stats.ts"
+import { type BasedRow, type Failure, ratio, typical } from "./outcome.ts"
+import type { Spread } from "./stats.ts"
 
 const absolute = (value: number): string =>
   Number.isNaN(value) ? "-" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
@@ -17,7 +17,7 @@ const spreadText = (spread: Spread | undefined): string =>
 
 const verdict = (row: BasedRow, server: string): string => {
   const against = ratio(row, server)
-  const found = row.most === undefined ? against?.median : median(row.values[server] ?? [])
+  const found = row.most === undefined ? against?.median : typical(row, server)
   const must = row.most ?? row.goal?.must
   if (must === undefined) return ""
   const goal = row.goal === undefined ? `<= ${must} ${row.unit}` : `<= ${must.toFixed(2)} (${row.goal.aim.toFixed(2)})`
@@ -31,7 +31,7 @@ const verdict = (row: BasedRow, server: string): string => {
 const tableOf = (baseline: string, rows: ReadonlyArray<BasedRow>): string => {
   const others = [...new Set(rows.flatMap(({ values }) => Object.keys(values)))].filter((server) => server !== baseline)
   const subject = others.find((server) => server.startsWith("ours"))
-  const shown = (row: Row, server: string) => absolute(median(row.values[server] ?? []))
+  const shown = (row: BasedRow, server: string) => absolute(typical(row, server))
   const columns: Array<readonly [head: string, cell: (row: BasedRow) => string]> = [
     ["workload", (row) => row.title],
     ["unit", (row) => row.unit],
@@ -107,7 +107,7 @@ export const write = (report: Report, options: Options): string => {
   const name = `${date.replaceAll(/[:.]/g, "-")}.json`
   const rows = report.rows.map((row) => ({
     ...row,
-    medians: Object.fromEntries(Object.entries(row.values).map(([server, values]) => [server, median(values)])),
+    medians: Object.fromEntries(Object.keys(row.values).map((server) => [server, typical(row, server)])),
     ratios: Object.fromEntries(Object.keys(row.values).map((server) => [server, ratio(row, server)]))
   }))
   const json = { date, ...rest, options, ...report, rows }

@@ -113,7 +113,7 @@ const compared: ReadonlyArray<Workload> = [
     servers: [...connecting, "ws"],
     goal: goal(1, 0.8),
     traffic: { kind: "connect", concurrency: 32, upgrade: false },
-    mostUnits: 1000
+    mostUnits: 250
   },
   {
     kind: "cpu",
@@ -123,7 +123,7 @@ const compared: ReadonlyArray<Workload> = [
     servers: connecting,
     goal: goal(1, 0.7),
     traffic: { kind: "connect", concurrency: 400, upgrade: true },
-    mostUnits: 800
+    mostUnits: 400
   },
   {
     kind: "idle",
