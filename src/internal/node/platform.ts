@@ -164,7 +164,7 @@ export class NodePlatform implements Platform {
     message: string
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return Effect.callback((resume) =>
-      refuse(toNode(request).socket, status, message, () => resume(Effect.succeed(released)))
+      refuse(toNode(request).socket, { status, message }, () => resume(Effect.succeed(released)))
     )
   }
 

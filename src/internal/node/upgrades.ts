@@ -8,7 +8,10 @@ import type * as Net from "node:net"
 import { type ServerOptions, WebSocketServer } from "ws"
 import type { Config } from "../server/config.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
-import { Lingering, NodeConnection } from "./connection.ts"
+import { DeflatedWebSocket } from "./deflatedWebSocket.ts"
+import { Lingering } from "./lingering.ts"
+import { NodeWebSocket, type WebSocketSettings } from "./webSocket.ts"
+import { type Refusal, switchProtocols } from "./webSocketHandshake.ts"
 
 /** The first bytes behind a request to upgrade, where the client did not wait for the answer. */
 const heads = new WeakMap<Http.IncomingMessage, Buffer>()
@@ -61,36 +64,46 @@ export const keepHeads = (): () => void => {
 }
 
 export class Upgrades {
-  private readonly server: WebSocketServer
-  private readonly maxPayload: number
+  /** Where compression is on, for the clients that ask for it. */
+  private readonly deflating: WebSocketServer | undefined
   private readonly threshold: number
-  readonly lingering = new Lingering()
+  private readonly settings: WebSocketSettings
   private readonly headers = new WeakMap<Http.IncomingMessage, Readonly<Record<string, string>>>()
-  constructor(options: {
+  constructor({ closeTimeout, maxPayload, perMessageDeflate }: {
     readonly maxPayload: number
     readonly closeTimeout: number
     readonly perMessageDeflate: Config["perMessageDeflate"]
   }) {
-    this.maxPayload = options.maxPayload
-    this.threshold = options.perMessageDeflate?.threshold ?? 0
+    // A timer holds no more.
+    this.settings = { maxPayload, closeTimeout: Math.min(closeTimeout, 2 ** 31 - 1), lingering: new Lingering() }
+    this.threshold = perMessageDeflate?.threshold ?? 0
+    if (perMessageDeflate === undefined) return
     // `closeTimeout` is newer than the library's published types.
-    const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
+    const options: ServerOptions & { readonly closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
-      maxPayload: options.maxPayload,
-      perMessageDeflate: options.perMessageDeflate === undefined ? false : { ...options.perMessageDeflate },
-      // A timer holds no more.
-      closeTimeout: Math.min(options.closeTimeout, 2 ** 31 - 1)
+      maxPayload,
+      perMessageDeflate: { ...perMessageDeflate },
+      closeTimeout: this.settings.closeTimeout
     }
-    this.server = new WebSocketServer(serverOptions)
-    this.server.on("headers", (lines: Array<string>, request: Http.IncomingMessage) => {
-      const headers = this.headers.get(request)
-      if (headers !== undefined) { for (const name in headers) lines.push(`${name}: ${headers[name]}`) }
-      const added = middlewareHeaders.get(request)
-      for (const name in added) {
-        for (const value of [added[name]!].flat()) lines.push(`${name}: ${value}`)
-      }
+    this.deflating = new WebSocketServer(options)
+    this.deflating.on("headers", (lines: Array<string>, request: Http.IncomingMessage) => {
+      lines.push(...this.linesFor(request, this.headers.get(request) ?? {}))
     })
+  }
+
+  get lingering(): Lingering {
+    return this.settings.lingering
+  }
+
+  private linesFor(request: Http.IncomingMessage, headers: Readonly<Record<string, string>>): Array<string> {
+    const lines: Array<string> = []
+    for (const name in headers) lines.push(`${name}: ${headers[name]}`)
+    const added = middlewareHeaders.get(request)
+    for (const name in added) {
+      for (const value of [added[name]!].flat()) lines.push(`${name}: ${value}`)
+    }
+    return lines
   }
 
   /** Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. */
@@ -99,18 +112,36 @@ export class Upgrades {
     headers: Readonly<Record<string, string>>,
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
-    const socket = request.socket
+    const { socket } = request
     if (socket.destroyed) return done(undefined)
+    const deflating = request.headers["sec-websocket-extensions"] === undefined ? undefined : this.deflating
+    const response = deflating === undefined ? switchProtocols(request) : ""
+    if (typeof response !== "string") return refuse(socket, response, () => done(undefined))
     const onClose = () => done(undefined)
     socket.once("close", onClose)
-    this.headers.set(request, headers)
+    // Whoever has ended its half does not wait for an answer.
+    if (!socket.readable || !socket.writable) return void socket.destroy()
+    const open = (connection: WebSocketConnection) => {
+      socket.off("close", onClose)
+      done(connection)
+    }
+    const head = heads.get(request) ?? noHead
     // The 101 and the packets that open the session leave in one write, at the end of this turn.
     socket.cork()
     process.nextTick(uncork, socket, request)
-    this.server.handleUpgrade(request, socket, heads.get(request) ?? noHead, (ws) => {
-      socket.off("close", onClose)
-      done(new NodeConnection(ws, socket, this.maxPayload, this.threshold, this.lingering))
-    })
+    if (deflating !== undefined) {
+      this.headers.set(request, headers)
+      return deflating.handleUpgrade(request, socket, head, (ws) => {
+        open(new DeflatedWebSocket(ws, socket, this.settings, this.threshold))
+      })
+    }
+    // Like Node's own heads.
+    socket.write(
+      this.linesFor(request, headers).reduce((all, line) => `${all}${line}\r\n`, response) + "\r\n",
+      "latin1"
+    )
+    if (head.length > 0) socket.unshift(head)
+    open(new NodeWebSocket(socket, this.settings))
   }
 }
 
@@ -149,13 +180,14 @@ const forget = (request: Http.IncomingMessage): void => {
 const noHead = Buffer.alloc(0)
 
 /** Writes a refusal and closes the connection (rule R21); calls back when it is closed. */
-export const refuse = (socket: Net.Socket, status: number, message: string, done: () => void): void => {
+export const refuse = (socket: Net.Socket, { headers, message, status }: Refusal, done: () => void): void => {
   if (socket.destroyed) return done()
   socket.once("close", () => done())
   socket.on("error", () => {})
   socket.once("finish", () => socket.destroy())
+  const lines = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`).join("")
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}\r\nConnection: close\r\nContent-type: text/html\r\n` +
-      `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`
+      `Content-Length: ${Buffer.byteLength(message)}\r\n${lines}\r\n${message}`
   )
 }

@@ -16,10 +16,11 @@ export interface WebSocketConnection {
   listener: FrameListener
   /** Bytes written that the network has not taken. */
   readonly unsent: number
-  /** Whether frames may be written as they are; otherwise the connection compresses, and frames by itself. */
-  readonly raw: boolean
-  /** Writes complete frames with one system call; `false` means: wait for `onWritable`. */
-  writeFrames(buffers: ReadonlyArray<Uint8Array>): boolean
+  /**
+   * Writes complete frames with one system call; `false` means: wait for `onWritable`. A connection that compresses makes
+   * its frames by itself, and has only `writeMessage`.
+   */
+  writeFrames?(buffers: ReadonlyArray<Uint8Array>): boolean
   /** Writes one message; `false` means: wait for `onWritable`. */
   writeMessage(data: string | Uint8Array, compress: boolean): boolean
   whenWritten(done: (written: boolean) => void): void
@@ -57,7 +58,7 @@ export class WebSocketTransport implements Transport, FrameListener {
     const revision = this.host.revision
     while (outgoing.length > 0) {
       let more: boolean
-      if (connection.raw) {
+      if (connection.writeFrames !== undefined) {
         more = connection.writeFrames(takeBatch(outgoing, revision, this.binary))
       } else {
         const entry: Entry = outgoing.peek()!

@@ -8,6 +8,9 @@ import { numbers } from "../protocol/digits.ts"
 import { encodeText } from "../protocol/revision4.ts"
 import { dataOf, type Entry, isShared, Outbound, type Outgoing, typeOf } from "./outgoing.ts"
 
+/** What a frame is (RFC 6455, section 5.2). */
+export const opcodes = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
+
 /** Above this size a binary payload is written as it is, behind its header, instead of being copied into the batch. */
 export const copyLimit = 8 * 1024
 
@@ -37,6 +40,13 @@ const writeHeader = (target: Uint8Array, at: number, opcode: number, length: num
   return at + 10
 }
 
+/** One frame with its payload. */
+export const encodeFrame = (opcode: number, payload: Uint8Array): Uint8Array => {
+  const frame = Buffer.allocUnsafe(headerSize(payload.length) + payload.length)
+  frame.set(payload, writeHeader(frame, 0, opcode, payload.length))
+  return frame
+}
+
 /** What goes before the data inside the frame: the type digit of a text packet, revision 3's type byte, or nothing. */
 const prefixSize = (data: unknown, revision: Revision): number => typeof data !== "object" || revision === 3 ? 1 : 0
 
@@ -56,19 +66,19 @@ const writeFrame = (target: Buffer, at: number, entry: Entry, size: number, revi
   const data = dataOf(entry)
   const type = entry instanceof Outbound ? 0x30 + numbers[entry.type] : 0x34
   if (data === undefined) {
-    at = writeHeader(target, at, 1, 1)
+    at = writeHeader(target, at, opcodes.text, 1)
     target[at] = type
     return at + 1
   }
   if (typeof data === "string") {
-    at = writeHeader(target, at, 1, size + 1)
+    at = writeHeader(target, at, opcodes.text, size + 1)
     target[at++] = type
     // As many bytes as code units means ASCII, which needs no transcoding.
     if (size === data.length) target.write(data, at, size, "latin1")
     else target.write(data, at, size, "utf8")
     return at + size
   }
-  at = writeHeader(target, at, 2, size + prefixSize(data, revision))
+  at = writeHeader(target, at, opcodes.binary, size + prefixSize(data, revision))
   if (revision === 3) target[at++] = type & 0xf
   target.set(data, at)
   return at + size
@@ -92,7 +102,7 @@ const encodeBase64 = (data: Uint8Array, revision: Revision): string => (revision
 
 const textFrame = (text: string): Uint8Array => {
   const frame = Buffer.allocUnsafe(headerSize(text.length) + text.length)
-  frame.write(text, writeHeader(frame, 0, 1, text.length), "latin1")
+  frame.write(text, writeHeader(frame, 0, opcodes.text, text.length), "latin1")
   return frame
 }
 
@@ -139,7 +149,7 @@ export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolea
       const prefix = prefixSize(data, revision)
       const at = groupBytes
       const buffer = endGroup(headerSize(size + prefix) + prefix)!
-      const end = writeHeader(buffer, at, 2, size + prefix)
+      const end = writeHeader(buffer, at, opcodes.binary, size + prefix)
       if (revision === 3) buffer[end] = 4
       buffers.push(data as Uint8Array)
       total += size

@@ -1,0 +1,33 @@
+/**
+ * The connections of a server that wait for the peer's half of their end.
+ */
+import type * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+
+interface Connection {
+  terminate(): void
+}
+
+export class Lingering {
+  private readonly connections = new Set<Connection>()
+  private readonly none = Latch.makeUnsafe(true)
+
+  add(connection: Connection): void {
+    this.connections.add(connection)
+    this.none.closeUnsafe()
+  }
+
+  delete(connection: Connection): void {
+    if (this.connections.delete(connection) && this.connections.size === 0) this.none.openUnsafe()
+  }
+
+  /** Waits until there are none. */
+  get gone(): Effect.Effect<void> {
+    return this.none.await
+  }
+
+  /** Waits no longer. */
+  cut(): void {
+    for (const connection of this.connections) connection.terminate()
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * A WebSocket on its TCP connection, without permessage-deflate: read by our own reader, and written with one system call
+ * for a batch of frames.
+ */
+import type * as Net from "node:net"
+import * as CloseReason from "../../CloseReason.ts"
+import { type FrameListener, ignore } from "../transport/frameListener.ts"
+import type { WebSocketConnection } from "../transport/webSocket.ts"
+import { encodeFrame, opcodes } from "../transport/webSocketFrames.ts"
+import { release } from "./frameBytes.ts"
+import { type FrameHandler, FrameReader } from "./frameReader.ts"
+import type { Lingering } from "./lingering.ts"
+
+const nothing = new Uint8Array(0)
+
+const connectionKey = Symbol("effect-engine.io/connection")
+
+type Owned = Net.Socket & { [connectionKey]: NodeWebSocket }
+
+export interface WebSocketSettings {
+  readonly maxPayload: number
+  /** How long the peer has for its half of the end, in milliseconds. */
+  readonly closeTimeout: number
+  readonly lingering: Lingering
+}
+
+/** What the peer's end of a connection says: 1005 stands for no code, 1006 for no close frame; neither is on a wire. */
+export const peerClosed = (code: number, reason: string): CloseReason.TransportClose => ({
+  _tag: "TransportClose",
+  ...(code === 1005 || code === 1006 ? {} : { code }),
+  ...(reason === "" ? {} : { reason })
+})
+
+export class NodeWebSocket implements WebSocketConnection, FrameHandler {
+  listener: FrameListener = ignore
+  /** Neither side has begun to close. */
+  open = true
+  private readonly socket: Net.Socket
+  private readonly settings: WebSocketSettings
+  private readonly reader: FrameReader
+  private isPaused = false
+  private isCloseSent = false
+  /** Nothing more is read: the peer's close frame came, or it broke the protocol. */
+  private isReadOut = false
+  private code = 1006
+  private reason = ""
+  /** What the connection died of, where that is more than a close. */
+  private failure: CloseReason.TransportFailure | undefined
+  private closing: NodeJS.Timeout | undefined
+  /** The ping whose pong waits for room: of several, only the last needs one (RFC 6455, section 5.5.3). */
+  private ping: Buffer | undefined
+  constructor(socket: Net.Socket, settings: WebSocketSettings) {
+    this.socket = socket
+    this.settings = settings
+    this.reader = new FrameReader(this, settings.maxPayload)
+    ;(socket as Owned)[connectionKey] = this
+    socket.setTimeout(0)
+    socket.setNoDelay(true)
+    // Shared listeners: a connection costs no closures.
+    socket.on("data", onData)
+    socket.on("drain", onDrain)
+    socket.on("end", onEnd)
+    socket.on("error", onError)
+    socket.on("close", onClose)
+  }
+
+  get unsent(): number {
+    return this.socket.writableLength
+  }
+
+  writeFrames(buffers: ReadonlyArray<Uint8Array>): boolean {
+    const { socket } = this
+    if (buffers.length === 1) return socket.write(buffers[0]!)
+    let more = true
+    socket.cork()
+    for (const buffer of buffers) more = socket.write(buffer)
+    socket.uncork()
+    return more
+  }
+
+  writeMessage(data: string | Uint8Array): boolean {
+    if (!this.open) return true
+    return this.socket.write(
+      typeof data === "string" ? encodeFrame(opcodes.text, Buffer.from(data)) : encodeFrame(opcodes.binary, data)
+    )
+  }
+
+  whenWritten(done: (written: boolean) => void): void {
+    if (!this.socket.writable) return done(false)
+    if (this.socket.writableLength === 0) return done(true)
+    this.socket.write(nothing, (error) => done(error === undefined || error === null))
+  }
+
+  pause(): void {
+    // The end of a connection is to be seen, whoever does not read the rest of it.
+    if (this.isReadOut || !this.open) return
+    this.isPaused = true
+    this.socket.pause()
+  }
+
+  resume(): void {
+    if (!this.isPaused) return
+    this.isPaused = false
+    this.socket.resume()
+  }
+
+  terminate(): void {
+    this.socket.destroy()
+  }
+
+  /** Sends our close frame, once, and waits for the peer's; then the connection ends. */
+  close(code?: number, reason = ""): void {
+    const { socket } = this
+    this.open = false
+    this.resume()
+    if (!this.isCloseSent && socket.writable) {
+      this.isCloseSent = true
+      const payload = Buffer.alloc(code === undefined ? 0 : 2 + Buffer.byteLength(reason))
+      if (code !== undefined) payload.write(reason, payload.writeUInt16BE(code))
+      socket.write(encodeFrame(opcodes.close, payload))
+    }
+    this.bound()
+    if (this.isReadOut) socket.end()
+  }
+
+  /** From here on the peer has its time. */
+  private bound(): void {
+    const { closeTimeout, lingering } = this.settings
+    if (this.closing !== undefined || this.socket.closed) return
+    this.closing = setTimeout(destroy, closeTimeout, this.socket)
+    lingering.add(this)
+  }
+
+  onMessage(data: Buffer, isBinary: boolean): void {
+    this.listener.onFrame(data, isBinary)
+  }
+
+  onPing(data: Buffer): void {
+    if (!this.open) return
+    if (this.socket.writableNeedDrain) this.ping = Buffer.from(data)
+    else this.socket.write(encodeFrame(opcodes.pong, data))
+  }
+
+  onCloseFrame(code: number, reason: string): void {
+    this.isReadOut = true
+    this.code = code
+    this.reason = reason
+    this.close(code === 1005 ? undefined : code, reason)
+  }
+
+  onBreach(failure: CloseReason.TransportFailure, code: number): void {
+    this.isReadOut = true
+    this.failure = failure
+    this.close(code)
+    this.report()
+  }
+
+  take(chunk: Buffer): void {
+    const isLent = this.reader.push(chunk)
+    // Somebody who listens too may not be done with it.
+    if (!isLent && this.socket.listenerCount("data") === 1) release(chunk)
+    this.listener.onTurn()
+  }
+
+  drained(): void {
+    if (this.ping !== undefined) {
+      this.onPing(this.ping)
+      this.ping = undefined
+    }
+    this.listener.onWritable()
+  }
+
+  /** The peer writes nothing more. */
+  ended(): void {
+    this.open = false
+    this.bound()
+    this.socket.end()
+  }
+
+  failWrite(cause: unknown): void {
+    this.failure ??= new CloseReason.WriteFailed({ cause })
+  }
+
+  /** Nothing is left of the connection but what came before and was not read. */
+  gone(): void {
+    const { socket } = this
+    clearTimeout(this.closing)
+    if (!this.isReadOut && !socket.readableEnded && socket.readableLength > 0) {
+      this.take(socket.read(socket.readableLength) as Buffer)
+    }
+    this.open = false
+    this.settings.lingering.delete(this)
+    this.report()
+  }
+
+  private report(): void {
+    const { listener } = this
+    this.listener = ignore
+    listener.onClose(
+      this.failure === undefined ? peerClosed(this.code, this.reason) : CloseReason.transportError(this.failure)
+    )
+  }
+}
+
+const destroy = (socket: Net.Socket): void => void socket.destroy()
+
+function onData(this: Net.Socket, chunk: Buffer): void {
+  ;(this as Owned)[connectionKey].take(chunk)
+}
+
+function onDrain(this: Net.Socket): void {
+  ;(this as Owned)[connectionKey].drained()
+}
+
+function onEnd(this: Net.Socket): void {
+  ;(this as Owned)[connectionKey].ended()
+}
+
+function onError(this: Net.Socket, error: Error & { readonly syscall?: string }): void {
+  if (error.syscall === "write") (this as Owned)[connectionKey].failWrite(error)
+}
+
+function onClose(this: Net.Socket): void {
+  ;(this as Owned)[connectionKey].gone()
+}
