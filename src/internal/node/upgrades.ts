@@ -171,6 +171,8 @@ const findListeners = (request: Http.IncomingMessage): void => {
  */
 const forget = (request: Http.IncomingMessage): void => {
   const found = effectListeners.get(request)
+  // What a weak map holds is kept until the whole heap is collected.
+  effectListeners.delete(request)
   for (const [index, event] of events.entries()) {
     const listener = found?.[index]
     if (listener !== undefined) request.socket.off(event, listener)

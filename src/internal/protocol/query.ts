@@ -82,5 +82,23 @@ export const parseQuery = (url: string): Record<string, string> => {
   return query
 }
 
+/** One field of the query of a URL; what most requests need is found without reading the rest. */
+export const readField = (url: string, name: string): string | undefined => {
+  if (url.includes("%") || url.includes("+")) return parseQuery(url)[name]
+  const end = find(url, "#", 0, url.length)
+  let start = find(url, "?", 0, end) + 1
+  let value: string | undefined
+  while (start < end) {
+    const stop = find(url, "&", start, end)
+    const equals = start + name.length
+    if (equals <= stop && url.startsWith(name, start)) {
+      if (equals === stop) value = ""
+      else if (url[equals] === "=") value = url.slice(equals + 1, stop)
+    }
+    start = stop + 1
+  }
+  return value
+}
+
 /** Whether the client takes bytes as bytes (rules R60, R64, R67). */
 export const takesBytes = (query: Record<string, string>): boolean => (query["b64"] ?? "") === ""

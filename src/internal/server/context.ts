@@ -38,9 +38,8 @@ const shared = (engine: Engine, context: Context.Context<never>): Context.Contex
 const isSame = (known: ReadonlyMap<string, unknown>, services: ReadonlyMap<string, unknown>): boolean => {
   let count = 0
   for (const [key, service] of services) {
-    if (requestKeys.has(key)) continue
-    if (known.get(key) !== service) return false
-    count++
+    if (known.get(key) === service) count++
+    else if (!requestKeys.has(key)) return false
   }
   return count === known.size
 }

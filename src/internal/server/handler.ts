@@ -81,17 +81,16 @@ export class Handler {
       }
     }
     const dressing = Dressing.ofRequest(engine, headers)
-    const query = parseQuery(request.url)
-    const verdict = verify(engine, owner, request.method, platform.header(request, "origin"), query, isUpgrade)
+    const verdict = verify(engine, owner, request.method, platform.header(request, "origin"), request.url, isUpgrade)
     if (verdict._tag === "Poll") return this.poll(verdict.session, request, dressing)
     const answer = verdict._tag === "Upgrade"
       ? traced(
         "EngineIO.upgrade",
         verdict.transport,
-        this.upgrade(verdict.session, verdict.transport, request, query, dressing)
+        Effect.suspend(() => this.upgrade(verdict.session, verdict.transport, request, dressing))
       )
       : verdict._tag === "Handshake"
-      ? new (kindOf(verdict.transport, isUpgrade))(engine, owner, request, query, dressing).run()
+      ? new (kindOf(verdict.transport, isUpgrade))(engine, owner, request, parseQuery(request.url), dressing).run()
       : Effect.fail(verdict)
     return Effect.catchCause(answer, (cause) => this.refuse(request, isUpgrade, cause, dressing))
   }
@@ -133,7 +132,7 @@ export class Handler {
     const { cors, responseHeaders } = engine.settings
     if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return false
     if (method !== "GET" && method !== "POST") return false
-    const verdict = verify(engine, owner, method, header("origin"), parseQuery(url), false)
+    const verdict = verify(engine, owner, method, header("origin"), url, false)
     if (verdict._tag !== "Poll") return false
     const dressing = Dressing.ofPoll(Dressing.plain, header("user-agent"))
     const transport = verdict.session.transport as PollingTransport
@@ -142,26 +141,36 @@ export class Handler {
     return true
   }
 
-  private readonly upgrade = Effect.fnUntraced({ self: this as Handler }, function*(
-    this: Handler,
+  private upgrade(
     session: Session,
     transport: TransportType,
     request: HttpServerRequest,
-    query: Record<string, string>,
     dressing: Dressing.Dressing
-  ) {
+  ): Answer {
     const { engine } = this
     const { allowRequest } = engine.settings
-    if (allowRequest !== undefined) yield* inTime(engine, allowRequest(request))
-    const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
-    const { success } = Effect.isEffect(whole) ? yield* inTime(engine, whole) : whole
-    return yield* engine.platform.upgrade(request, success, (connection) => {
+    const accept = (): Answer => {
+      const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
+      return Effect.isEffect(whole)
+        ? Effect.flatMap(inTime(engine, whole), (whole) => this.accept(session, transport, request, whole))
+        : this.accept(session, transport, request, whole)
+    }
+    return allowRequest === undefined ? accept() : Effect.flatMap(inTime(engine, allowRequest(request)), accept)
+  }
+
+  private accept(
+    session: Session,
+    transport: TransportType,
+    request: HttpServerRequest,
+    { success }: Dressing.Dressing
+  ): Answer {
+    return this.engine.platform.upgrade(request, success, (connection) => {
       // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
       if (transport === "websocket" && session.isUpgradable) {
-        session.startUpgrade(new WebSocketCandidate(connection, takesBytes(query)))
+        session.startUpgrade(new WebSocketCandidate(connection, takesBytes(parseQuery(request.url))))
       } else connection.close()
     })
-  })
+  }
 }
 
 const kindOf = (transport: TransportType, isUpgrade: boolean) =>

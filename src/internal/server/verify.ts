@@ -11,6 +11,7 @@ import {
   UnsupportedProtocolVersion
 } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
+import { readField } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
@@ -34,17 +35,17 @@ export const verify = (
   owner: object,
   method: string,
   origin: string | undefined,
-  query: Record<string, string>,
+  url: string,
   isUpgrade: boolean
 ): Verdict | HandshakeError => {
   const { settings } = engine
-  const transport = query["transport"]
+  const transport = readField(url, "transport")
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
     return new UnknownTransport({ context: { transport } })
   }
   const refusal = verifyOrigin(engine, origin)
   if (refusal !== undefined) return refusal
-  const sid = query["sid"]
+  const sid = readField(url, "sid")
   if (sid !== undefined && sid !== "") {
     const session = engine.get(sid)
     if (session === undefined || session.owner !== owner) return new UnknownSid({ context: { sid } })
