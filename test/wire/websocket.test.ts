@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import type { IncomingMessage } from "node:http"
 import type { Socket as TcpSocket } from "node:net"
+import { duplexPair } from "node:stream"
 import { type CloseReason, Socket } from "../../src/index.ts"
-import { eventually, pending } from "../kit/events.ts"
-import { PollingClient } from "../kit/http.ts"
+import { eventually, Mailbox, pending } from "../kit/events.ts"
+import { encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
 import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
-import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 /** A session on a WebSocket whose frames are made by hand. */
 const connect = async (server: TestServer): Promise<{ readonly raw: RawWebSocket; readonly sid: string }> => {
@@ -356,4 +358,75 @@ describe("WebSocket", () => {
       })
     )
   }
+})
+
+describe("memory of what arrives", () => {
+  /** The chunks that the connections to come will read. */
+  const keepChunks = (server: TestServer): Array<Buffer> => {
+    const chunks: Array<Buffer> = []
+    server.http.on("connection", (socket: TcpSocket) => {
+      const { push } = socket
+      socket.push = (chunk: Buffer | null) => {
+        if (chunk !== null) chunks.push(chunk)
+        return push.call(socket, chunk)
+      }
+    })
+    return chunks
+  }
+
+  const large = Buffer.alloc(300_000, 7)
+
+  for (const [kind, message] of [["bytes", large], ["text", `4${large.toString("latin1")}`]] as const) {
+    it(
+      `is given back at once where nobody needs it: large messages of ${kind}`,
+      withServer({}, async (server) => {
+        const chunks = keepChunks(server)
+        const client = await WebSocketClient.connect(server)
+        for (let i = 0; i < 3; i++) client.send(message)
+        assert.deepStrictEqual(await client.frames.take(3), [message, message, message])
+        const sizes = chunks.map(({ buffer, length }) => ({ isGivenBack: length === 0, size: buffer.byteLength }))
+        assert.isAbove(sizes.filter(({ isGivenBack }) => isGivenBack).length, 5)
+        assert.isEmpty(sizes.filter(({ size }) => size >= 16 * 1024))
+      })
+    )
+  }
+
+  for (const method of ["on", "once"] as const) {
+    it(
+      `stays with those who ${method === "on" ? "listen" : "listened"} to the connection too`,
+      withServer({}, async (server) => {
+        const chunks = keepChunks(server)
+        const heard: Array<Buffer> = []
+        server.http.prependListener("upgrade", ({ socket }: IncomingMessage) => {
+          socket[method]("data", (chunk: Buffer) => heard.push(chunk))
+        })
+        const client = await WebSocketClient.connect(server)
+        client.send(large)
+        assert.deepStrictEqual(await client.next(), large)
+        assert.isAbove(heard.length, 0)
+        assert.isEmpty(heard.filter((chunk) => chunk.length === 0))
+        assert.isEmpty(chunks.filter((chunk) => chunk.length === 0))
+      })
+    )
+  }
+
+  it(
+    "stays with whoever gave it to a connection that is no TCP socket",
+    withServer({}, async (server) => {
+      const [near, far] = duplexPair()
+      server.http.emit("connection", far)
+      const arrived = new Mailbox<Buffer>("what the server wrote")
+      near.on("data", (chunk: Buffer) => arrived.put(chunk))
+      const url = engineTarget({ EIO: "4", transport: "websocket" })
+      near.write(encodeRequest("GET", url, { headers: upgradeHeaders() }))
+      await arrived.find((chunk) => chunk.includes("\"sid\""), "the open packet")
+      // Memory of its own, as large pieces have.
+      const frame = Buffer.from(Uint8Array.from(encodeFrame(Opcode.text, `4${"x".repeat(20_000)}`)).buffer)
+      near.write(frame)
+      await arrived.find((chunk) => chunk.includes("x".repeat(20_000)), "the echo")
+      assert.isAbove(frame.length, 20_000)
+      near.end(encodeFrame(Opcode.close, ""))
+      await server.ended.reached(1)
+    })
+  )
 })

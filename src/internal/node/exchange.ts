@@ -8,7 +8,7 @@ import type * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import type { Dressing } from "../server/dressing.ts"
 import * as respond from "../server/respond.ts"
@@ -247,7 +247,7 @@ const refusalHeaders = (status: number, { always }: Dressing): Readonly<Record<s
 
 /** Ends the connection of a client that asked for much, and takes nothing of it for so long. */
 const limitReading = (request: Http.IncomingMessage, response: Http.ServerResponse, millis: number): void => {
-  if (request.httpVersionMajor !== 1) return
+  if (request.httpVersionMajor !== 1 || !(request.socket instanceof Net.Socket)) return
   const socket = request.socket as Net.Socket & { readonly server?: Http.Server }
   socket.setTimeout(Math.min(millis, 2 ** 31 - 1))
   // Node sets the time of a connection anew when the answer is written, but not where it may idle for ever.

@@ -2,7 +2,7 @@
  * A WebSocket on its TCP connection, without permessage-deflate: read by our own reader, and written with one system call
  * for a batch of frames.
  */
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import * as CloseReason from "../../CloseReason.ts"
 import { type FrameListener, ignore } from "../transport/frameListener.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
@@ -38,6 +38,8 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   private readonly socket: Net.Socket
   private readonly settings: WebSocketSettings
   private readonly reader: FrameReader
+  /** Whether nobody else may have a chunk: neither who gave it to the connection, nor another listener. */
+  private readonly ownsChunks: boolean
   private isPaused = false
   private isCloseSent = false
   /** Nothing more is read: the peer's close frame came, or it broke the protocol. */
@@ -54,8 +56,10 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     this.settings = settings
     this.reader = new FrameReader(this, settings.maxPayload)
     ;(socket as Owned)[connectionKey] = this
-    socket.setTimeout(0)
-    socket.setNoDelay(true)
+    // Node serves any stream that somebody gives it as a connection.
+    const isTcp = socket instanceof Net.Socket
+    this.ownsChunks = isTcp && socket.listenerCount("data") === 0
+    if (isTcp) socket.setTimeout(0).setNoDelay(true)
     // Shared listeners: a connection costs no closures.
     socket.on("data", onData)
     socket.on("drain", onDrain)
@@ -157,8 +161,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
 
   take(chunk: Buffer): void {
     const isLent = this.reader.push(chunk)
-    // Somebody who listens too may not be done with it.
-    if (!isLent && this.socket.listenerCount("data") === 1) release(chunk)
+    if (!isLent && this.ownsChunks && this.socket.listenerCount("data") === 1) release(chunk)
     this.listener.onTurn()
   }
 
@@ -185,10 +188,10 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   gone(): void {
     const { socket } = this
     clearTimeout(this.closing)
+    this.open = false
     if (!this.isReadOut && !socket.readableEnded && socket.readableLength > 0) {
       this.take(socket.read(socket.readableLength) as Buffer)
     }
-    this.open = false
     this.settings.lingering.delete(this)
     this.report()
   }
