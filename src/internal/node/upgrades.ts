@@ -135,13 +135,14 @@ export class Upgrades {
         open(new DeflatedWebSocket(ws, socket, this.settings, this.threshold))
       })
     }
+    // Before somebody listens, or it would be read at once.
+    if (head.length > 0) socket.unshift(head)
     const connection = new NodeWebSocket(socket, this.settings)
     // Like Node's own heads.
     socket.write(
       this.linesFor(request, headers).reduce((all, line) => `${all}${line}\r\n`, response) + "\r\n",
       "latin1"
     )
-    if (head.length > 0) socket.unshift(head)
     open(connection)
   }
 }
