@@ -4,6 +4,7 @@
  */
 import { Aborted, InvalidContent, Overlap, parseError, transportError } from "../../CloseReason.ts"
 import type { Packet, Revision } from "../../Packet.ts"
+import { utf8Length } from "../protocol/bytes.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
@@ -146,16 +147,6 @@ export class PollingTransport implements Transport, ExchangeHolder {
 
   private receive(exchange: Exchange, body: string | Uint8Array): void {
     const host = this.host
-    let closePacket = false
-    const onPacket = (packet: Packet): boolean => {
-      if (packet.type === "close") {
-        closePacket = true
-        host.onPacket(packet)
-        return false
-      }
-      host.onPacket(packet)
-      return !this.closed
-    }
     let payload: string | Uint8Array | undefined = body
     if (this.options.jsonp !== undefined && typeof body === "string") {
       payload = jsonp.unwrapForm(body)
@@ -163,6 +154,22 @@ export class PollingTransport implements Transport, ExchangeHolder {
     if (payload === undefined) {
       this.post = undefined
       return exchange.ok()
+    }
+    let closePacket = false
+    // Then the length of each text is its size.
+    const isAscii = typeof payload === "string" && utf8Length(payload) === payload.length
+    const onPacket = (packet: Packet): boolean => {
+      if (isAscii && packet.type === "message" && typeof packet.data === "string" && !host.observed) {
+        host.onMessage(packet.data, packet.data.length)
+        return !this.closed
+      }
+      if (packet.type === "close") {
+        closePacket = true
+        host.onPacket(packet)
+        return false
+      }
+      host.onPacket(packet)
+      return !this.closed
     }
     const { maxPackets } = this.options
     const error = host.revision === 3
