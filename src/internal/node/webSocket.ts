@@ -166,10 +166,9 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   }
 
   drained(): void {
-    if (this.ping !== undefined) {
-      this.onPing(this.ping)
-      this.ping = undefined
-    }
+    const { ping } = this
+    this.ping = undefined
+    if (ping !== undefined) this.onPing(ping)
     this.listener.onWritable()
   }
 
