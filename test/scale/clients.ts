@@ -110,7 +110,11 @@ const exchange = (method: string, path: string, body?: string): Promise<string> 
         () => response.statusCode === 200 ? resolve(text) : reject(new Error(`${response.statusCode} ${text}`))
       )
     })
-    sent.on("error", reject)
+    sent.on("error", (error: Error & { readonly code?: string }) => {
+      // The server closed a connection that was idle for long, just when it was wanted again.
+      if (sent.reusedSocket && error.code === "ECONNRESET") exchange(method, path, body).then(resolve, reject)
+      else reject(error)
+    })
     sent.end(body)
   })
 
@@ -127,7 +131,10 @@ const poll = async (client: Client): Promise<Session> => {
   let posting: Promise<unknown> = Promise.resolve()
   const session: Session = {
     send: (packet) => {
-      posting = posting.then(() => open ? exchange("POST", own, packet) : undefined).catch(() => {})
+      posting = posting.then(() => open ? exchange("POST", own, packet) : undefined).catch((error: unknown) => {
+        // While its session lives, nobody would send it again.
+        setTimeout(() => open && console.error(`a POST failed: ${String(error)}`), 5_000)
+      })
     }
   }
   const fetch = async (): Promise<void> => {

@@ -28,6 +28,9 @@ export class Lingering {
 
   /** Waits no longer. */
   cut(): void {
-    for (const connection of this.connections) connection.terminate()
+    for (const connection of this.connections) {
+      connection.terminate()
+      this.delete(connection)
+    }
   }
 }
