@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { IncomingMessage } from "node:http"
 import type { Socket as TcpSocket } from "node:net"
 import { duplexPair } from "node:stream"
-import { type CloseReason, Socket } from "../../src/index.ts"
+import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { eventually, Mailbox, pending } from "../kit/events.ts"
 import { encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
 import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
@@ -278,6 +278,57 @@ describe("WebSocket", () => {
       assert.strictEqual((await raw.next()).payload.toString(), "4hello")
     })
   )
+
+  it(
+    "R74: of pings that come while nothing can be written, the last is answered",
+    withServer({ application: idle }, async (server) => {
+      const { raw, sid } = await connect(server)
+      const socket = await server.socket(sid)
+      raw.connection.socket.pause()
+      while (await server.run(Socket.offer(socket, Buffer.alloc(1_000_000)))) { /* until the send buffer is full */ }
+      const pings = Array.from({ length: 1_000 }, (_, i) => encodeFrame(Opcode.ping, `${i}`))
+      raw.connection.write(Buffer.concat([...pings, encodeFrame(Opcode.text, "4all sent")]))
+      await server.run(Socket.receive(socket))
+      raw.connection.socket.resume()
+      const pong = await raw.frames.find((frame) => frame.opcode === Opcode.pong, "a pong")
+      assert.strictEqual(pong.payload.toString(), "999")
+      raw.write(Opcode.ping, "again")
+      await raw.frames.find((frame) => frame.payload.toString() === "again", "the last pong")
+      assert.lengthOf(raw.frames.all.filter((frame) => frame.opcode === Opcode.pong), 2)
+    })
+  )
+
+  it(
+    "R72: a peer that ends its half and reads nothing is cut off after closeTimeout",
+    withServer({ application: idle, closeTimeout: 100 }, async (server) => {
+      const { raw, sid } = await connect(server)
+      const socket = await server.socket(sid)
+      raw.connection.socket.pause()
+      while (await server.run(Socket.offer(socket, Buffer.alloc(1_000_000)))) { /* until the send buffer is full */ }
+      raw.connection.socket.end()
+      assert.strictEqual(await server.reasonText(sid), "transport close")
+    })
+  )
+
+  for (const perMessageDeflate of [true, false]) {
+    it(
+      `R72: a peer is let go at once though nobody took its messages, ${perMessageDeflate ? "deflated" : "plain"}`,
+      withServer({
+        application: idle,
+        receiveBuffer: { messages: 1 },
+        closeTimeout: 60_000,
+        perMessageDeflate
+      }, async (server) => {
+        const client = await WebSocketClient.open(server, {}, { perMessageDeflate })
+        await client.next()
+        const [socket] = (await server.run(EngineIO.sockets)).values()
+        for (let i = 0; i < 500; i++) client.send(`4${"x".repeat(1_000)}`)
+        await eventually("the limit", () => (socket as unknown as { readonly paused: boolean }).paused, (it) => it)
+        await server.run(Socket.close(socket!))
+        await client.closed
+      })
+    )
+  }
 
   it(
     "R74: WebSocket pings and pongs are no sign of life",

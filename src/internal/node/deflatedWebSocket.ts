@@ -101,6 +101,8 @@ export class DeflatedWebSocket implements WebSocketConnection {
   close(code?: number, reason?: string): void {
     if (this.closing) return
     this.closing = true
+    // Paused, it would never see the peer's half.
+    this.resume()
     this.settings.lingering.add(this)
     this.ws.close(code, reason)
   }

@@ -26,7 +26,7 @@ export interface WebSocketConnection {
   whenWritten(done: (written: boolean) => void): void
   pause(): void
   resume(): void
-  /** Starts the closing handshake; the connection bounds the wait for the peer's half. */
+  /** Starts the closing handshake, paused or not; the connection bounds the wait for the peer's half. */
   close(code?: number, reason?: string): void
   /** Whether frames may still be written: neither side has begun to close. */
   readonly open: boolean
@@ -96,8 +96,6 @@ export class WebSocketTransport implements Transport, FrameListener {
 
   close(_peer: boolean): void {
     this.connection.listener = ignore
-    // A paused connection would never see the peer's half of the closing handshake.
-    this.connection.resume()
     this.connection.close()
   }
 

@@ -100,12 +100,6 @@ export const sharedFrame = (entry: Outbound, size: number, revision: Revision): 
 /** A binary message for a client that asked for text only (`b64`, rules R60 and R64). */
 const encodeBase64 = (data: Uint8Array, revision: Revision): string => (revision === 3 ? "b4" : "b") + toBase64(data)
 
-const textFrame = (text: string): Uint8Array => {
-  const frame = Buffer.allocUnsafe(headerSize(text.length) + text.length)
-  frame.write(text, writeHeader(frame, 0, opcodes.text, text.length), "latin1")
-  return frame
-}
-
 /** Whether a packet's payload is worth writing without a copy. */
 const isLarge = (entry: Entry, size: number): boolean => size > copyLimit && typeof dataOf(entry) === "object"
 
@@ -142,7 +136,7 @@ export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolea
     const data = dataOf(entry)
     if (!binary && typeof data === "object") {
       endGroup(0)
-      const frame = textFrame(encodeBase64(data, revision))
+      const frame = encodeFrame(opcodes.text, Buffer.from(encodeBase64(data, revision), "latin1"))
       buffers.push(frame)
       total += frame.length
     } else if (isLarge(entry, size) && !isShared(entry)) {
