@@ -6,8 +6,10 @@ import { createServer } from "node:http"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { EngineClient } from "../kit/client.ts"
+import { Connection } from "../kit/http.ts"
 import { type Program, root, withProgram } from "../kit/program.ts"
 import { portOf } from "../kit/server.ts"
+import { WebSocketClient } from "../kit/ws.ts"
 
 const { bin, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   readonly bin: Readonly<Record<string, string>>
@@ -47,8 +49,10 @@ describe("the command", () => {
   it("guesses what a misspelt flag was to be", ends(["--prot", "1"], 1, "--prot", /Did you mean.*\n\s+--port\n/))
   it("refuses a port that is none", ends(["--port", "65536"], 1, "a port from 0 to 65535"))
   it("refuses a path without a slash", ends(["--path", "socket"], 1, "a path that begins with a slash"))
+  it("refuses a path with a pattern", ends(["--path", "/:room/"], 1, "letters, digits, and"))
   it("refuses an unknown transport", ends(["--transports", "polling,pigeon"], 1, "polling, websocket, or both"))
   it("refuses a duration of nothing", ends(["--ping-interval", "0s"], 1, "a duration above zero"))
+  it("refuses a duration without a unit", ends(["--ping-interval", "10"], 1, "with its unit, such as 500ms, 10s"))
   it("passes on what the server says of an option", ends(["--ping-timeout", "99999m"], 1, "pingTimeout", "24 days"))
 
   it("says that a port is taken", async () => {
@@ -70,7 +74,7 @@ describe("the command", () => {
       await program.printed(/closed after \d+\.\d s: transport close \(TransportClose/)
       const refused = await fetch(`http://127.0.0.1:${server.port}/engine.io/?EIO=4&transport=polling&sid=${sid}`)
       assert.strictEqual(refused.status, 400)
-      await program.printed(/refused {2}code 1, Session ID unknown, sid \w+/)
+      await program.printed(/refused {2}code 1, Session ID unknown, sid "\w{6}"…/)
       assert.strictEqual((await fetch(`http://127.0.0.1:${server.port}/`)).status, 404)
       assert.strictEqual(await program.end("SIGINT"), 0)
       const lines = program.output.split("\n").slice(1).map((line) => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ""))
@@ -104,6 +108,59 @@ describe("the command", () => {
       assert.match(output, new RegExp(`${id}  closed after \\d\\.\\d s: forced close \\(ServerShutdown\\)\n`))
       for (const character of "\u001b\u009b\u202e") assert.notInclude(output, character)
       assert.notInclude(output, sid)
+    })
+  )
+
+  it(
+    "prints nothing of a client as it came",
+    command(["--port", "0", "--verbose", "--log-level", "debug"], async (program) => {
+      const server = await program.listening()
+      const target = (query: string) => `/engine.io/?EIO=4&${query}`
+      const refused = await Connection.open(server)
+      // A clear screen in both spellings, a second line, marks that turn the direction of text, and one from beyond U+FFFF.
+      const all = "%1b%5b2J%c2%9b2J%0a%d8%9c%e2%80%ae%e2%80%a8%f3%a0%81%81"
+      for (const query of [`transport=polling&sid=${all}`, `transport=${all}`]) {
+        assert.strictEqual((await refused.exchange("GET", target(query))).status, 400)
+      }
+      await refused.exchange("GET", "/engine.io/?EIO=4&sid=2", { headers: { "x-\u001b": "1" } })
+      const headers = { origin: "\u009b2J", "user-agent": "\u009b2J\u00ad", "x-!#$%&'*+.^_`|~": "\u0085" }
+      const client = await WebSocketClient.connect(server, { "\u001b[2J": "\u202e" }, { headers })
+      for (const text of ["4\u001b[2J\u009b\u200f\u2069\u061c", "6\u001b[2J"]) client.socket.send(text)
+      await client.next()
+      client.socket.close(4000, "\u001b[2J\u2067")
+      await program.printed(/closed after/)
+      const polling = await Connection.open(server)
+      const { sid } = JSON.parse((await polling.exchange("GET", target("transport=polling"))).text.slice(1)) as {
+        readonly sid: string
+      }
+      await polling.exchange("POST", target(`transport=polling&sid=${sid}`), { body: "\u001b[2J" })
+      await program.printed(new RegExp(`${sid.slice(0, 6)} {2}closed after`))
+      assert.strictEqual(await program.end("SIGTERM"), 0)
+      assert.match(program.output, /sid "\\u001b\[2J\\u009b2"…/)
+      assert.match(program.output, /, transport "\\u001b\[2J\\u009b2J\\n\\u061c\\u202e\\u2028\\udb40\\udc41"\n/)
+      for (const line of program.output.split("\n")) assert.match(line, /^[\x20-\x7e…]*$/)
+    })
+  )
+
+  it(
+    "says of a request without a transport that it has none",
+    command(["--port", "0"], async (program) => {
+      const { port } = await program.listening()
+      await fetch(`http://127.0.0.1:${port}/engine.io/`)
+      await program.printed(/refused {2}code 0, Transport unknown, no transport\n/)
+    })
+  )
+
+  it(
+    "ends without a word when nobody reads what it prints, and tells its clients",
+    command(["--port", "0", "--verbose"], async (program) => {
+      const server = await program.listening()
+      const client = await EngineClient.connect(server, "websocket")
+      program.process.stdout!.destroy()
+      await client.send("one line too many")
+      assert.strictEqual((await client.closed).reason, "transport close")
+      assert.strictEqual(await program.end(), 0)
+      assert.notInclude(program.output, "EPIPE")
     })
   )
 

@@ -25,7 +25,7 @@ import * as lines from "./lines.ts"
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000 }
 
 const toMillis = (text: string): Option.Option<number> => {
-  const [, amount, unit = "ms"] = /^(\d+(?:\.\d+)?)\s*(ms|s|m)?$/.exec(text.trim()) ?? []
+  const [, amount, unit = ""] = /^(\d+(?:\.\d+)?)\s*(ms|s|m)$/.exec(text.trim()) ?? []
   const millis = Number(amount) * units[unit]!
   return millis > 0 ? Option.some(millis) : Option.none()
 }
@@ -35,7 +35,7 @@ const duration = (name: string, description: string, normal: string) =>
     Flag.withMetavar("<duration>"),
     Flag.withDescription(`${description}, such as 500ms or 10s (default: ${normal})`),
     Flag.withDefault(normal),
-    Flag.filterMap(toMillis, () => "a duration above zero, such as 500ms or 10s")
+    Flag.filterMap(toMillis, () => "a duration above zero with its unit, such as 500ms, 10s or 2m")
   )
 
 const toTransports = (text: string): Option.Option<ReadonlyArray<TransportType>> => {
@@ -57,7 +57,7 @@ const flags = {
     Flag.withDefault("/engine.io/"),
     Flag.filterMap(
       (path) => /^\/[\w\-.~/]*$/.test(path) ? Option.some(path as HttpRouter.PathInput) : Option.none(),
-      () => "a path that begins with a slash, such as /engine.io/"
+      () => "a path that begins with a slash, such as /engine.io/, of letters, digits, and - . _ ~ /"
     )
   ),
   transports: Flag.String("transports").pipe(
@@ -88,7 +88,7 @@ const flags = {
 // --- server ----------------------------------------------------------------------------------------------------------
 
 const print = (...texts: ReadonlyArray<string>) =>
-  Effect.forEach(texts, (text) => Console.log(`${lines.clock(new Date())}  ${text}`), { discard: true })
+  Effect.forEach(texts, (text) => Console.log(lines.visible(`${lines.clock(new Date())}  ${text}`)), { discard: true })
 
 const echo = (verbose: boolean) => (socket: Socket.Socket) =>
   Effect.gen(function*() {

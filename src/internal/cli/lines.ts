@@ -1,6 +1,6 @@
 /**
- * What the command says of sessions. Ids are credentials, so only their beginnings are shown; and whatever a client has
- * sent is quoted, so that it cannot steer the terminal.
+ * What the command says of sessions. Ids are credentials, so only their beginnings are shown. Whatever a client has
+ * sent is quoted, and every line is printed through `visible`, so that no client can steer the terminal.
  */
 import * as CloseReason from "../../CloseReason.ts"
 import type { EngineEvent } from "../../EngineIO.ts"
@@ -18,14 +18,15 @@ export const clock = (now: Date): string =>
 
 const short = (id: string): string => id.slice(0, 6)
 
-// What JSON leaves as it is: controls of terminals, and marks that turn the direction of text.
-const invisible = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+/** The text with everything escaped that a terminal acts on or does not show: controls, and marks of direction. */
+export const visible = (text: string): string =>
+  text.replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (character) => character.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  )
 
 const quote = (text: string): string => {
-  const quoted = JSON.stringify(text.slice(0, shown)).replace(
-    invisible,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
+  const quoted = visible(JSON.stringify(text.slice(0, shown)))
   return text.length > shown ? `${quoted}… ${text.length} characters` : quoted
 }
 
@@ -95,10 +96,14 @@ const why = (reason: CloseReason.CloseReason): string => {
   }
 }
 
+const detail = (name: string, value: unknown): string => {
+  if (value === undefined) return `no ${name}`
+  return `${name} ${name === "sid" ? `${quote(short(String(value)))}…` : quote(String(value))}`
+}
+
 /** A request was refused. */
 export const refused = ({ code, context, message }: Extract<EngineEvent, { readonly _tag: "ConnectionError" }>) => {
-  const details = Object.entries(typeof context === "object" && context !== null ? context : {}).map(([name, value]) =>
-    `, ${name} ${name === "sid" ? `${short(String(value))}…` : quote(String(value))}`
-  )
+  const details = Object.entries(typeof context === "object" && context !== null ? context : {})
+    .map(([name, value]) => `, ${detail(name, value)}`)
   return `refused  code ${code}, ${message}${details.join("")}`
 }

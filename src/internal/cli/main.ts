@@ -19,7 +19,14 @@ const { version } = JSON.parse(readFileSync(new URL("../../../package.json", imp
   readonly version: string
 }
 
+/** Ends when nobody reads any more what is printed, as with `| head`. */
+const unread = Effect.callback<void>((resume) => {
+  const onError = (error: NodeJS.ErrnoException) => resume(error.code === "EPIPE" ? Effect.void : Effect.die(error))
+  for (const output of [process.stdout, process.stderr]) output.on("error", onError)
+})
+
 Command.run(serve, { version }).pipe(
+  Effect.raceFirst(unread),
   Effect.provide(
     Layer.merge(
       NodeServices.layer,
