@@ -242,7 +242,8 @@ export const route = <A extends SocketApp, E, R>(
   }))
 
 /**
- * A server that does nothing but Engine.IO: `route(path, f)`, and `501 Not Implemented` for every other request.
+ * A server that does nothing but Engine.IO: `route(path, f)`, and `501 Not Implemented` for every other request. It logs
+ * where it listens.
  *
  * @category handlers
  * @since 0.1.0
@@ -260,7 +261,7 @@ export const serve = <A extends SocketApp, E, R>(
         Effect.succeed(HttpServerResponse.text("Not Implemented", { status: 501 }))
       )
     ),
-    { disableListenLog: true, disableLogger: true }
+    { disableLogger: true }
   )
 
 /**

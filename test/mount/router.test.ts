@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
 import { CloseReason, EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
@@ -66,6 +66,20 @@ describe("on HttpRouter", () => {
         assert.strictEqual(other.status, 501)
         assert.strictEqual(await other.text(), "Not Implemented")
       })
+    }))
+
+  it.live("`serve` says where it listens, the port that 0 became too", () =>
+    Effect.gen(function*() {
+      const http = createServer()
+      const lines: Array<unknown> = []
+      yield* Layer.build(
+        EngineIO.serve("/engine.io", (_socket) => Effect.succeed({ app: Effect.never })).pipe(
+          Layer.provide(EngineIOLive),
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" })),
+          Layer.provide(Logger.layer([Logger.make(({ message }) => lines.push(message))]))
+        )
+      )
+      assert.deepStrictEqual(lines, [[`Listening on http://127.0.0.1:${portOf(http)}`]])
     }))
 
   it("served by a web handler, a session whose POST breaks off ends, and says so", async () => {
