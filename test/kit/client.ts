@@ -2,6 +2,7 @@
  * The real client, `engine.io-client`, with what happens to it written down.
  */
 import { Socket } from "engine.io-client"
+import { Agent } from "node:http"
 import { Mailbox, within } from "./events.ts"
 import type { Target } from "./server.ts"
 
@@ -17,6 +18,13 @@ export interface ClientClose {
   readonly description: unknown
 }
 
+/** How a client is made and waited for. */
+export interface ClientOptions {
+  readonly awaitUpgrade?: boolean
+  /** The address it comes from. */
+  readonly localAddress?: string
+}
+
 /** A connected client. In mode `upgrade` it has completed its upgrade, unless told not to wait. */
 export class EngineClient {
   readonly socket: Socket
@@ -24,9 +32,13 @@ export class EngineClient {
   readonly upgraded: Promise<void>
   readonly closed: Promise<ClientClose>
 
-  private constructor(target: Target, mode: Mode) {
+  private constructor(target: Target, mode: Mode, { localAddress }: ClientOptions) {
     const transports = mode === "upgrade" ? ["polling", "websocket"] : [mode]
-    this.socket = new Socket(`ws://127.0.0.1:${target.port}`, { transports, upgrade: mode === "upgrade" })
+    this.socket = new Socket(`ws://127.0.0.1:${target.port}`, {
+      transports,
+      upgrade: mode === "upgrade",
+      ...(localAddress === undefined ? {} : { agent: new Agent({ localAddress }) as never })
+    })
     this.socket.on("message", (data: string | Buffer) => this.messages.put(data))
     this.upgraded = new Promise((resolve) => {
       this.socket.on("upgrade", () => resolve())
@@ -39,8 +51,8 @@ export class EngineClient {
     })
   }
 
-  static async connect(target: Target, mode: Mode, options: { readonly awaitUpgrade?: boolean } = {}) {
-    const client = new EngineClient(target, mode)
+  static async connect(target: Target, mode: Mode, options: ClientOptions = {}) {
+    const client = new EngineClient(target, mode, options)
     target.clients.add(client)
     await within(
       new Promise<void>((resolve, reject) => {
