@@ -39,7 +39,7 @@ import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
 import { accept, type WebTransportRequest } from "./internal/server/webTransport.ts"
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
-import type { Sendable, Socket, SocketId } from "./Socket.ts"
+import type { Sendable, Socket, SocketClosed, SocketId } from "./Socket.ts"
 
 export type { AttachOptions, Middleware, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
@@ -109,9 +109,26 @@ export declare namespace SocketApp {
   /** Services of the request, which are gone when the session runs. */
   export type RequestOnly = HttpServerRequest | ParsedSearchParams | HttpRouter.RouteContext
 
-  /** Refuses, at compile time, a `SocketApp` that reaches for the request. */
-  export type Valid<A> = [Extract<Services<A>, RequestOnly>] extends [never] ? unknown
-    : { readonly app: "the request is gone when `app` runs: read it in the function given to `handler`" }
+  /** Refuses, at compile time, a `SocketApp` that reaches for the request, or has members that nobody reads. */
+  export type Valid<A> =
+    & ([Extract<Services<A>, RequestOnly>] extends [never] ? unknown
+      : { readonly app: "the request is gone when `app` runs: read it in the function given to `handler`" })
+    & { readonly [K in Exclude<Members<A>, keyof SocketApp>]?: "a SocketApp has `app` and `onDisconnect`, and no more" }
+
+  /** Refuses, at compile time, a function that would run its application instead of returning it. */
+  export type Returned<A, E> = [A] extends [never]
+    ? [E] extends [never] ? NeverReturned : [Extract<E, SocketClosed>] extends [never] ? unknown : NeverReturned
+    : unknown
+
+  /** What an Effect that never succeeds lacks. */
+  export interface NeverReturned {
+    readonly "return { app: … }: this function would run the application, and the client wait for its answer": never
+  }
+
+  /** What the function given to `handler` returns. */
+  export type Decision<A, E, R> = Effect.Effect<A & Valid<A>, E, R> & Returned<A, E>
+
+  type Members<A> = A extends unknown ? keyof A : never
 }
 
 /**
@@ -207,7 +224,7 @@ export const layerConfig = <E = never, R = never>(
  * @since 0.1.0
  */
 export const handler = <A extends SocketApp, E, R>(
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+  f: (socket: Socket) => SocketApp.Decision<A, E, R>
 ): Effect.Effect<
   HttpServerResponse.HttpServerResponse,
   Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
@@ -229,7 +246,7 @@ const engineOf = (context: Context.Context<never>): Engine =>
  */
 export const route = <A extends SocketApp, E, R>(
   path: HttpRouter.PathInput,
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+  f: (socket: Socket) => SocketApp.Decision<A, E, R>
 ) =>
   HttpRouter.use(Effect.fnUntraced(function*(router) {
     const { ignoreTrailingSlash = true } = yield* HttpRouter.RouterConfig
@@ -250,7 +267,7 @@ export const route = <A extends SocketApp, E, R>(
  */
 export const serve = <A extends SocketApp, E, R>(
   path: HttpRouter.PathInput,
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>
+  f: (socket: Socket) => SocketApp.Decision<A, E, R>
 ) =>
   HttpRouter.serve(
     Layer.mergeAll(
@@ -271,7 +288,7 @@ export const serve = <A extends SocketApp, E, R>(
  * @since 0.1.0
  */
 export const toNodeHandlers = <A extends SocketApp, E, R>(
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>,
+  f: (socket: Socket) => SocketApp.Decision<A, E, R>,
   options?: { readonly middleware?: ReadonlyArray<Middleware> | undefined }
 ): Effect.Effect<
   NodeHandlers,
@@ -334,7 +351,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
  */
 export const attach = <A extends SocketApp, E, R>(
   server: NodeServer,
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>,
+  f: (socket: Socket) => SocketApp.Decision<A, E, R>,
   options: AttachOptions = {}
 ): Effect.Effect<void, never, EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>> =>
   Effect.gen(function*() {
@@ -389,7 +406,7 @@ export const attach = <A extends SocketApp, E, R>(
  */
 export const acceptWebTransport = <A extends SocketApp, E, R>(
   session: WebTransportSession,
-  f: (socket: Socket) => Effect.Effect<A & SocketApp.Valid<A>, E, R>,
+  f: (socket: Socket) => SocketApp.Decision<A, E, R>,
   request: WebTransportRequest = {}
 ): Effect.Effect<void, never, EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>> =>
   Effect.flatMap(EngineIO, ({ engine }) => accept(engine, f as Factory, session, request))

@@ -65,6 +65,44 @@ describe("types", () => {
     assert.isTrue([inApp, inEnd, inFactory].every(Effect.isEffect))
   })
 
+  it("a function that would run its application, instead of returning it, is told what to return", () => {
+    const echo = EngineIO.handler((socket) =>
+      // @ts-expect-error Property '"return { app: … }: …"' is missing
+      Socket.forEach(socket, (message) => Socket.send(socket, message))
+    )
+    // @ts-expect-error
+    const never = EngineIO.route("/engine.io/", () => Effect.never)
+    const generator = EngineIO.serve(
+      "/engine.io/",
+      // @ts-expect-error
+      Effect.fnUntraced(function*(socket) {
+        return yield* Socket.forEach(socket, (message) => Socket.send(socket, message))
+      })
+    )
+    expectTypeOf<keyof EngineIO.SocketApp.Returned<never, Socket.SocketClosed>>().toExtend<
+      `return { app: … }${string}`
+    >()
+    // Who lets nobody in returns nothing.
+    const closed = EngineIO.handler(() => Effect.fail(new HandshakeError.Forbidden({ message: "closed" })))
+    expectTypeOf<Effect.Error<typeof closed>>().toEqualTypeOf<never>()
+    assert.isDefined([echo, never, generator, closed])
+  })
+
+  it("a member that nobody would read is refused, in one of several returns too", () => {
+    const misspelt = EngineIO.handler(() =>
+      // @ts-expect-error a SocketApp has `app` and `onDisconnect`, and no more
+      Effect.succeed({ app: Effect.never, onDisConnect: () => Effect.void })
+    )
+    const oneOfTwo = EngineIO.handler((socket) =>
+      // @ts-expect-error
+      Effect.sync(() =>
+        socket.protocol === 4 ? { app: Effect.never } : { app: Effect.never, onDisconect: () => Effect.void }
+      )
+    )
+    const annotated = (app: EngineIO.SocketApp<Rooms>) => EngineIO.handler(() => Effect.succeed(app))
+    assert.isDefined([misspelt, oneOfTwo, annotated])
+  })
+
   it("several returns may differ", () => {
     const handler = EngineIO.handler((socket) =>
       Effect.sync(() =>
