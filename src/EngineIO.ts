@@ -34,7 +34,7 @@ import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
 import { handle, Handler } from "./internal/server/handler.ts"
-import { type Factory, Owner } from "./internal/server/handshake.ts"
+import { currentRoute, type Factory, Owner } from "./internal/server/handshake.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
 import { accept, type WebTransportRequest } from "./internal/server/webTransport.ts"
@@ -203,6 +203,9 @@ export const layerConfig = <E = never, R = never>(
  * `Forbidden` to answer 403, or with an `HttpServerResponse` to answer with it; other failures are the router's. The
  * session exists only after it has succeeded. See `SocketApp` for what it returns.
  *
+ * A session belongs to the handler that opened it: through another its id is unknown. Handlers that are built while a
+ * request is handled, as by `Effect.suspend`, are one on the same route. Without a router, build yours once.
+ *
  * **Example** (Echo)
  *
  * ```ts
@@ -229,7 +232,7 @@ export const handler = <A extends SocketApp, E, R>(
   HttpServerResponse.HttpServerResponse,
   Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
   EngineIO | HttpServerRequest | R | SocketApp.Services<A>
-> => handlerOf(new Owner(f as Factory))
+> => handlerOf(new Owner(f as Factory, currentRoute()))
 
 /** Sessions belong to `owner`: a handler with another one does not know them. */
 const handlerOf = (owner: Owner) =>
@@ -299,11 +302,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
     const owner = new Owner(f as Factory)
     const handler = new Handler(engine, owner)
     const handlers = makeHandlers(
-      // There is no router to tell of it.
-      Effect.tapError(
-        handlerOf(owner),
-        (error) => Effect.logError("The application failed to decide on a handshake", error)
-      ),
+      handlerOf(owner),
       (source, response) =>
         handler.handleDirectly(
           source.method!,

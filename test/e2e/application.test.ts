@@ -1,13 +1,13 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Layer } from "effect"
-import { HttpRouter } from "effect/http"
+import { Cause, Context, Deferred, Effect, Layer, Logger } from "effect"
+import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
-import { EngineIO, Socket } from "../../src/index.ts"
+import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
-import { echo, idle, portOf, recorded, type TestServer, unwatched, withServer } from "../kit/server.ts"
+import { echo, idle, type LogLine, portOf, recorded, type TestServer, unwatched, withServer } from "../kit/server.ts"
 import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
 const logged = (server: TestServer, level: string, text: string) =>
@@ -255,29 +255,53 @@ describe("handlers", () => {
     )
   }
 
-  it(
-    "attached, an error of the application is logged, for there is no router to tell of it",
-    withServer({ attached: true, application: () => Effect.fail("the database is gone") }, async (server) => {
-      assert.strictEqual((await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling" }))).status, 500)
-      await logged(server, "Error", "the database is gone")
-    })
-  )
+  const polling = engineTarget({ EIO: "4", transport: "polling" })
+
+  for (const attached of [false, true]) {
+    it(
+      `an error of the application is logged once, with its cause, ${attached ? "attached" : "on a router"}`,
+      withServer({ attached, application: () => Effect.fail("the database is gone") }, async (server) => {
+        assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 500)
+        const isOurs = ({ level, text }: LogLine) => level === "Error" && text.includes("the database is gone")
+        await logged(server, "Error", "failed to decide on a handshake")
+        await refusedUpgrade(server, {})
+        const lines = await eventually("both lines", () => server.logs, (logs) => logs.length >= 2)
+        assert.deepStrictEqual(lines.map(isOurs), [true, true])
+      })
+    )
+
+    it(
+      `a refusal is no error, and not logged, ${attached ? "attached" : "on a router"}`,
+      withServer({
+        attached,
+        application: (socket) =>
+          socket.handshake.query["quietly"] === undefined
+            ? Effect.fail(new HandshakeError.Forbidden({ message: "not you" }))
+            : Effect.fail(HttpServerResponse.text("later", { status: 429 }))
+      }, async (server) => {
+        assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 403)
+        assert.strictEqual((await fetchRaw(server, "GET", `${polling}&quietly=1`)).status, 429)
+        assert.strictEqual((await refusedUpgrade(server, {})).response.status, 403)
+        assert.deepStrictEqual(server.logs, [])
+      })
+    )
+  }
 
   it(
-    "a function that never decides is warned of",
+    "a function that never decides is warned of, with what to return",
     withServer({ handshakeTimeout: 50, application: () => Effect.never }, async (server) => {
-      assert.strictEqual((await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling" }))).status, 503)
-      await logged(server, "Warn", "handshakeTimeout")
+      assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 503)
+      await logged(server, "Warn", "within handshakeTimeout: return { app: … }")
     })
   )
 
-  const admin = (server: TestServer) =>
-    HttpRouter.add("*", "/admin/", EngineIO.handler((socket) => recorded(server, echo, socket)))
+  const handlerOf = (server: TestServer) => EngineIO.handler((socket) => recorded(server, echo, socket))
+  const admin = (server: TestServer) => HttpRouter.add("*", "/admin/", handlerOf(server))
+  const unknown = "{\"code\":1,\"message\":\"Session ID unknown\"}"
 
   it(
     "R8: a session belongs to the handler that opened it",
     withServer({ routes: admin as never }, async (server) => {
-      const unknown = "{\"code\":1,\"message\":\"Session ID unknown\"}"
       const visitor = await PollingClient.connect(server)
       const administrator = await PollingClient.connect(server, { path: "/admin/" })
       for (const [client, path] of [[visitor, "/admin/"], [administrator, "/engine.io/"]] as const) {
@@ -295,10 +319,87 @@ describe("handlers", () => {
     })
   )
 
+  const anew = (server: TestServer) =>
+    Layer.merge(
+      HttpRouter.add("*", "/suspended/", Effect.suspend(() => handlerOf(server))),
+      HttpRouter.add(
+        "*",
+        "/generated/",
+        Effect.gen(function*() {
+          yield* EngineIO.count
+          return yield* handlerOf(server)
+        })
+      )
+    )
+
+  it(
+    "R8: a session whose handler is built anew for every request belongs to the route",
+    withServer({ routes: anew as never }, async (server) => {
+      const suspended = await PollingClient.connect(server, { path: "/suspended/" })
+      const generated = await PollingClient.connect(server, { path: "/generated/" })
+      for (const client of [suspended, generated]) {
+        await client.post("4mine")
+        assert.deepStrictEqual(await client.poll(), ["4mine"])
+        const candidate = await WebSocketClient.open(server, { sid: client.sid }, { path: client.path })
+        candidate.send("2probe")
+        assert.strictEqual(await candidate.next(), "3probe")
+        candidate.send("5")
+        candidate.send("4moved")
+        assert.strictEqual(await candidate.next(), "4moved")
+      }
+      for (const path of ["/engine.io/", "/suspended/"]) {
+        const elsewhere = generated.url().replace(generated.path, path)
+        assert.strictEqual((await generated.request("GET", {}, elsewhere)).text, unknown)
+      }
+    })
+  )
+
+  it(
+    "R8: handlers built once are told apart on one route too",
+    withServer({
+      routes: ((server: TestServer) => {
+        const [members, guests] = [handlerOf(server), handlerOf(server)]
+        return HttpRouter.add(
+          "*",
+          "/both/",
+          (request) => request.headers["x-member"] === "yes" ? members : guests
+        )
+      }) as never
+    }, async (server) => {
+      const headers = { "x-member": "yes" }
+      const member = await PollingClient.connect(server, { path: "/both/", headers })
+      assert.strictEqual((await member.get()).text, unknown)
+      await member.request("POST", { headers, body: "4mine" })
+      assert.strictEqual((await member.get({ headers })).text, "4mine")
+    })
+  )
+
+  it("a handler that is built anew where there is no route is warned of once, with what to do", async () => {
+    const http = createServer()
+    const lines: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ logLevel, message }) => void lines.push(`${logLevel} ${message}`))
+    const live = HttpServer.serve(Effect.suspend(() => EngineIO.handler(() => Effect.succeed({ app: Effect.never }))))
+      .pipe(
+        Layer.provide(EngineIOLive),
+        Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" })),
+        Layer.provide(Logger.layer([logger]))
+      )
+    await Effect.runPromise(Effect.scoped(Effect.andThen(
+      Layer.build(live),
+      Effect.promise(async () => {
+        const client = await PollingClient.connect(unwatched(portOf(http)))
+        for (let i = 0; i < 3; i++) assert.strictEqual((await client.get()).text, unknown)
+        const warnings = lines.filter((line) => line.startsWith("Warn"))
+        assert.strictEqual(warnings.length, 1)
+        assert.include(warnings[0], "build a handler once")
+      })
+    )))
+  })
+
   it("serve answers 501 to everything else, and its path with and without trailing slash", async () => {
     const http = createServer()
     const live = EngineIO.serve("/socket", () => Effect.succeed({ app: Effect.never })).pipe(
-      Layer.provide(EngineIO.EngineIOLive),
+      Layer.provide(EngineIOLive),
       Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
     )
     await Effect.runPromise(Effect.scoped(Effect.andThen(

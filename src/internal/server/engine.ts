@@ -23,6 +23,10 @@ import { Tally } from "./metrics.ts"
 import type { Platform } from "./platform.ts"
 import { HandshakeRate } from "./rate.ts"
 
+const foreign =
+  "A request was refused, because another handler had opened its session: build a handler once, not for " +
+  "every request, and give acceptWebTransport the very function of the handler"
+
 export class Engine implements SessionHost {
   readonly settings: Config
   readonly deadlines: Deadlines
@@ -200,6 +204,14 @@ export class Engine implements SessionHost {
     this.log("Request refused", undefined, { code, message: text })
     this.events?.publish({ _tag: "ConnectionError", code, message: text, context })
   }
+
+  /** A request named a session of another handler: rightly refused, or an application that builds handlers anew. */
+  onForeign(session: Session): void {
+    if (this.toldOfForeign) return
+    this.toldOfForeign = true
+    this.fork(Effect.annotateLogs(Effect.logWarning(foreign), "session", session.label))
+  }
+  private toldOfForeign = false
 
   private get buffered(): number {
     let bytes = 0

@@ -3,9 +3,11 @@
  * R27 to R32). Each step is taken at once where nothing has to be waited for.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { RouteContext } from "effect/http/HttpRouter"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
@@ -34,12 +36,24 @@ import { traced } from "./tracing.ts"
 /** The function a user passes to `EngineIO.handler`. */
 export type Factory = (socket: Socket) => Effect.Effect<Program, unknown, unknown>
 
-/** Sessions belong to the handler that opened them: one of these, compared by identity. */
+/** What sessions belong to: the handler that opened them or, where that is built anew for every request, its route. */
 export class Owner {
   readonly factory: Factory
-  constructor(factory: Factory) {
+  private readonly identity: object
+  constructor(factory: Factory, route?: object) {
     this.factory = factory
+    this.identity = route ?? this
   }
+
+  owns(session: Session): boolean {
+    return (session.owner as Owner).identity === this.identity
+  }
+}
+
+/** The route whose request is being handled right now. */
+export const currentRoute = (): object | undefined => {
+  const fiber = Fiber.getCurrent()
+  return fiber && Context.getOrUndefined(fiber.context as Context.Context<RouteContext>, RouteContext)?.route
 }
 
 /** What a request gets in the end. Fails with what the application failed with. */
@@ -48,14 +62,14 @@ export type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse, unknow
 /** A decision of the application, which has `handshakeTimeout` for it. */
 export const inTime = <A, E, R>(
   engine: Engine,
-  decision: Effect.Effect<A, E, R>
+  decision: Effect.Effect<A, E, R>,
+  remedy = ""
 ): Effect.Effect<A, E | Unavailable, R> =>
   Effect.timeoutOrElse(decision, {
     duration: engine.settings.handshakeTimeout,
-    // It may be one that never comes: a function that runs its application instead of returning it.
     orElse: () =>
       Effect.andThen(
-        Effect.logWarning("The application did not decide on a handshake within handshakeTimeout"),
+        Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${remedy}`),
         Effect.fail(new Unavailable({ message: "Handshake timeout" }))
       )
   })
@@ -151,7 +165,7 @@ export abstract class Handshaking {
       return Effect.withFiber((fiber) => this.open(session, value, fiber.context))
     }
     return Effect.flatMap(
-      inTime(engine, Effect.provideService(decision, Scope.Scope, this.scope)),
+      inTime(engine, Effect.provideService(decision, Scope.Scope, this.scope), returnIt),
       (program) => {
         const open = Effect.withFiber((fiber) => this.open(session, program, fiber.context))
         const dressed = this.dress(session)
@@ -227,6 +241,9 @@ export abstract class Handshaking {
     return opening
   }
 }
+
+// Without types, a function may run its application where it should return it.
+const returnIt = ": return { app: … }, do not run the application in the function itself"
 
 const isSuccess = (decision: ReturnType<Factory>): decision is Exit.Success<Program, unknown> =>
   Exit.isExit(decision) && Exit.isSuccess(decision)

@@ -33,11 +33,7 @@ export const refuse = (
   dressing: Dressing
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
   const found = Cause.findErrorOption(cause)
-  if (Option.isNone(found)) {
-    if (!Cause.hasDies(cause)) return Effect.failCause(cause)
-    const log = Effect.logError("The application failed to decide on a handshake", cause)
-    return Effect.andThen(log, raw === undefined ? Effect.failCause(cause) : refuseAll(raw, cause))
-  }
+  if (Option.isNone(found)) return Cause.hasDies(cause) ? failed(raw, cause) : Effect.failCause(cause)
   const error = found.value
   if (error instanceof UpgradeFailed) {
     const { code, context, message } = notUpgraded
@@ -54,7 +50,7 @@ export const refuse = (
     return answer
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
-    return raw === undefined ? Effect.failCause(cause) : refuseAll(raw, cause)
+    return failed(raw, cause)
   }
   engine.onRefused(4, "Forbidden", { message: "refused by the application" })
   const response = HttpServerResponse.isHttpServerResponse(error)
@@ -69,9 +65,12 @@ export const refuse = (
     : Effect.flatMap(response, (response) => raw(response.status, bodyText(response)))
 }
 
-/** What the router would answer with 500, on a request to upgrade. */
-const refuseAll = (raw: RefuseRaw, cause: Cause.Cause<unknown>) =>
-  Effect.andThen(raw(500, "Internal Server Error"), Effect.failCause(cause))
+/** What the router answers with 500, if nobody before it does: it may tell no one, so we do. */
+const failed = (raw: RefuseRaw | undefined, cause: Cause.Cause<unknown>) =>
+  Effect.logError("The application failed to decide on a handshake", cause).pipe(
+    Effect.andThen(raw === undefined ? Effect.void : raw(500, "Internal Server Error")),
+    Effect.andThen(Effect.failCause(cause))
+  )
 
 const bodyText = (response: HttpServerResponse.HttpServerResponse): string =>
   response.body._tag === "Uint8Array" && response.body.text !== undefined ? response.body.text : ""

@@ -14,6 +14,7 @@ import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
+import type { Owner } from "./handshake.ts"
 
 /** What a request turned out to be, when it is none that is refused. */
 export type Verdict =
@@ -32,7 +33,7 @@ const isHeaderValue = (value: string): boolean => {
 
 export const verify = (
   engine: Engine,
-  owner: object,
+  owner: Owner,
   method: string,
   origin: string | undefined,
   url: string,
@@ -48,7 +49,8 @@ export const verify = (
   const sid = readField(url, "sid")
   if (sid !== undefined && sid !== "") {
     const session = engine.get(sid)
-    if (session === undefined || session.owner !== owner) return new UnknownSid({ context: { sid } })
+    if (session === undefined) return new UnknownSid({ context: { sid } })
+    if (!owner.owns(session)) return foreign(engine, session)
     if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
     const previousTransport = session.transportName
     return previousTransport === transport && transport === "polling"
@@ -60,6 +62,12 @@ export const verify = (
     return new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
   }
   return { _tag: "Handshake", transport: transport as TransportType }
+}
+
+/** The client is told no more than of a session that does not exist. */
+const foreign = (engine: Engine, session: Session): HandshakeError => {
+  engine.onForeign(session)
+  return new UnknownSid({ context: { sid: session.id } })
 }
 
 const verifyOrigin = ({ settings }: Engine, origin: string | undefined): HandshakeError | undefined => {
@@ -78,7 +86,7 @@ const verifyUpgrade = ({ settings }: Engine, session: Session, transport: Transp
 /** The same checks for a WebTransport session whose first packet named the session it belongs to, or none (rule R86). */
 export const verifyWebTransport = (
   engine: Engine,
-  owns: (owner: object) => boolean,
+  owns: (session: Session) => boolean,
   origin: string | undefined,
   query: Record<string, string>,
   sid: string | undefined
@@ -90,7 +98,8 @@ export const verifyWebTransport = (
   if (query["EIO"] !== "4") return new UnsupportedProtocolVersion({ context: { protocol: 3 } })
   if (sid === undefined) return { _tag: "Handshake", transport }
   const session = engine.get(sid)
-  if (session === undefined || !owns(session.owner)) return new UnknownSid({ context: { sid } })
+  if (session === undefined) return new UnknownSid({ context: { sid } })
+  if (!owns(session)) return foreign(engine, session)
   // Revision 3 does not know the transport.
   if (session.revision !== 4) {
     const previousTransport = session.transportName

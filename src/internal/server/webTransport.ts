@@ -2,7 +2,6 @@
  * A WebTransport session, from its arrival until it is over: its first packet opens a session or upgrades one (rules
  * R85, R86). What guards the other transports guards this one.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -154,12 +153,8 @@ const begin = (
     })
   return begun.pipe(
     Effect.catchCause((cause) => refuse(engine, request, raw, cause, plain)),
-    // There is no router to leave it to.
-    Effect.catchCause((cause) =>
-      Cause.hasDies(cause) || Cause.hasInterruptsOnly(cause)
-        ? Effect.void
-        : Effect.logError("The application failed to decide on a handshake", cause)
-    ),
+    // There is no router to leave it to, and it is logged.
+    Effect.catchCause(() => Effect.void),
     Effect.andThen(Effect.sync(() => refusal)),
     // What else the factory needs is in the context of the fiber, as the façade's types see to.
     Effect.provideService(HttpServerRequest.HttpServerRequest, request)
@@ -179,7 +174,7 @@ const join = (
   query["EIO"] ??= "4"
   const sid = packet.data === undefined ? undefined : toSid(packet.data)
   // Whoever has the function of a handler may pass its sessions on.
-  const owns = (owner: object): boolean => owner instanceof Owner && owner.factory === factory
+  const owns = ({ owner }: Session): boolean => owner instanceof Owner && owner.factory === factory
   const verdict = packet.data !== undefined && sid === undefined
     ? invalid
     : verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
