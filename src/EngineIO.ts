@@ -23,10 +23,10 @@ import {
   attach as attachTo,
   type AttachOptions,
   makeHandlers,
-  type Middleware,
   type NodeHandlers,
   type NodeServer
 } from "./internal/node/attach.ts"
+import { checkAttach, checkNodeHandlers } from "./internal/node/attachOptions.ts"
 import { DirectExchange } from "./internal/node/exchange.ts"
 import { NodePlatform } from "./internal/node/platform.ts"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
@@ -285,23 +285,26 @@ export const serve = <A extends SocketApp, E, R>(
   )
 
 /**
- * The listeners of a Node server, for a framework of which you know better than `attach` where they belong.
+ * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. Dies with
+ * `OptionsError` where the options are wrong.
  *
  * @category handlers
  * @since 0.1.0
  */
 export const toNodeHandlers = <A extends SocketApp, E, R>(
   f: (socket: Socket) => SocketApp.Decision<A, E, R>,
-  options?: { readonly middleware?: ReadonlyArray<Middleware> | undefined }
+  options: Pick<AttachOptions, "middleware"> = {}
 ): Effect.Effect<
   NodeHandlers,
   never,
   EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>
 > =>
-  Effect.flatMap(EngineIO, ({ engine }) => {
+  Effect.gen(function*() {
+    yield* Effect.orDie(checkNodeHandlers(options))
+    const { engine } = yield* EngineIO
     const owner = new Owner(f as Factory)
     const handler = new Handler(engine, owner)
-    const handlers = makeHandlers(
+    const handlers = yield* makeHandlers(
       handlerOf(owner),
       (source, response) =>
         handler.handleDirectly(
@@ -310,20 +313,18 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
           (name) => source.headers[name] as string | undefined,
           (dressing) => new DirectExchange(source, response, dressing, engine.settings)
         ),
-      options?.middleware ?? [],
+      options.middleware ?? [],
       ({ code, context, message }) => engine.onRefused(code, message, context)
     )
-    return Effect.tap(
-      handlers,
-      () => Effect.addFinalizer(() => Effect.sync(() => Drain.leave(engine, owner)))
-    )
+    yield* Effect.addFinalizer(() => Effect.sync(() => Drain.leave(engine, owner)))
+    return handlers
     // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
   }) as Effect.Effect<NodeHandlers>
 
 /**
  * Serves Engine.IO on a Node server that exists already, next to what listens there, until the scope closes. Requests
  * below the path are ours alone; upgrades elsewhere that nobody answers are closed. When the scope closes, the sessions
- * opened here are ended as on a shutdown.
+ * opened here are ended as on a shutdown. Dies with `OptionsError` where an option is wrong.
  *
  * **Example** (Next to Express)
  *
@@ -355,7 +356,8 @@ export const attach = <A extends SocketApp, E, R>(
 ): Effect.Effect<void, never, EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>> =>
   Effect.gen(function*() {
     const { engine, platform } = yield* EngineIO
-    const handlers = yield* toNodeHandlers(f, options)
+    yield* Effect.orDie(checkAttach(options))
+    const handlers = yield* toNodeHandlers(f, { middleware: options.middleware })
     yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
     yield* Effect.acquireRelease(
       Effect.sync(() => platform.mount(server as Server, engine.onStop)),

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Effect, Layer } from "effect"
+import { Cause, Config, ConfigProvider, Context, Effect, Layer } from "effect"
+import { createServer } from "node:http"
 import { EngineIO, EngineIOLive } from "../../src/index.ts"
 
 class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
@@ -158,6 +159,7 @@ const cases: Record<keyof EngineIO.Options, Case> = {
       "sid",
       {},
       { name: "sid", path: "/chat", domain: "example.com", maxAge: "1 hour", expires: new Date(0) },
+      { sameSite: "none", secure: true },
       { path: false, httpOnly: false, secure: true, partitioned: true, sameSite: "none", priority: "high" },
       { maxAge: 0, name: undefined, path: undefined, httpOnly: undefined, sameSite: undefined }
     ],
@@ -182,11 +184,15 @@ const cases: Record<keyof EngineIO.Options, Case> = {
       { priority: "highest" },
       { sameSite: true },
       { sameSite: "x" },
+      // Browsers drop these.
+      { sameSite: "none" },
+      { sameSite: "none", secure: false },
+      { partitioned: true },
       { httpOnly: "yes" },
       { htpOnly: false }
     ],
     allowed: "true, false, a cookie name, or { name?, path?, domain?, expires?, maxAge?, priority?, sameSite?, " +
-      "httpOnly?, secure?, partitioned? }, all valid in a cookie"
+      "httpOnly?, secure?, partitioned? }, all valid in a cookie; sameSite \"none\" and partitioned need secure"
   },
   httpCompression: {
     good: [true, false, {}, { threshold: 0 }, { threshold: 2_000 }, { threshold: undefined }],
@@ -274,6 +280,12 @@ describe("options", () => {
       assert.notInclude(message, "allowEIO3")
     }))
 
+  it.effect("options that are no object are refused", () =>
+    Effect.forEach(
+      [null, 5, "polling", true, [], () => ({})],
+      (options) => Effect.map(complaint(options as object), (message) => assert.include(message, "an object"))
+    ))
+
   it.effect("no options are needed", () => Effect.scoped(Layer.build(EngineIOLive)))
 
   it.effect("a hook may need services, which the layer asks for", () => {
@@ -282,6 +294,80 @@ describe("options", () => {
     })
     return Effect.scoped(Layer.build(Layer.provide(layer, Layer.succeed(Greeting, "hello"))))
   })
+})
+
+describe("attach and toNodeHandlers", () => {
+  const app = () => Effect.succeed({ app: Effect.never })
+  /** What they die of. */
+  const complaints = (options: unknown) =>
+    Effect.scoped(Effect.forEach(
+      [
+        EngineIO.attach(createServer(), app, options as EngineIO.AttachOptions),
+        EngineIO.toNodeHandlers(app, options as EngineIO.AttachOptions)
+      ],
+      (mounting) =>
+        Effect.matchCause(mounting, {
+          onFailure: (cause) => {
+            const error = Cause.squash(cause)
+            assert.instanceOf(error, EngineIO.OptionsError)
+            return error.message
+          },
+          onSuccess: () => "accepted"
+        })
+    )).pipe(Effect.provide(EngineIOLive))
+
+  const options: Record<keyof EngineIO.AttachOptions, Case> = {
+    path: {
+      good: ["/", "/chat", "/chat/"],
+      bad: [5, null, "", "chat", "/chat?x", "/chat#x", true],
+      allowed: "a path that begins with a slash"
+    },
+    addTrailingSlash: flag,
+    destroyUpgrade: flag,
+    destroyUpgradeTimeout: {
+      good: [0, 1, 60_000],
+      bad: [-1, 1.5, Number.NaN, Infinity, "1 second", null],
+      allowed: "milliseconds"
+    },
+    middleware: {
+      good: [[], [() => {}]],
+      bad: [() => {}, [5], [null], {}, null],
+      allowed: "a list of functions (request, response, next)"
+    }
+  }
+
+  for (const [option, { allowed, bad, good }] of Object.entries(options)) {
+    it.effect(`${option}: what it may be is accepted`, () =>
+      Effect.forEach(
+        [...good, undefined],
+        (value) =>
+          Effect.map(complaints({ [option]: value }), ([attach]) => assert.strictEqual(attach, "accepted", show(value)))
+      ))
+
+    it.effect(`${option}: anything else is a defect that names it and what it may be`, () =>
+      Effect.forEach(bad, (value) =>
+        Effect.map(complaints({ [option]: value }), ([attach]) => {
+          assert.include(attach, `["${option}"]`, show(value))
+          assert.include(attach, allowed, show(value))
+        })))
+  }
+
+  it.effect("toNodeHandlers has the middleware, and nothing of the rest", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* complaints({ middleware: [] }))[1], "accepted")
+      assert.strictEqual((yield* complaints(undefined))[1], "accepted")
+      assert.include((yield* complaints({ middleware: [5] }))[1], "[\"middleware\"]")
+      assert.include((yield* complaints({ path: "/chat" }))[1], "path is no option of toNodeHandlers")
+    }))
+
+  it.effect("a name that is no option is refused, and an option of the engine with where to find it", () =>
+    Effect.gen(function*() {
+      for (const message of yield* complaints({ pth: "/chat" })) assert.include(message, "[\"pth\"]")
+      for (const message of yield* complaints({ pingInterval: 5 })) {
+        assert.match(message, /pingInterval is no option of \w+: .*EngineIO\.layer/)
+      }
+      for (const message of yield* complaints(null)) assert.include(message, "an object")
+    }))
 })
 
 describe("layerConfig", () => {

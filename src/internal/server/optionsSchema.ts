@@ -12,7 +12,7 @@ import { hasSeparator } from "../protocol/revision4.ts"
 import type { SocketId } from "../session/model.ts"
 import { type CookieOptions, type HandshakeRate, type Options, OptionsError } from "./options.ts"
 
-const optionOf = (what: string, isSuch: (value: unknown) => boolean) =>
+export const optionOf = (what: string, isSuch: (value: unknown) => boolean) =>
   Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || isSuch(value) || what)))
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
@@ -36,7 +36,7 @@ const beat = optionOf(
   (value) => isDuration(value) && toMillis(value, 0) < longestTimer
 )
 const count = optionOf("a whole number above zero", isCount)
-const flag = optionOf("true or false", (value) => typeof value === "boolean")
+export const flag = optionOf("true or false", (value) => typeof value === "boolean")
 const hook = optionOf("a function that returns an Effect", (value) => typeof value === "function")
 const buffer = optionOf(
   "{ messages?: number, bytes?: number }, both whole numbers above zero",
@@ -52,8 +52,8 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean => values.includes(value)
 const isFlag = isOr(true, false)
-const isText = (value: unknown): boolean => typeof value === "string"
-const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
+export const isText = (value: unknown): boolean => typeof value === "string"
+export const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
 const isTexts = (value: unknown): boolean => isText(value) || (Array.isArray(value) && value.every(isText))
 
 /** Whether a value is an object of these members and no others; each may be undefined. */
@@ -91,8 +91,13 @@ const isCookieOptions = hasOnly({
   hostOnly: isFlag
 })
 
+/** Whether browsers keep such a cookie, or drop it without a word. */
+const isKept = ({ partitioned, sameSite, secure }: CookieOptions): boolean =>
+  secure === true || (sameSite !== "none" && partitioned !== true)
+
 const isCookie = (value: unknown): boolean =>
-  (isText(value) || isCookieOptions(value)) && Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
+  (isText(value) || (isCookieOptions(value) && isKept(value as CookieOptions))) &&
+  Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
 
 const isHandshakeRate = (value: unknown): boolean =>
   hasOnly({ limit: isCount, window: isDuration })(value) &&
@@ -169,7 +174,7 @@ const schema = Schema.Struct(
     ),
     cookie: optionOf(
       "true, false, a cookie name, or { name?, path?, domain?, expires?, maxAge?, priority?, sameSite?, httpOnly?, " +
-        "secure?, partitioned? }, all valid in a cookie",
+        "secure?, partitioned? }, all valid in a cookie; sameSite \"none\" and partitioned need secure",
       (value) => typeof value === "boolean" || isCookie(value)
     ),
     httpCompression: optionOf(
@@ -201,15 +206,30 @@ const elsewhere: Readonly<Record<string, string>> = {
   middleware: "it is an option of attach, and of toNodeHandlers"
 }
 
-/** Checks the options: an error names each that is wrong, and says what it may be. */
-export const check = (options: unknown): Effect.Effect<unknown, OptionsError> => {
-  const misplaced = Object.keys(options as object).filter((name) => Object.hasOwn(elsewhere, name))
+/** Makes the check of options: an error names each that is wrong, and says what it may be. */
+export const checker = (
+  title: string,
+  place: string,
+  schema: Schema.Decoder<unknown>,
+  elsewhere: Readonly<Record<string, string>>
+) =>
+(options: unknown): Effect.Effect<unknown, OptionsError> => {
+  const fail = (message: string) => Effect.fail(new OptionsError({ message: `${title} options: ${message}` }))
+  if (!isObject(options)) return fail(`an object, not ${options === null ? "null" : typeof options}`)
+  const misplaced = Object.keys(options).filter((name) => Object.hasOwn(elsewhere, name))
   if (misplaced.length > 0) {
-    const lines = misplaced.map((name) => `${name} is no option of the engine: ${elsewhere[name]}`)
-    return Effect.fail(new OptionsError({ message: `EngineIO options: ${lines.join("; ")}` }))
+    return fail(misplaced.map((name) => `${name} is no option of ${place}: ${elsewhere[name]}`).join("; "))
   }
-  return Effect.mapError(
+  return Effect.catch(
     Schema.decodeUnknownEffect(schema)(options, { errors: "all", onExcessProperty: "error" }),
-    (error) => new OptionsError({ message: `EngineIO options: ${String(error.message)}` })
+    (error) => fail(String(error.message))
   )
 }
+
+/** Checks the options of the engine. */
+export const check = checker("EngineIO", "the engine", schema, elsewhere)
+
+/** The names of the engine's options, for those who look for one where it is not. */
+export const namedElsewhere: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.keys(schema.fields).map((name) => [name, "it is one of the engine, so give it to EngineIO.layer"])
+)
