@@ -148,6 +148,24 @@ describe("a client that stops reading", () => {
   )
 
   it(
+    "forty thousand sends that give up one after the other do not hold up the server",
+    { timeout: 60_000 },
+    withServer({ application: echo, sendBuffer: { messages: 1 } }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const socket = await server.socket(client.sid)
+      await server.run(Socket.send(socket, "first"))
+      const givenUp = Array.from({ length: 40_000 }, () => Effect.runFork(Socket.send(socket, "given up")))
+      const last = Effect.runFork(Socket.send(socket, "last"))
+      const started = performance.now()
+      for (const fiber of givenUp) fiber.interruptUnsafe()
+      assert.isBelow(performance.now() - started, 3_000)
+      assert.deepStrictEqual(await client.poll(), ["4first"])
+      assert.deepStrictEqual(await client.poll(), ["4last"])
+      await Effect.runPromise(Fiber.join(last))
+    })
+  )
+
+  it(
     "one message larger than the whole buffer is accepted when the buffer is empty",
     withServer({ application: echo, sendBuffer: { bytes: 100 } }, async (server) => {
       const client = await PollingClient.connect(server)

@@ -204,6 +204,30 @@ describe("sending", () => {
     })
   )
 
+  for (const perMessageDeflate of [false, true]) {
+    it(
+      `is told when its session ends, not when the connection does, with ${
+        perMessageDeflate ? "" : "no "
+      }permessage-deflate`,
+      withServer({ application: idle, perMessageDeflate, closeTimeout: "1 hour" }, async (server) => {
+        const client = await WebSocketClient.connect(server, {}, { perMessageDeflate })
+        client.socket.pause()
+        const socket = await server.socket(client.sid)
+        await server.run(Socket.send(socket, randomBytes(20_000_000)))
+        const flushed = Effect.runFork(Effect.flip(Socket.flushed(socket)))
+        await eventually(
+          "the message on the connection",
+          () => server.run(Socket.buffered(socket)),
+          ({ messages }) => messages === 0
+        )
+        await server.run(Socket.close(socket, { discard: true }))
+        const closed = await within(Effect.runPromise(Fiber.join(flushed)), "the end of the wait")
+        assert.strictEqual(closed.reason._tag, "ForcedClose")
+        client.socket.terminate()
+      })
+    )
+  }
+
   it("is told when the connection dies while what was sent is compressed", async () => {
     await withServer({ perMessageDeflate: true, application: idle, sendBuffer: { bytes: 1e9 } }, async (server) => {
       const client = await WebSocketClient.connect(server, {}, { perMessageDeflate: true })
