@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
+import type { Socket as TcpSocket } from "node:net"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { Connection, encodeRequest, fetchRaw, PollingClient } from "../kit/http.ts"
@@ -7,6 +8,19 @@ import { withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
 const polling = "/engine.io/?EIO=4&transport=polling"
+
+/** Tells what a connection hands to the system, write by write. */
+const onWrite = (socket: TcpSocket, tell: (bytes: Buffer) => void): void => {
+  const { _write, _writev } = socket
+  socket._write = (chunk: string, encoding, callback) => {
+    tell(Buffer.from(chunk, encoding))
+    _write.call(socket, chunk, encoding, callback)
+  }
+  socket._writev = (chunks, callback) => {
+    tell(Buffer.concat(chunks.map(({ chunk, encoding }) => Buffer.from(chunk as string, encoding))))
+    _writev!.call(socket, chunks, callback)
+  }
+}
 
 describe("open packet", () => {
   it(
@@ -74,6 +88,39 @@ describe("open packet", () => {
       )
     })
   )
+
+  for (const EIO of ["3", "4"]) {
+    for (const perMessageDeflate of [false, true]) {
+      for (const attached of [false, true]) {
+        it(
+          `R29: the open packet leaves in a later turn than the 101, and first: ${
+            [`EIO ${EIO}`, perMessageDeflate ? "deflated" : "plain", attached ? "attached" : "router"].join(", ")
+          }`,
+          withServer({
+            allowEIO3: true,
+            perMessageDeflate,
+            attached,
+            initialPacket: "initial",
+            application: (socket) => Effect.as(Socket.send(socket, "factory"), { app: Socket.send(socket, "app") })
+          }, async (server) => {
+            const seen: Array<string> = []
+            server.http.on("connection", (socket: TcpSocket) => {
+              onWrite(socket, (bytes) => {
+                seen.push(
+                  ...(bytes.includes("HTTP/1.1 101") ? ["101"] : []),
+                  ...(bytes.includes("sid") ? ["open"] : [])
+                )
+                setImmediate(() => seen.push("turn"))
+              })
+            })
+            const client = await WebSocketClient.connect(server, { EIO }, { perMessageDeflate })
+            assert.deepStrictEqual(await client.frames.take(3), ["4initial", "4factory", "4app"])
+            assert.deepStrictEqual(seen.slice(0, 3), ["101", "turn", "open"])
+          })
+        )
+      }
+    }
+  }
 })
 
 describe("beginning of a session", () => {

@@ -123,12 +123,14 @@ export class Upgrades {
     if (!socket.readable || !socket.writable) return void socket.destroy()
     const open = (connection: WebSocketConnection) => {
       socket.off("close", onClose)
+      // The packets that open the session leave together, in a later turn than the 101 (rule R29). Not in the very next:
+      // a client that is slow to wake up would still read both at once.
+      socket.cork()
+      setTimeout(uncork, openDelay, socket)
       done(connection)
     }
     const head = heads.get(request) ?? noHead
-    // The 101 and the packets that open the session leave in one write, at the end of this turn.
-    socket.cork()
-    process.nextTick(uncork, socket, request)
+    process.nextTick(forget, request)
     if (deflating !== undefined) {
       this.headers.set(request, headers)
       return deflating.handleUpgrade(request, socket, head, (ws) => {
@@ -147,10 +149,10 @@ export class Upgrades {
   }
 }
 
-const uncork = (socket: Net.Socket, request: Http.IncomingMessage): void => {
-  socket.uncork()
-  forget(request)
-}
+/** How long the packets that open a session wait behind their 101, in milliseconds. */
+const openDelay = 1
+
+const uncork = (socket: Net.Socket): void => socket.uncork()
 
 type Listener = (...args: Array<unknown>) => void
 
