@@ -22,7 +22,8 @@ import {
   type Socket,
   SocketClosed,
   type SocketEvent,
-  type SocketState
+  type SocketState,
+  TypeId
 } from "./internal/session/model.ts"
 import { Sending } from "./internal/session/sending.ts"
 import type { Session } from "./internal/session/session.ts"
@@ -282,9 +283,8 @@ export const send: {
     })
 )
 
-// A message is no object with an id, so the first argument tells the two forms apart.
-const isSocket = (value: unknown): value is Socket =>
-  typeof value === "object" && value !== null && "id" in value && "handshake" in value
+// The first argument tells the two forms apart.
+const isSocket = (value: unknown): value is Socket => typeof value === "object" && value !== null && TypeId in value
 
 /**
  * Sends several messages, one directly behind the other; waits until all are accepted. Fails like `send`, before

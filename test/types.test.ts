@@ -142,6 +142,18 @@ describe("types", () => {
     assert.isFunction(attach)
   })
 
+  it("only the server makes a Socket: no literal is one, nor a copy", () => {
+    const { handshake, id, protocol } = {} as Socket.Socket
+    // @ts-expect-error Property '[TypeId]' is missing
+    const literal: Socket.Socket = { handshake, id, protocol }
+    // @ts-expect-error
+    const copy: Socket.Socket = { ...({} as Socket.Socket) }
+    expectTypeOf<keyof { [K in keyof Socket.Socket as Extract<K, string>]: K }>().toEqualTypeOf<
+      "id" | "protocol" | "handshake"
+    >()
+    assert.isDefined([literal, copy])
+  })
+
   it("the functions of Socket say how they fail", () => {
     const socket = {} as Socket.Socket
     expectTypeOf(Socket.receive(socket)).toEqualTypeOf<Effect.Effect<Packet.Message, Socket.SocketClosed>>()

@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Metric, References, Tracer } from "effect"
 import { HttpMiddleware } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
+import { inspect } from "node:util"
 import { CloseReason, HandshakeError, Socket } from "../../src/index.ts"
 import { EngineClient } from "../kit/client.ts"
 import { eventually } from "../kit/events.ts"
@@ -94,6 +95,19 @@ describe("logs", () => {
       await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling", sid: "nobody" }))
       await server.ended.reached(1)
       assert.deepStrictEqual(server.logs, [])
+    })
+  )
+})
+
+describe("a socket", () => {
+  it(
+    "as JSON, or printed, shows the beginning of its id, and nothing of the server",
+    withServer({}, async (server) => {
+      const { sid } = await PollingClient.connect(server)
+      const socket = await server.socket(sid)
+      const shown = { _id: "Socket", id: `${sid.slice(0, 6)}…`, protocol: 4, transport: "polling", state: "open" }
+      assert.deepStrictEqual(JSON.parse(JSON.stringify({ socket })), { socket: shown })
+      assert.strictEqual(inspect(socket), inspect(shown))
     })
   )
 })

@@ -37,13 +37,22 @@ export interface Handshake {
   readonly time: number
 }
 
+/** What a socket has, and an object that looks like one has not. */
+export const TypeId: unique symbol = Symbol.for("effect-engine.io/Socket")
+
+/** A getter, and of a class, is what the type of a copy made by spreading lacks. */
+declare abstract class Branded {
+  abstract get [TypeId](): typeof TypeId
+}
+
 /**
- * The client's end of one session, as the application holds it. Pass it to the functions of this module.
+ * The client's end of one session, as the application holds it. Pass it to the functions of this module. Only the server
+ * makes one; as JSON, or in a log, it shows the beginning of its id.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Socket {
+export interface Socket extends Branded {
   readonly id: SocketId
   /** The revision of the protocol the client speaks. */
   readonly protocol: Revision

@@ -4,9 +4,10 @@
  *
  * Waking a fiber runs it on the caller's stack, so every method finishes its own changes before it wakes anyone.
  */
+import { NodeInspectSymbol } from "effect/Inspectable"
 import * as CloseReason from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
-import type { Handshake, SocketEvent, SocketState } from "./model.ts"
+import { type Handshake, type SocketEvent, type SocketState, TypeId } from "./model.ts"
 import type { TransportType } from "../../Transport.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import type { Candidate, Transport, TransportHost } from "../transport/contract.ts"
@@ -77,8 +78,20 @@ export class Session implements TransportHost {
     this.owner = owner
   }
 
+  get [TypeId](): typeof TypeId {
+    return TypeId
+  }
+
   get protocol(): Revision {
     return this.revision
+  }
+
+  toJSON(): unknown {
+    return { _id: "Socket", id: this.label, protocol: this.revision, transport: this.transportName, state: this.state }
+  }
+
+  [NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 
   get transportName(): TransportType {
