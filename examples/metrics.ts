@@ -8,7 +8,7 @@ import { PrometheusMetrics } from "effect/observability"
 import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
 import { createServer } from "node:http"
 
-const shouts = Metric.counter("app_shouts", { description: "Messages in capitals", incremental: true })
+const shouts = Metric.counter("app_shouts_total", { description: "Messages in capitals", incremental: true })
 
 const echo = EngineIO.route("/engine.io/", (socket) =>
   Effect.succeed({

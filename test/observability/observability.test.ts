@@ -29,6 +29,7 @@ describe("metrics", () => {
           return [name!, Number(value)]
         }))
       }
+      const started = performance.now()
       const client = await EngineClient.connect(server, "upgrade")
       const polling = await PollingClient.connect(server)
       await client.exchange("four")
@@ -36,28 +37,47 @@ describe("metrics", () => {
       await polling.post("4ä")
       await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "polling", sid: "nobody" }))
       await server.socket(polling.sid).then((socket) => server.run(Socket.send(socket, "waits")))
-      const open = await eventually("a pong", read, (it) => it["engineio_round_trip_milliseconds_count"]! > 0)
+      const open = await eventually("a pong", read, (it) => it["engineio_round_trip_seconds_count"]! > 0)
       const at = (name: string, labels = "") => open[name + labels]
       const websocket = "{transport=\"websocket\"}"
       assert.strictEqual(at("engineio_sessions", websocket), 1)
       assert.strictEqual(at("engineio_sessions", "{transport=\"polling\"}"), 1)
-      assert.strictEqual(at("engineio_messages_received", websocket), 2)
-      assert.strictEqual(at("engineio_bytes_received", websocket), 14)
-      assert.strictEqual(at("engineio_messages_sent", websocket), 2)
-      assert.strictEqual(at("engineio_bytes_sent", websocket), 14)
-      assert.strictEqual(at("engineio_bytes_received", "{transport=\"polling\"}"), 2)
-      assert.strictEqual(at("engineio_handshake_errors", "{code=\"1\"}"), 1)
-      assert.strictEqual(at("engineio_upgrades"), 1)
-      assert.strictEqual(at("engineio_upgrade_milliseconds_count"), 1)
+      assert.strictEqual(at("engineio_received_messages_total", websocket), 2)
+      assert.strictEqual(at("engineio_received_bytes_total", websocket), 14)
+      assert.strictEqual(at("engineio_sent_messages_total", websocket), 2)
+      assert.strictEqual(at("engineio_sent_bytes_total", websocket), 14)
+      assert.strictEqual(at("engineio_received_bytes_total", "{transport=\"polling\"}"), 2)
+      assert.strictEqual(at("engineio_handshake_errors_total", "{code=\"1\"}"), 1)
+      assert.strictEqual(at("engineio_upgrades_total"), 1)
+      assert.strictEqual(at("engineio_upgrade_seconds_count"), 1)
       // The echo, and what was sent besides.
       assert.isAtLeast(at("engineio_buffered_bytes")!, 7)
+      for (const name of ["engineio_upgrade_seconds", "engineio_round_trip_seconds"]) {
+        assert.include(Object.keys(open), `${name}_bucket{le="0.001"}`)
+      }
+      // It was a part of the time since then.
+      assert.isAtMost(at("engineio_upgrade_seconds_sum")!, (performance.now() - started) / 1000)
       await client.close()
       await polling.post("1")
       await server.ended.reached(2)
       const closed = await read()
-      assert.strictEqual(closed["engineio_closes{reason=\"transport close\"}"], 2)
+      assert.strictEqual(closed["engineio_closes_total{reason=\"transport close\"}"], 2)
       assert.strictEqual(closed[`engineio_sessions${websocket}`], 0)
       assert.strictEqual(closed["engineio_buffered_bytes"], 0)
+    })
+  )
+
+  it(
+    "have names as Prometheus asks: counters end in _total, times in _seconds, sizes say bytes",
+    withServer({ references }, async () => {
+      const snapshot = await Effect.runPromise(Effect.provide(Metric.snapshot, references))
+      const ours = snapshot.filter(({ id }) => id.startsWith("engineio_"))
+      assert.isAbove(ours.length, 20)
+      for (const { id, type } of ours) {
+        assert.strictEqual(id.endsWith("_total"), type === "Counter", id)
+        if (type === "Histogram") assert.match(id, /_seconds$/)
+        assert.notMatch(id, /milli|_bytes_(?!total)/)
+      }
     })
   )
 })

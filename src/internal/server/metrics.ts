@@ -77,11 +77,11 @@ export class Tally {
     this.traffic[from].sessions--
     this.traffic[to].sessions++
     this.upgrades++
-    upgradeTime.updateUnsafe(millis, this.context)
+    upgradeTime.updateUnsafe(millis / 1000, this.context)
   }
 
   beat(millis: number): void {
-    roundTrip.updateUnsafe(millis, this.context)
+    roundTrip.updateUnsafe(millis / 1000, this.context)
   }
 
   /** The server is gone; what it counted stays counted. */
@@ -90,14 +90,15 @@ export class Tally {
   }
 }
 
-const milliseconds = Metric.exponentialBoundaries({ start: 1, factor: 2, count: 15 })
-const upgradeTime = Metric.histogram("engineio_upgrade_milliseconds", {
+/** From one millisecond to 16 seconds. */
+const seconds = Metric.exponentialBoundaries({ start: 0.001, factor: 2, count: 15 })
+const upgradeTime = Metric.histogram("engineio_upgrade_seconds", {
   description: "Time from a client's WebSocket to its upgrade",
-  boundaries: milliseconds
+  boundaries: seconds
 })
-const roundTrip = Metric.histogram("engineio_round_trip_milliseconds", {
+const roundTrip = Metric.histogram("engineio_round_trip_seconds", {
   description: "Time from a ping to its pong",
-  boundaries: milliseconds
+  boundaries: seconds
 })
 
 /** All servers that report to one registry: a series has one value, whoever contributes to it. */
@@ -173,27 +174,32 @@ class Group {
       const at = { transport }
       this.gauge("engineio_sessions", "Open sessions", at, (it) => it.traffic[transport].sessions)
       this.counter(
-        "engineio_messages_received",
+        "engineio_received_messages_total",
         "Messages received",
         at,
         (it) => it.traffic[transport].messagesReceived
       )
       this.counter(
-        "engineio_bytes_received",
+        "engineio_received_bytes_total",
         "Bytes of messages received",
         at,
         (it) => it.traffic[transport].bytesReceived
       )
-      this.counter("engineio_messages_sent", "Messages sent", at, (it) => it.traffic[transport].messagesSent)
-      this.counter("engineio_bytes_sent", "Bytes of messages sent", at, (it) => it.traffic[transport].bytesSent)
+      this.counter("engineio_sent_messages_total", "Messages sent", at, (it) => it.traffic[transport].messagesSent)
+      this.counter("engineio_sent_bytes_total", "Bytes of messages sent", at, (it) => it.traffic[transport].bytesSent)
     }
     for (const reason of reasons) {
-      this.counter("engineio_closes", "Sessions ended", { reason }, (it) => it.closes[reason] ?? 0)
+      this.counter("engineio_closes_total", "Sessions ended", { reason }, (it) => it.closes[reason] ?? 0)
     }
     for (const code of codes) {
-      this.counter("engineio_handshake_errors", "Requests refused", { code: `${code}` }, (it) => it.refusals[code] ?? 0)
+      this.counter(
+        "engineio_handshake_errors_total",
+        "Requests refused",
+        { code: `${code}` },
+        (it) => it.refusals[code] ?? 0
+      )
     }
-    this.counter("engineio_upgrades", "Sessions moved to a better transport", {}, (it) => it.upgrades)
+    this.counter("engineio_upgrades_total", "Sessions moved to a better transport", {}, (it) => it.upgrades)
     this.gauge("engineio_buffered_bytes", "Bytes that wait for clients", {}, (it) => it.buffered())
   }
 }
