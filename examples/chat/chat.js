@@ -69,7 +69,12 @@ const comeBack = () => {
   showTyping()
   // Shown before it says something, or screen readers stay silent.
   $("outage").hidden = false
-  setOnce($("outage-text"), "The server does not answer. What you write is sent when it is back.")
+  setOnce(
+    $("outage-text"),
+    navigator.onLine
+      ? "The server does not answer. What you write is sent when it is back."
+      : "You are offline. What you write is sent when you are back."
+  )
   const until = Date.now() + delay
   const tick = () => {
     const left = until - Date.now()
@@ -83,6 +88,13 @@ const comeBack = () => {
 const measure = () => send({ _tag: "Echo", sent: performance.now() })
 setInterval(measure, 2000)
 addEventListener("online", () => socket === undefined && connect())
+// A connection that is cut off says nothing by itself. A server on this very machine is back with the next try.
+addEventListener("offline", () => {
+  const lost = socket
+  if (lost === undefined) return
+  comeBack()
+  lost.close()
+})
 $("retry").addEventListener("click", () => socket === undefined && connect())
 
 // --- notices of the server -------------------------------------------------------------------------------------------
@@ -101,7 +113,7 @@ const handlers = {
     state.people = new Map(people.map((person) => [person.id, person]))
     state.typists.clear()
     if (isNew) {
-      $("log").replaceChildren()
+      lines.replaceChildren()
       waiting.clear()
     }
     for (const each of words) say(each)
@@ -202,8 +214,12 @@ const showRooms = () => {
     const button = element("button")
     button.type = "button"
     button.dataset.room = name
-    button.append(element("span", "", name), element("span", "quiet", people === 0 ? "" : String(people)))
-    if (people > 0) button.setAttribute("aria-label", `${name}, ${people} ${people === 1 ? "person" : "people"}`)
+    button.append(element("span", "", name))
+    if (people > 0) {
+      const count = element("span", "quiet", String(people))
+      count.append(element("span", "hidden", people === 1 ? " person" : " people"))
+      button.append(" ", count)
+    }
     if (name === state.room && state.joined) button.setAttribute("aria-current", "true")
     const item = element("li")
     item.append(button)
@@ -230,8 +246,9 @@ const showPeople = () => {
   setOnce($("people-count"), String(people.length))
   $("people").replaceChildren(...people.map(({ id, name, transport }) => {
     const item = element("li")
-    item.append(face(name), element("span", "name", id === state.me?.id ? `${name} (you)` : name))
-    item.append(element("small", "", transport))
+    const person = element("div")
+    person.append(element("p", "name", id === state.me?.id ? `${name} (you)` : name), element("small", "", transport))
+    item.append(face(name), person)
     return item
   }))
   setOnce($("my-name"), state.name)
@@ -254,6 +271,7 @@ const showTyping = () => {
 }
 
 const log = $("log")
+const lines = $("lines")
 const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80
 
 /** Whether the log is read at its end, where it stays then, also when a keyboard or a notice takes some of its height. */
@@ -268,12 +286,40 @@ new ResizeObserver(() => {
 }).observe(log)
 
 const append = (item, always = false) => {
-  log.append(item)
+  lines.append(item)
   if (follows || always) toEnd()
   else $("newest").hidden = false
 }
 
 const note = (text) => append(element("li", "event", text))
+
+/** What may be the address of a page: no control, and no mark that turns the direction of text. */
+const address = /https?:\/\/[^\s\p{C}<>"]+/giu
+
+/** The address without what belongs to the sentence around it: its last marks, and brackets that it does not open. */
+const trimmed = (url) => {
+  const last = url.at(-1)
+  const opening = { ")": "(", "]": "[", "}": "{" }[last]
+  const isAround = opening === undefined
+    ? ".,;:!?'".includes(last)
+    : url.split(last).length > url.split(opening).length
+  return isAround ? trimmed(url.slice(0, -1)) : url
+}
+
+/** The text in pieces, the addresses in it as links. */
+const linked = (text) => {
+  const pieces = []
+  let end = 0
+  for (const { 0: found, index } of text.matchAll(address)) {
+    const url = trimmed(found)
+    if (!URL.canParse(url)) continue
+    const link = element("a", "", url)
+    Object.assign(link, { href: url, target: "_blank", rel: "noopener noreferrer" })
+    pieces.push(text.slice(end, index), link)
+    end = index + url.length
+  }
+  return [...pieces, text.slice(end)]
+}
 
 /** Shows words, or marks as said what was waiting. */
 const say = ({ id, key, name, person, text, time }) => {
@@ -287,7 +333,7 @@ const say = ({ id, key, name, person, text, time }) => {
   }
   if (known) return
   const isMine = person === state.me?.id || waiting.has(key) || said.has(key)
-  const previous = log.lastElementChild
+  const previous = lines.lastElementChild
   item.dataset.key = key
   item.dataset.person = person
   item.classList.toggle("mine", isMine)
@@ -300,7 +346,7 @@ const say = ({ id, key, name, person, text, time }) => {
   const at = new Date(time)
   item.querySelector("time").dateTime = at.toISOString()
   item.querySelector("time").textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
-  item.querySelector(".said").textContent = text
+  item.querySelector(".said").append(...linked(text))
   append(item, isMine)
 }
 
@@ -367,11 +413,13 @@ $("new-room").addEventListener("submit", (event) => {
 const openMenu = (open) => {
   $("side").classList.toggle("open", open)
   $("menu").setAttribute("aria-expanded", String(open))
+  $("talk").inert = open
 }
 const closeMenu = () => openMenu(false)
 
 $("menu").addEventListener("click", () => openMenu(!$("side").classList.contains("open")))
-document.querySelector(".talk").addEventListener("click", closeMenu)
+for (const way of [$("scrim"), $("skip")]) way.addEventListener("click", closeMenu)
+matchMedia("(max-width: 720px)").addEventListener("change", closeMenu)
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || !$("side").classList.contains("open")) return
   closeMenu()

@@ -1,6 +1,7 @@
 /**
  * The chat as people meet it: its page in a real browser, its server in a process of its own.
  */
+import axe from "axe-core"
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createServer, request as forward, type Server } from "node:http"
@@ -142,9 +143,115 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     await grace.keyboard.press("Enter")
     await sees(grace, "#title", (text) => text === "Ships")
     await sees(ada, "#log", (text) => text.includes("Grace left"))
-    await ada.getByRole("button", { name: "Ships, 1 person" }).click()
+    await ada.getByRole("button", { name: "Ships 1 person" }).click()
     await sees(grace, "#log", (text) => text.includes("Ada joined"))
     assert.isFalse((await grace.locator("#log").innerText()).includes("Hello"))
+    assert.deepStrictEqual(errors, [])
+  })
+
+  const looks: ReadonlyArray<readonly [name: string, options: BrowserContextOptions]> = [
+    ["light, on a desk", { colorScheme: "light", viewport: { width: 1280, height: 800 } }],
+    ["dark, on a desk", { colorScheme: "dark", viewport: { width: 1280, height: 800 } }],
+    ["light, on a phone", { colorScheme: "light", viewport: { width: 390, height: 780 }, hasTouch: true }],
+    ["dark, on a phone", { colorScheme: "dark", viewport: { width: 390, height: 780 }, hasTouch: true }]
+  ]
+
+  /** What axe has to say against the page, once nothing on it moves. */
+  const violations = async (page: Page): Promise<ReadonlyArray<string>> => {
+    await page.evaluate(
+      "Promise.allSettled(document.getAnimations().filter((it) => it.effect.getTiming().iterations === 1).map((it) => it.finished))"
+    )
+    await page.evaluate(axe.source)
+    const rules = { "label-content-name-mismatch": { enabled: true }, "target-size": { enabled: true } }
+    const found = await page.evaluate<axe.AxeResults>(`axe.run(document, ${JSON.stringify({ rules })})`)
+    return found.violations.map(({ help, id, nodes }) =>
+      `${id}: ${help}: ${nodes.map(({ target }) => target).join(", ")}`
+    )
+  }
+
+  for (const [name, options] of looks) {
+    it(`gives axe nothing to complain of: ${name}`, async () => {
+      const ada = await open("Ada", chat.url, options)
+      const grace = await open("Grace", chat.url)
+      await say(ada, "Have you seen https://effect.website?")
+      await hears(grace, "Have you seen")
+      await say(grace, "Yes")
+      await hears(ada, "Yes")
+      await grace.getByLabel("Your message").pressSequentially("An")
+      await sees(ada, "#typing", (text) => text === "Grace is typing…")
+      assert.deepStrictEqual(await violations(ada), [])
+
+      const menu = ada.getByRole("button", { name: "Rooms and people" })
+      if (options.hasTouch === true) {
+        await menu.click()
+        assert.deepStrictEqual(await violations(ada), [])
+        await menu.click()
+      }
+      await ada.context().setOffline(true)
+      await sees(ada, "#transport", (text) => text === "offline")
+      await say(ada, "Wait for me")
+      assert.deepStrictEqual(await violations(ada), [])
+
+      const stranger = await (await browser.newContext(options)).newPage()
+      await stranger.goto(chat.url)
+      await sees(stranger, "#choices", (text) => text.includes("Lobby"))
+      assert.deepStrictEqual(await violations(stranger), [])
+      assert.deepStrictEqual(errors, [])
+    })
+  }
+
+  it("makes links of addresses of pages, and of nothing else", async () => {
+    const ada = await open("Ada", chat.url)
+    const grace = await open("Grace", chat.url)
+    const text = "<b>(https://a.example/b_(c)?d=e&f#g), HTTP://B.example. https://c.example/\u202ed " +
+      "https://<i> http:// javascript:alert(1) ftp://d.example data:text/html,e https://[f"
+    await say(ada, text)
+    for (const page of [ada, grace]) {
+      await hears(page, text)
+      const links = page.locator("#log a")
+      assert.deepStrictEqual(await links.allInnerTexts(), [
+        "https://a.example/b_(c)?d=e&f#g",
+        "HTTP://B.example",
+        "https://c.example/"
+      ])
+      for (const link of await links.all()) {
+        assert.strictEqual(await link.getAttribute("rel"), "noopener noreferrer")
+        assert.strictEqual(await link.getAttribute("href"), await link.innerText())
+      }
+      assert.strictEqual(await page.locator("#log .said :not(a)").count(), 0)
+    }
+    assert.deepStrictEqual(errors, [])
+  })
+
+  it("on a phone, covers the talk behind the drawer, and closes that with a touch beside it", async () => {
+    const ada = await open("Ada", chat.url, { viewport: { width: 390, height: 780 }, hasTouch: true })
+    const menu = ada.getByRole("button", { name: "Rooms and people" })
+    assert.isFalse(await ada.locator("#scrim").isVisible())
+    await menu.tap()
+    assert.strictEqual(await menu.getAttribute("aria-expanded"), "true")
+    await ada.locator("#scrim").waitFor()
+    assert.isNotNull(await ada.locator("#talk").getAttribute("inert"))
+    await ada.touchscreen.tap(370, 740)
+    assert.strictEqual(await menu.getAttribute("aria-expanded"), "false")
+    await ada.locator("#scrim").waitFor({ state: "hidden" })
+    assert.isNull(await ada.locator("#talk").getAttribute("inert"))
+    assert.deepStrictEqual(errors, [])
+  })
+
+  it("notices that the browser is offline, and when it is back", async () => {
+    const ada = await open("Ada", chat.url)
+    const grace = await open("Grace", chat.url)
+    await sees(ada, "#transport", (text) => text === "WebSocket")
+    await ada.context().setOffline(true)
+    await sees(ada, "#transport", (text) => text === "offline")
+    await sees(ada, "#outage", (text) => text.includes("You are offline"))
+    await say(ada, "from the tunnel")
+    assert.strictEqual(await ada.locator(".waiting .said").innerText(), "from the tunnel")
+    await ada.context().setOffline(false)
+    await hears(grace, "from the tunnel")
+    await hears(ada, "from the tunnel")
+    await sees(ada, "#transport", (text) => text === "WebSocket")
+    assert.deepStrictEqual(await grace.locator("#log .said").allInnerTexts(), ["from the tunnel"])
     assert.deepStrictEqual(errors, [])
   })
 
