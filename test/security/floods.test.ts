@@ -4,11 +4,13 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
+import type { Socket as TcpSocket } from "node:net"
 import { Payload } from "../../src/index.ts"
 import { eventually } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { PlainPollingClient } from "../kit/revision3.ts"
 import { idle, sink, withServer } from "../kit/server.ts"
+import { encodeFrame, Opcode, RawWebSocket } from "../kit/ws.ts"
 
 const repeated = (bytes: ReadonlyArray<number>, size: number) =>
   Buffer.alloc(Math.floor(size / bytes.length) * bytes.length, Buffer.from(bytes))
@@ -100,4 +102,34 @@ describe("CVE-2020-36048: a server gets through", () => {
       }
     })
   )
+})
+
+describe("candidates of an upgrade that read nothing cannot fill the memory", () => {
+  for (const perMessageDeflate of [false, true]) {
+    it(
+      `R79: many at a time, with probes without end, ${perMessageDeflate ? "deflated" : "plain"}`,
+      withServer({ perMessageDeflate, closeTimeout: 60_000 }, async (server) => {
+        const connections: Array<TcpSocket> = []
+        server.http.on("connection", (socket: TcpSocket) => connections.push(socket))
+        const headers = perMessageDeflate ? { "Sec-WebSocket-Extensions": "permessage-deflate" } : {}
+        const client = await PollingClient.connect(server)
+        const candidates = await Promise.all(
+          Array.from({ length: 20 }, () => RawWebSocket.open(server, { sid: client.sid }, { headers }))
+        )
+        const probes = Buffer.concat(Array.from({ length: 10_000 }, () => encodeFrame(Opcode.text, "2probe")))
+        for (const { connection } of candidates) {
+          connection.socket.pause()
+          connection.write(probes)
+        }
+        const read = () => connections.filter(({ bytesRead }) => bytesRead > probes.length).length
+        await eventually("all the probes", read, (count) => count === candidates.length)
+        assert.isBelow(Math.max(...connections.map(({ bytesWritten }) => bytesWritten)), 1_000)
+        for (const candidate of candidates) candidate.connection.socket.resume()
+        for (const candidate of candidates) assert.isUndefined(await candidate.closeCode())
+        const answers = candidates.flatMap(({ frames }) => frames.all.filter(({ opcode }) => opcode === Opcode.text))
+        assert.deepStrictEqual(answers.map(({ payload }) => payload.toString()), ["3probe"])
+        assert.strictEqual((await client.post("4hello")).text, "ok")
+      })
+    )
+  }
 })

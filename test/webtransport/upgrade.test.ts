@@ -115,6 +115,15 @@ describe("upgrade to WebTransport", () => {
     }
   })
 
+  test("R79: a probe is answered once, a second closes the candidate", {}, async (server) => {
+    const client = await PollingClient.connect(server)
+    const candidate = await candidateFor(server, client.sid)
+    void candidate.write(frames(...Array.from({ length: 10_000 }, () => "2probe")))
+    await candidate.end()
+    assert.isAtMost(candidate.packets.all.length, 1)
+    await isPolling(server, client)
+  })
+
   test("R79: a candidate that does not come to an end in time is closed", { upgradeTimeout: 60 }, async (server) => {
     const client = await PollingClient.connect(server)
     const candidate = await candidateFor(server, client.sid)

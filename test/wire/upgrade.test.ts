@@ -99,19 +99,6 @@ describe("upgrade: start", () => {
   )
 
   it(
-    "R77: a probe may be repeated",
-    withServer({}, async (server) => {
-      const { candidate, client } = await probe(server)
-      candidate.send("2probe")
-      assert.strictEqual(await candidate.next(), "3probe")
-      assert.deepStrictEqual(await client.poll(), ["6"])
-      candidate.send("5")
-      candidate.send("4hello")
-      assert.strictEqual(await candidate.next(), "4hello")
-    })
-  )
-
-  it(
     "R77: before the probe no GET is answered for the upgrade's sake",
     withServer({}, async (server) => {
       const client = await PollingClient.connect(server)
@@ -214,6 +201,21 @@ describe("upgrade: failure", () => {
       assert.strictEqual((await candidate.closed).code, 1005)
       await isPolling(server, client)
       assert.deepStrictEqual(server.messagesOf(client.sid), ["over polling"])
+    })
+  )
+
+  it(
+    "R79: a second probe closes the candidate too, without an answer",
+    withServer({}, async (server) => {
+      const { candidate, client } = await probe(server)
+      candidate.send("2probe")
+      assert.strictEqual((await candidate.closed).code, 1005)
+      assert.deepStrictEqual(candidate.frames.untaken, [])
+      await isPolling(server, client)
+      const second = await probeWith(server, client)
+      second.send("5")
+      second.send("4hello")
+      assert.strictEqual(await second.next(), "4hello")
     })
   )
 

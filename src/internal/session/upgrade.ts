@@ -19,6 +19,7 @@ export class Upgrade extends Deadline implements CandidateHost {
   private readonly session: Session
   private readonly noops: NoopLoop
   private readonly startedAt: number
+  private isProbed = false
   constructor(session: Session, candidate: Candidate) {
     super()
     this.session = session
@@ -39,7 +40,9 @@ export class Upgrade extends Deadline implements CandidateHost {
 
   onPacket(packet: Packet | PacketError): void {
     if (this.session.upgrade !== this) return
-    if ("type" in packet && packet.type === "ping" && packet.data === "probe") {
+    if ("type" in packet && packet.type === "ping" && packet.data === "probe" && !this.isProbed) {
+      // Once: no client asks again, and one that does without reading would have us hold all the answers.
+      this.isProbed = true
       this.candidate.send({ type: "pong", data: "probe" })
       this.session.observers?.publish({ _tag: "Upgrading", transport: this.candidate.name })
       this.noops.tick()
