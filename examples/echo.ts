@@ -4,14 +4,13 @@ import { HttpRouter } from "effect/http"
 import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
 import { createServer } from "node:http"
 
-const echo = EngineIO.handler((socket) =>
+const echo = EngineIO.route("/engine.io/", (socket) =>
   Effect.succeed({
     app: Socket.forEach(socket, (message) => Socket.send(socket, message)),
     onDisconnect: (reason) => Effect.logInfo(`${socket.handshake.remoteAddress} left: ${reason._tag}`)
-  })
-)
+  }))
 
-HttpRouter.serve(HttpRouter.add("*", "/engine.io/", echo)).pipe(
+HttpRouter.serve(echo).pipe(
   Layer.provide(EngineIOLive), // or EngineIO.layer({ pingInterval: "10 seconds" })
   Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })),
   Layer.launch,

@@ -109,6 +109,24 @@ describe("the documents", () => {
     })
   }
 
+  it("link to nothing that is not there where npm shows them", () => {
+    // Without a repository, npm leaves relative links as they are.
+    const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly files: Array<string> }
+    const readme = readFileSync(join(root, "README.md"), "utf8")
+    const targets = Array.from(readme.matchAll(/\]\(([^)\s]+)\)/g), ([, target]) => target!)
+    const headings = new Set(
+      Array.from(
+        readme.matchAll(/^#+ (.*)$/gm),
+        ([, title]) => `#${title!.toLowerCase().replaceAll(/[^\w -]/g, "").replaceAll(" ", "-")}`
+      )
+    )
+    assert.isAbove(targets.length, 20)
+    assert.deepStrictEqual(targets.filter((it) => !it.startsWith("https://") && !headings.has(it)), [])
+    const named = Array.from(readme.matchAll(/`((?:bench|test|src)\/[\w./]+|[A-Z]+\.md)`/g), ([, name]) => name!)
+    assert.isAbove(named.length, 2)
+    assert.deepStrictEqual(named.filter((name) => !files.some((it) => name === it || name.startsWith(`${it}/`))), [])
+  })
+
   it("leave out nothing that users can set, see or call", () => {
     const readme = readFileSync(join(root, "README.md"), "utf8")
     const read = (name: string) => readFileSync(join(root, "src", name), "utf8")

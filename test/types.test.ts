@@ -2,8 +2,8 @@
  * What the compiler makes of the public API: this file is checked by `npm run check`, and run for the sake of its names.
  */
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Config, Context, Data, Effect, type Layer, type Option, type Scope, type Stream } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Config, Context, Data, Effect, Layer, type Option, type Scope, type Stream } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type CloseReason, EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../src/index.ts"
 
 class Users extends Context.Service<Users, { readonly name: string }>()("test/Users") {}
@@ -115,6 +115,16 @@ describe("types", () => {
       EngineIO.EngineIO | HttpServerRequest.HttpServerRequest | Rooms | Goodbyes
     >()
     assert.isTrue(Effect.isEffect(handler))
+  })
+
+  it("the layer of the engine goes around the server, not into it", () => {
+    const route = EngineIO.route("/engine.io/", () => Effect.succeed({ app: Effect.never }))
+    const around = Layer.provide(HttpRouter.serve(route), EngineIOLive)
+    const inside = HttpRouter.serve(Layer.provide(route, EngineIOLive))
+    expectTypeOf<Extract<Layer.Services<typeof around>, EngineIO.EngineIO>>().toEqualTypeOf<never>()
+    // What the README says the compiler says: `EngineIO` is not assignable to type `never`.
+    expectTypeOf<Extract<Layer.Services<typeof inside>, EngineIO.EngineIO>>().toEqualTypeOf<EngineIO.EngineIO>()
+    assert.isDefined([around, inside])
   })
 
   it("layers fail with OptionsError, and with what their hooks fail with", () => {

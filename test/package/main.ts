@@ -52,18 +52,13 @@ const pack = () => {
   tarball = join(folder, filename)
   const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
-  const examples = readdirSync(join(root, "examples"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.includes("."))
   const expected = [
     "CHANGELOG.md",
-    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
     "bench/README.md",
     "package.json",
-    "test/README.md",
     "test/WIRE.md",
-    ...examples.map((name) => `examples/${name}`),
     ...sources.map((name) => `src/${name}`),
     ...sources.flatMap((name) =>
       [".js", ".js.map", ".d.ts", ".d.ts.map"].map((end) => `dist/${name.replace(/\.ts$/, end)}`)
@@ -144,8 +139,7 @@ const shake = async () => {
 }
 
 const serve = async () => {
-  const route = "HttpRouter.add(\"*\", \"/engine.io/\", echo)"
-  const served = program.replace(route, `Layer.merge(page, ${route})`).replace("port: 3000", "port: 0")
+  const served = program.replace("serve(echo)", "serve(Layer.merge(page, echo))").replace("port: 3000", "port: 0")
   write("app.ts", `import { page } from "./page.ts"\n${served}`)
   const server = spawn(process.execPath, ["app.ts"], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] })
   const ended = new Promise((resolve) => server.once("close", resolve))
