@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CloseReason } from "./CloseReason.ts"
 import { toBytes } from "./internal/protocol/bytes.ts"
@@ -66,17 +67,23 @@ const toSession = (socket: Socket): Session => socket as Session
 // receiving
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The application asked for more than will ever come: it ends here, unless a step of `forEach` is still under way. */
+/** The application asked for more than will ever come. */
 const exhausted = (session: Session): Effect.Effect<never, SocketClosed> => {
-  if (session.application?.steps === 0) session.application.interrupt()
+  session.application?.onExhausted()
   return Effect.fail(new SocketClosed({ reason: session.reason! }))
 }
 
 const waitFor = (session: Session): Effect.Effect<void> =>
   Effect.onInterrupt(session.incoming.wait, () => session.incoming.leave)
 
-const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
+const take = (session: Session): Message | undefined => {
   const message = session.take()
+  if (message !== undefined) session.application?.onTaken()
+  return message
+}
+
+const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
+  const message = take(session)
   if (message !== undefined) return Effect.succeed(message)
   if (session.state === "closed") return exhausted(session)
   return Effect.flatMap(waitFor(session), () => takeOrWait(session))
@@ -85,9 +92,18 @@ const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
 /**
  * Waits for the next message of the client, and takes it.
  *
- * Fails with `SocketClosed` once the session has ended and all that had arrived was taken. `app` is interrupted at that
- * moment, so that it need not handle the failure: what is to be done at the end belongs into `onDisconnect`, or a
- * finalizer such as `Effect.ensuring`. Interrupted, it takes nothing.
+ * Fails with `SocketClosed` once the session has ended and all that had arrived was taken. Interrupted, it takes nothing.
+ *
+ * **Details**
+ *
+ * When the session ends, an `app` that has taken a message finishes what it does with it, and gets the others that had
+ * arrived, for at most `closeTimeout`. It is interrupted when it asks for one more, so that it need not handle the
+ * failure: what is to be done at the end belongs into `onDisconnect`, or a finalizer such as `Effect.ensuring`. The same
+ * holds for `receiveAll`, `messages` and `forEach`. An `app` that has taken none, and waits for none, is interrupted when
+ * the session ends; where the client ended it and messages wait, only after `closeTimeout`.
+ *
+ * The whole of `app` is interrupted, whichever of its fibers asks. Steps of `forEach` and runs of `messages` are awaited
+ * before; what another fiber does with a message from `receive` cannot be known, and is not.
  *
  * **Example** (Answering one question)
  *
@@ -110,7 +126,7 @@ export const receive = (socket: Socket): Effect.Effect<Message, SocketClosed> =>
   Effect.suspend(() => takeOrWait(toSession(socket)))
 
 const takeAllOrWait = (session: Session): Effect.Effect<[Message, ...Array<Message>], SocketClosed> => {
-  const first = session.take()
+  const first = take(session)
   if (first === undefined) {
     return session.state === "closed"
       ? exhausted(session)
@@ -135,21 +151,38 @@ export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Mes
  * takes what has arrived together: who stops the stream early, as `Stream.take` does, loses the rest of that. To take one
  * and leave the others, use `receive`.
  *
+ * **Details**
+ *
+ * When the session ends, everything between here and the end of the stream is finished, buffers and concurrent steps
+ * too, for at most `closeTimeout`. Then `app` is interrupted, as it is by `receive`.
+ *
  * @category receiving
  * @since 0.1.0
  */
 export const messages = (socket: Socket): Stream.Stream<Message, SocketClosed> =>
-  Stream.flattenArray(Stream.fromEffectRepeat(receiveAll(socket)))
+  // The scope is that of the whole stream, not only of its beginning.
+  Stream.unwrap(Effect.map(Effect.scope, (scope) => {
+    const session = toSession(socket)
+    let isRunning = false
+    const begin = Effect.suspend(() => {
+      const { application } = session
+      if (isRunning || application === undefined) return Effect.void
+      isRunning = true
+      application.beginStep()
+      return Scope.addFinalizer(scope, Effect.sync(() => application.endStep()))
+    })
+    return Stream.flattenArray(Stream.fromEffectRepeat(Effect.tap(receiveAll(socket), () => begin)))
+  }))
 
 /**
  * Runs `f` for every message, in order and one after the other: the loop that most applications are.
  *
  * **Details**
  *
- * It ends with the session (by `SocketClosed`; in `app`, by interruption) or with the first failure of `f`. When the client goes away, messages
- * that had arrived are still dealt with, and the step in progress is finished, for at most `closeTimeout`. All messages
- * that arrived together are handled without leaving the current turn of the event loop, so what `f` sends in answer to
- * them goes out together.
+ * It ends with the session (by `SocketClosed`; in `app`, by interruption) or with the first failure of `f`. When the
+ * session ends, the step in progress is finished, and messages that had arrived are still dealt with, for at most
+ * `closeTimeout`. All messages that arrived together are handled without leaving the current turn of the event loop, so
+ * what `f` sends in answer to them goes out together.
  *
  * **Example** (Echo)
  *
@@ -203,7 +236,7 @@ class ForEach<E, R> {
     const message = session.take()
     if (message === undefined) return session.state === "closed" ? exhausted(session) : session.incoming.wait
     this.inStep = true
-    if (session.application !== undefined) session.application.steps++
+    session.application?.beginStep()
     return this.f(message)
   }
 
@@ -219,8 +252,7 @@ class ForEach<E, R> {
   endStep(): void {
     if (!this.inStep) return
     this.inStep = false
-    const { application } = this.session
-    if (application !== undefined) application.steps--
+    this.session.application?.endStep()
   }
 }
 

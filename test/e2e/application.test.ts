@@ -1,9 +1,9 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Layer, Logger } from "effect"
+import { Cause, Context, Deferred, Effect, Layer, Logger, Option, type Scope, Stream } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
-import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
+import { EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
@@ -16,6 +16,112 @@ const logged = (server: TestServer, level: string, text: string) =>
     () => server.logs,
     (logs) => logs.some((line) => line.level === level && line.text.includes(text))
   )
+
+/** Each way to take messages, with a step for each that takes its time. */
+const takers = {
+  receive: (socket: Socket.Socket, step: (message: Packet.Message) => Effect.Effect<void>) =>
+    Effect.forever(Effect.flatMap(Socket.receive(socket), step)),
+  "receive, with a timeout": (socket, step) =>
+    Effect.forever(
+      Effect.flatMap(Effect.timeoutOption(Socket.receive(socket), "2 millis"), (message) =>
+        Option.isNone(message) ? Effect.void : step(message.value))
+    ),
+  receiveAll: (socket, step) =>
+    Effect.forever(Effect.flatMap(Socket.receiveAll(socket), (messages) => Effect.forEach(messages, step))),
+  messages: (socket, step) => Stream.runForEach(Socket.messages(socket), step),
+  "messages, with a buffer": (socket, step) =>
+    Socket.messages(socket).pipe(Stream.buffer({ capacity: 100 }), Stream.runForEach(step)),
+  "messages, eight at a time": (socket, step) =>
+    Socket.messages(socket).pipe(Stream.mapEffect(step, { concurrency: 8 }), Stream.runDrain),
+  "messages, in any order": (socket, step) =>
+    Socket.messages(socket).pipe(Stream.mapEffect(step, { concurrency: 8, unordered: true }), Stream.runDrain),
+  "messages, in a fiber of its own": (socket, step) =>
+    Stream.runForEach(Socket.messages(socket), step).pipe(Effect.forkScoped, Effect.andThen(Effect.never)),
+  forEach: (socket, step) => Socket.forEach(socket, step),
+  "forEach, in several fibers": (socket, step) =>
+    Effect.forEach([1, 2, 3, 4], () => Effect.exit(Socket.forEach(socket, step)), { concurrency: "unbounded" })
+} satisfies Record<
+  string,
+  (
+    socket: Socket.Socket,
+    step: (message: Packet.Message) => Effect.Effect<void>
+  ) => Effect.Effect<unknown, unknown, Scope.Scope>
+>
+
+describe("what had arrived when the client left", () => {
+  const numbers = Array.from({ length: 50 }, (_, n) => String(n))
+
+  for (const [how, take] of Object.entries(takers)) {
+    for (const mode of ["polling", "websocket"] as const) {
+      it(`is dealt with to the last step: ${how}, ${mode}`, async () => {
+        const steps: Array<string> = []
+        await withServer({
+          closeTimeout: "1 hour",
+          application: (socket) =>
+            Effect.succeed({
+              app: take(socket, (message) =>
+                Effect.andThen(Effect.sleep("4 millis"), Effect.sync(() => void steps.push(String(message))))),
+              onDisconnect: () =>
+                Effect.sync(() => void steps.push("onDisconnect"))
+            })
+        }, async (server) => {
+          const client = await EngineClient.connect(server, mode)
+          const { sid } = client
+          for (const number of numbers) client.send(number)
+          await client.close()
+          await server.reason(sid)
+          assert.deepStrictEqual(steps.splice(-1), ["onDisconnect"])
+          assert.deepStrictEqual(steps.sort((a, b) => Number(a) - Number(b)), numbers)
+          assert.isFalse(server.logs.some(({ level }) => level === "Error"))
+        })()
+      })
+    }
+
+    it(`holds up nothing when there is none: ${how}`, async () => {
+      await withServer({
+        closeTimeout: "1 hour",
+        application: (socket) => Effect.succeed({ app: take(socket, () => Effect.void) })
+      }, async (server) => {
+        const client = await EngineClient.connect(server, "websocket")
+        const { sid } = client
+        client.send("the only one")
+        await client.close()
+        await server.reason(sid)
+        const another = await EngineClient.connect(server, "websocket")
+        await another.close()
+        await server.ended.reached(2)
+      })()
+    })
+  }
+
+  it("an application that goes on to something else is interrupted after closeTimeout", async () => {
+    await withServer({
+      closeTimeout: 100,
+      application: (socket) => Effect.succeed({ app: Effect.andThen(Socket.receive(socket), Effect.never) })
+    }, async (server) => {
+      const client = await EngineClient.connect(server, "websocket")
+      const { sid } = client
+      client.send("hello")
+      await client.close()
+      const started = performance.now()
+      await server.reason(sid)
+      assert.isAtLeast(performance.now() - started, 50)
+    })()
+  })
+
+  it("an application that asks again and again is interrupted at once", async () => {
+    await withServer({
+      closeTimeout: "1 hour",
+      application: (socket) => Effect.succeed({ app: Effect.forever(Effect.ignore(Socket.receive(socket))) })
+    }, async (server) => {
+      const client = await EngineClient.connect(server, "websocket")
+      const { sid } = client
+      client.send("hello")
+      await client.close()
+      await server.reason(sid)
+    })()
+  })
+})
 
 describe("app", () => {
   for (

@@ -2,10 +2,21 @@
  * The services an application runs with: those of its handler, less what belongs to the request.
  */
 import * as Context from "effect/Context"
+import * as Fiber from "effect/Fiber"
 import * as HttpRouter from "effect/http/HttpRouter"
 import { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
 import * as Scope from "effect/Scope"
+import type { Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
+
+/** The session whose application a fiber belongs to. */
+class CurrentSession extends Context.Service<CurrentSession, Session>()("effect-engine.io/CurrentSession") {}
+
+/** Whether the application of a session, or a fiber of its own, runs at this moment. */
+export const isRunning = (session: Session): boolean => {
+  const fiber = Fiber.getCurrent()
+  return fiber !== undefined && Context.getOrUndefined(fiber.context, CurrentSession) === session
+}
 
 // The last is Effect's own state of a request. None of it may live as long as a session.
 const requestKeys = new Set<string>([
@@ -23,8 +34,12 @@ const requestKeys = new Set<string>([
 export const sessionContext = (
   engine: Engine,
   context: Context.Context<never>,
-  scope: Scope.Scope
-): Context.Context<never> => Context.add(shared(engine, context), Scope.Scope, scope) as Context.Context<never>
+  scope: Scope.Scope,
+  session: Session
+): Context.Context<never> =>
+  Context.add(Context.add(shared(engine, context), CurrentSession, session), Scope.Scope, scope) as Context.Context<
+    never
+  >
 
 const shared = (engine: Engine, context: Context.Context<never>): Context.Context<never> => {
   const known = engine.sharedContext

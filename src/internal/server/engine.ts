@@ -16,6 +16,7 @@ import { Deadlines } from "../session/deadlines.ts"
 import type { SocketId } from "../session/model.ts"
 import { Observers } from "../session/observers.ts"
 import type { Session, SessionHost } from "../session/session.ts"
+import { isRunning } from "./context.ts"
 import { shutDown } from "./drain.ts"
 import type { EngineEvent } from "./events.ts"
 import type { Config } from "./config.ts"
@@ -175,6 +176,8 @@ export class Engine implements SessionHost {
     this.dirty = []
     for (const session of sessions) session.flush()
   }
+
+  readonly isRunning = isRunning
 
   onPostRefused(session: Session, limit: number): void {
     this.log("POST refused: too large", session, { limit })

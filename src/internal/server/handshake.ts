@@ -214,7 +214,13 @@ export abstract class Handshaking {
     const { context, program } = this.agreed!
     // The server may have come to its end while the connection was made.
     if (session.state === "closed" || engine.draining) return transport.close(false)
-    session.application = new Application(session, program, sessionContext(engine, context, scope), scope, engine)
+    session.application = new Application(
+      session,
+      program,
+      sessionContext(engine, context, scope, session),
+      scope,
+      engine
+    )
     engine.register(session)
     session.open(transport)
     session.greet(this.opening(session))

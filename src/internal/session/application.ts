@@ -31,8 +31,12 @@ export class Application {
   private started = false
   private exited = false
   private finishing = false
-  /** Steps of `Socket.forEach` in progress: messages taken, but not dealt with yet. */
-  steps = 0
+  /** Steps of `Socket.forEach` in progress, and runs of `Socket.messages`: they hold messages not dealt with yet. */
+  private steps = 0
+  /** Whether it has taken a message. */
+  private hasTaken = false
+  /** Whether it has asked for a message that can never come. */
+  private exhausted = false
   private deadline: Deadline | undefined
   constructor(
     session: Session,
@@ -73,16 +77,19 @@ export class Application {
     else session.close({ _tag: "AppFailed", cause: exit.cause })
   }
 
-  /** The session is closed: the application gets what had arrived, then ends. */
+  /**
+   * The session is closed, and whoever waited for a message was told. An application that takes messages gets what had
+   * arrived, finishes what it does with it, and ends when it asks for more; any other ends now.
+   */
   onSessionEnd(): void {
     if (!this.started || this.exited) return this.finish()
     // Its first steps ended the session: `start` comes back to it.
     if (this.fiber === undefined) return
     const { host, incoming, reason } = this.session
-    if (incoming.length === 0 && this.steps === 0) return this.interrupt()
     // Where the server ends the session, an application that never listens is not waited for.
-    const isOurs = CloseReason.message(reason!) === "forced close"
-    if (isOurs && !incoming.isUsed) return this.interrupt()
+    const mayTake = incoming.length > 0 && (incoming.isUsed || CloseReason.message(reason!) !== "forced close")
+    const isAtWork = this.steps > 0 || (!this.exhausted && (this.hasTaken || mayTake))
+    if (!isAtWork) return this.interrupt()
     this.deadline ??= new InterruptDeadline(this)
     const { closeTimeout, drainTimeout } = host.settings
     host.deadlines.after(reason!._tag === "ServerShutdown" ? drainTimeout : closeTimeout).add(this.deadline)
@@ -96,7 +103,27 @@ export class Application {
     }
   }
 
-  /** The application asked for a message that can never come. */
+  /** A message was taken, perhaps by somebody else. */
+  onTaken(): void {
+    this.hasTaken ||= this.session.host.isRunning(this.session)
+  }
+
+  beginStep(): void {
+    this.steps++
+    this.onTaken()
+  }
+
+  endStep(): void {
+    this.steps--
+    if (this.exhausted && this.steps === 0) this.interrupt()
+  }
+
+  /** It asked for a message that can never come: it ends, once it has dealt with those it has. */
+  onExhausted(): void {
+    this.exhausted = true
+    if (this.steps === 0) this.interrupt()
+  }
+
   interrupt(): void {
     if (!this.exited) this.fiber?.interruptUnsafe()
   }

@@ -16,7 +16,7 @@ export class Incoming {
   bytes = 0
   private waiter: Resume | undefined
   private moreWaiters: Array<Resume> | undefined
-  /** Whether anybody has ever taken a message, or waits for one. */
+  /** Whether anybody has ever taken a message, or waited for one. */
   isUsed = false
 
   get length(): number {

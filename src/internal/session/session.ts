@@ -34,6 +34,8 @@ export interface SessionHost {
   onEnd(session: Session, reason: CloseReason.CloseReason): void
   /** Calls `session.settle`, at once or when the settling of another session that led here is done. */
   settle(session: Session): void
+  /** Whether the application of a session, or a fiber of its own, runs at this moment. */
+  isRunning(session: Session): boolean
   onPostRefused(session: Session, limit: number): void
   onUpgraded(session: Session, from: TransportType, millis: number): void
   onReceived(transport: TransportType, bytes: number): void
@@ -367,8 +369,8 @@ export class Session implements TransportHost {
     this.observers?.publish({ _tag: "Closed", reason })
     this.observers?.end()
     this.sending?.onEnd(reason)
-    this.application?.onSessionEnd()
     this.incoming.wake()
+    this.application?.onSessionEnd()
   }
 
   observe(): Observers<SocketEvent> {
