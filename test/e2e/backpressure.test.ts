@@ -3,26 +3,12 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pause, within } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
+import { memory } from "../kit/memory.ts"
 import { echo, type TestServer, withServer } from "../kit/server.ts"
 import { RawWebSocket, WebSocketClient } from "../kit/ws.ts"
-
-setFlagsFromString("--expose-gc")
-const collectGarbage = runInNewContext("gc") as () => void
-
-/** Bytes of memory in use, once what is garbage was collected. */
-const memory = async (): Promise<number> => {
-  for (let i = 0; i < 3; i++) {
-    await pause(5)
-    collectGarbage()
-  }
-  const { arrayBuffers, external, heapUsed } = process.memoryUsage()
-  return heapUsed + external + arrayBuffers
-}
 
 const mebibyte = 1 << 20
 const count = 50_000

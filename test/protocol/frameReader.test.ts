@@ -32,7 +32,9 @@ const read = (stream: Buffer, sizes: ReadonlyArray<number>, maxPayload: number):
     onCloseFrame: (code, reason) => told.push(["close", code, reason]),
     onBreach: (failure, code) => told.push(["breach", code, failure.message])
   }, maxPayload)
-  for (const piece of cut(stream, sizes)) reader.push(piece)
+  for (const piece of cut(stream, sizes)) {
+    for (let rest: Buffer | undefined = piece; rest !== undefined;) rest = reader.push(rest)
+  }
   return told
 }
 

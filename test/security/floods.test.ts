@@ -5,11 +5,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import type { Socket as TcpSocket } from "node:net"
-import { Payload } from "../../src/index.ts"
-import { eventually } from "../kit/events.ts"
+import { Payload, Socket } from "../../src/index.ts"
+import { eventually, within } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { memory } from "../kit/memory.ts"
 import { PlainPollingClient } from "../kit/revision3.ts"
-import { idle, sink, withServer } from "../kit/server.ts"
+import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
+import { frames, MemoryClient } from "../kit/webTransport.ts"
 import { encodeFrame, Opcode, RawWebSocket } from "../kit/ws.ts"
 
 const repeated = (bytes: ReadonlyArray<number>, size: number) =>
@@ -52,6 +54,104 @@ describe("CVE-2020-36048: a payload of any shape is read to its end, or to its f
   }
 })
 
+/** Messages enough to fill a POST of `maxPayload` bytes. */
+const many = 499_000
+
+/** Ways to send that many messages of one character at once; each gives what the client is told at the end. */
+const ways: Record<string, (server: TestServer) => Promise<readonly [sid: string, end: Promise<unknown>]>> = {
+  "in one POST": async (server) => {
+    const client = await PollingClient.connect(server)
+    return [client.sid, client.post("4\x1e".repeat(many - 1) + "4").then(({ text }) => assert.strictEqual(text, "ok"))]
+  },
+  "in one POST of revision 3": async (server) => {
+    const client = await PlainPollingClient.connect(server)
+    const post = client.post(repeated([0, 1, 255, 0x34], many * 4), "application/octet-stream")
+    return [client.sid, post.then(({ text }) => assert.strictEqual(text, "ok"))]
+  },
+  "as frames of a WebSocket": async (server) => {
+    const raw = await RawWebSocket.open(server)
+    const { sid } = JSON.parse((await raw.next()).payload.toString().slice(1)) as { readonly sid: string }
+    raw.connection.write(Buffer.concat(Array<Buffer>(many).fill(encodeFrame(Opcode.text, "4"))))
+    return [sid, Promise.resolve()]
+  },
+  "as frames of one chunk of WebTransport": async (server) => {
+    const [client, sid] = await MemoryClient.open(server)
+    return [sid, client.write(new Uint8Array(repeated([1, 0x34], many * 2)))]
+  }
+}
+
+const everywhere = {
+  allowEIO3: true,
+  maxPayload: many * 4,
+  transports: ["polling", "websocket", "webtransport"]
+} as const
+
+describe("half a million messages of a few bytes", () => {
+  for (const [way, send] of Object.entries(ways)) {
+    it(
+      `${way}: only so many are taken as there is room for, and all arrive`,
+      withServer({ ...everywhere, application: idle, receiveBuffer: { bytes: 50_000 } }, async (server) => {
+        const [sid, end] = await send(server)
+        const socket = await server.socket(sid)
+        let received = 0
+        while (received < many) {
+          const messages = await within(server.run(Socket.receiveAll(socket)), `more than ${received} messages`)
+          // A message costs more than the byte it has.
+          assert.isAtMost(messages.length, 400)
+          received += messages.length
+        }
+        await end
+        assert.strictEqual(received, many)
+      })
+    )
+
+    it(
+      `${way}: with room for all, it is the turn of others again and again`,
+      withServer({ ...everywhere, application: idle, receiveBuffer: { messages: many } }, async (server) => {
+        const [sid, end] = await send(server)
+        const socket = await server.socket(sid)
+        for (let received = 0, batch = 0; received < many; received += batch) {
+          batch = (await server.run(Socket.receiveAll(socket))).length
+          assert.isAtMost(batch, 5_000)
+        }
+        await end
+      })
+    )
+  }
+
+  it(
+    "R46: those before a bad packet arrive, however many there are, and the POST is refused",
+    withServer({ application: sink }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.strictEqual((await client.post("4\x1e".repeat(10_000) + "x")).status, 400)
+      assert.strictEqual(await server.reasonText(client.sid), "parse error")
+      assert.lengthOf(server.messagesOf(client.sid), 10_000)
+    })
+  )
+
+  it(
+    "R47: a close behind more than there is room for ends the session once they were taken",
+    withServer({ application: sink }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.strictEqual((await client.post("4\x1e".repeat(10_000) + "1\x1e4late")).text, "ok")
+      assert.strictEqual(await server.reasonText(client.sid), "transport close")
+      assert.lengthOf(server.messagesOf(client.sid), 10_000)
+    })
+  )
+
+  it(
+    "a POST of which not all is taken when its session ends is not said to be",
+    withServer({ application: idle }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const post = client.post("4\x1e".repeat(10_000) + "4")
+      await server.requests.reached(2)
+      await server.barrier()
+      await server.run(Socket.close(await server.socket(client.sid), { discard: true }))
+      assert.strictEqual((await post).status, 400)
+    })
+  )
+})
+
 describe("CVE-2020-36048: a server gets through", () => {
   it(
     "every such payload of maxPayload bytes, and ends the session or goes on with it",
@@ -69,7 +169,7 @@ describe("CVE-2020-36048: a server gets through", () => {
   )
 
   it(
-    "an application that does not listen: no more than one POST is taken beyond receiveBuffer",
+    "an application that does not listen: of a POST no more is taken than receiveBuffer, and another is refused",
     withServer({ application: idle, closeTimeout: 300 }, async (server) => {
       const client = await PollingClient.connect(server)
       const flood = client.post("4\x1e".repeat(499_999) + "4")
@@ -129,6 +229,51 @@ describe("candidates of an upgrade that read nothing cannot fill the memory", ()
         const answers = candidates.flatMap(({ frames }) => frames.all.filter(({ opcode }) => opcode === Opcode.text))
         assert.deepStrictEqual(answers.map(({ payload }) => payload.toString()), ["3probe"])
         assert.strictEqual((await client.post("4hello")).text, "ok")
+      })
+    )
+  }
+})
+
+/** Ways to send a text among others of almost a megabyte. */
+const amongOthers: Record<string, (server: TestServer, text: string) => Promise<unknown>> = {
+  "in a POST": async (server, text) => {
+    const client = await PollingClient.connect(server)
+    return client.post(`4${text}\x1e6${"x".repeat(900_000)}`)
+  },
+  "in a POST of revision 3": async (server, text) => {
+    const client = await PlainPollingClient.connect(server)
+    return client.post(`${text.length + 1}:4${text}900001:6${"x".repeat(900_000)}`)
+  },
+  "in a form": async (server, text) => {
+    const client = await PlainPollingClient.connect(server, { EIO: "4", j: "1" })
+    return client.post(`d=4${text}\x1e6${"x".repeat(900_000)}`, "application/x-www-form-urlencoded")
+  },
+  "beside a frame of a WebSocket": async (server, text) => {
+    const raw = await RawWebSocket.open(server)
+    raw.connection.write(Buffer.concat([text, text].map((it) => encodeFrame(Opcode.text, `4${it}`))))
+    raw.write(Opcode.text, `6${"x".repeat(900_000)}`)
+  },
+  "beside a frame of WebTransport": async (server, text) => {
+    const [client] = await MemoryClient.open(server)
+    await client.write(frames(`4${text}`, `6${"x".repeat(900_000)}`))
+  }
+}
+
+describe("an application that keeps short texts", () => {
+  for (const [way, send] of Object.entries(amongOthers)) {
+    it(
+      `keeps nothing of what came with them: ${way}`,
+      withServer({ ...everywhere, application: sink }, async (server) => {
+        const texts = Array.from({ length: 20 }, (_, index) => `a short text of some words, number ${index}`)
+        await send(server, "not this one")
+        await server.received.next()
+        const before = await memory()
+        for (const text of texts) {
+          await send(server, text)
+          await server.received.find(({ message }) => message === text)
+        }
+        server.connections.forEach((it) => it.socket.destroy())
+        assert.isBelow(await memory() - before, 9_000_000)
       })
     )
   }

@@ -1,10 +1,63 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Socket } from "../../src/index.ts"
+import { deflateRawSync } from "node:zlib"
 import { eventually, pause } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
-import { idle, sink, withServer } from "../kit/server.ts"
-import { WebSocketClient } from "../kit/ws.ts"
+import { PlainPollingClient } from "../kit/revision3.ts"
+import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
+import { frames, MemoryClient } from "../kit/webTransport.ts"
+import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+
+/** Binary messages as clients send them, each way in as few pieces as it can. */
+const ways: Record<string, (server: TestServer, messages: ReadonlyArray<Uint8Array>) => Promise<unknown>> = {
+  "polling, revision 4": async (server, messages) => {
+    const client = await PollingClient.connect(server)
+    // What base64 is not, is skipped.
+    await client.post(messages.map((it) => `b${Buffer.from(it).toString("base64")}\n\n\n\n`).join("\x1e"))
+  },
+  "polling, revision 3": async (server, messages) => {
+    const client = await PlainPollingClient.connect(server)
+    const entries = messages.map((it) => {
+      const length = Buffer.from(String(it.length + 1)).map((digit) => digit - 0x30)
+      return Buffer.concat([Uint8Array.of(1), length, Uint8Array.of(255, 4), it])
+    })
+    await client.post(Buffer.concat(entries))
+  },
+  "polling, revision 3, base64": async (server, messages) => {
+    const client = await PlainPollingClient.connect(server, { b64: "1" })
+    const texts = messages.map((it) => `b4${Buffer.from(it).toString("base64")}`)
+    await client.post(texts.map((it) => `${it.length}:${it}`).join(""))
+  },
+  ...Object.fromEntries((["3", "4"] as const).flatMap((EIO) =>
+    [false, true].map((compress) => [
+      `WebSocket, revision ${EIO}${compress ? ", compressed" : ""}`,
+      async (server: TestServer, messages: ReadonlyArray<Uint8Array>) => {
+        const headers = compress ? { "Sec-WebSocket-Extensions": "permessage-deflate; client_no_context_takeover" } : {}
+        const raw = await RawWebSocket.open(server, { EIO }, { headers })
+        const payloads = messages.map((it) => EIO === "3" ? Buffer.concat([Uint8Array.of(4), it]) : it)
+        const last = payloads.pop()!
+        raw.connection.write(Buffer.concat([
+          ...payloads.map((it) =>
+            compress
+              ? encodeFrame(Opcode.binary, deflateRawSync(it, { finishFlush: 2 }).subarray(0, -4), { rsv: 4 })
+              : encodeFrame(Opcode.binary, it)
+          ),
+          encodeFrame(Opcode.binary, last.subarray(0, 1), { fin: false }),
+          encodeFrame(Opcode.continuation, last.subarray(1))
+        ]))
+      }
+    ])
+  )),
+  WebTransport: async (server, messages) => {
+    const [client] = await MemoryClient.open(server)
+    const stream = frames(...messages)
+    // The last message comes with its header in another chunk.
+    const cut = stream.length - messages.at(-1)!.length
+    await client.write(stream.slice(0, cut))
+    await client.write(stream.slice(cut))
+  }
+}
 
 describe("incoming packets", () => {
   it(
@@ -57,6 +110,31 @@ describe("incoming packets", () => {
       assert.instanceOf(bytes, Uint8Array)
     })
   )
+
+  for (const [way, send] of Object.entries(ways)) {
+    it(
+      `R62: bytes that arrive are a plain Uint8Array with memory of their own: ${way}`,
+      withServer({
+        application: sink,
+        allowEIO3: true,
+        transports: ["polling", "websocket", "webtransport"],
+        perMessageDeflate: true
+      }, async (server) => {
+        const messages = [3, 63, 64, 65, 700, 5_000, 64 * 1024].map((length) =>
+          Uint8Array.from({ length }, (_, index) => index * length)
+        )
+        await send(server, messages)
+        const received = await server.received.take(messages.length)
+        assert.deepStrictEqual(received.map((it) => it.message), messages)
+        for (const { message } of received) {
+          const { buffer, byteLength, byteOffset } = message as Uint8Array
+          assert.strictEqual(Object.getPrototypeOf(message), Uint8Array.prototype)
+          assert.deepStrictEqual([byteOffset, buffer.byteLength], [0, byteLength])
+          structuredClone(message, { transfer: [buffer as ArrayBuffer] })
+        }
+      })
+    )
+  }
 
   it(
     "R62: what is no packet ends the session with a parse error that says why",

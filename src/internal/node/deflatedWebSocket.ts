@@ -151,7 +151,8 @@ export class DeflatedWebSocket implements WebSocketConnection {
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
   const connection = (this as Owned<WebSocket>)[connectionKey]
-  connection.listener.onFrame(data as Buffer, isBinary)
+  // The library's bytes are views, of what it inflated or of what it read.
+  connection.listener.onFrame(isBinary ? new Uint8Array(data as Buffer) : data as Buffer, isBinary)
   // Inflating is asynchronous, so there is no chunk to wait for.
   connection.listener.onTurn()
 }

@@ -9,7 +9,7 @@ import { release, rotated, unmask } from "./frameBytes.ts"
 
 export interface FrameHandler {
   /** A whole message. The bytes of a text are to be read at once; those of a binary message are the receiver's. */
-  onMessage(data: Buffer, isBinary: boolean): void
+  onMessage(data: Uint8Array, isBinary: boolean): void
   /** A ping, whose bytes are to be read at once. */
   onPing(data: Buffer): void
   /** The peer's close frame, behind which nothing is read; its code is 1005 where it has none. */
@@ -23,11 +23,16 @@ const { binary, close, ping, pong, text } = opcodes
 /** More fragments of one message than this are an attack. */
 const maxFragments = 16 * 1024
 
+/** After so many frames of one chunk it is somebody else's turn. */
+const framesPerTurn = 1024
+
 const noBytes = Buffer.alloc(0)
 
 export class FrameReader {
   private readonly handler: FrameHandler
   private readonly maxPayload: number
+  /** Whether nothing is to be read behind the frame that is being read. */
+  isPaused = false
   private stopped = false
   /** The beginning of a header that the last chunk cut off, and how much of it there is. */
   private head: Buffer | undefined
@@ -51,15 +56,14 @@ export class FrameReader {
     this.maxPayload = maxPayload
   }
 
-  /**
-   * Takes the next chunk, whose bytes are the reader's from then on. Tells whether some of them were handed out in binary
-   * messages; if not, nobody refers to the chunk any more.
-   */
-  push(chunk: Buffer): boolean {
-    let isLent = false
+  /** Takes the next chunk, whose bytes are the reader's from then on. Returns what is to be pushed again, later. */
+  push(chunk: Buffer): Buffer | undefined {
     let at = 0
+    let frames = 0
     while (!this.stopped) {
       if (this.received < 0) {
+        if (this.isPaused || frames === framesPerTurn) return at < chunk.length ? chunk.subarray(at) : undefined
+        frames++
         at = this.takeHeader(chunk, at)
         if (this.received < 0) break
       }
@@ -69,15 +73,26 @@ export class FrameReader {
       const end = at + size
       if (this.opcode >= close) this.takeControl(chunk, at, end)
       else if (this.final && this.stored === 0 && this.received === 0 && size === missing) {
-        const isAscii = unmask(chunk, at, end, this.mask)
-        isLent ||= this.messageOpcode === binary
         this.received = -1
         this.fragments = 0
-        this.deliver(chunk.subarray(at, end), isAscii)
+        this.takeWhole(chunk, at, end)
       } else this.takeData(chunk, at, end)
       at = end
     }
-    return isLent
+    return undefined
+  }
+
+  /** Takes a message that lies in one chunk. */
+  private takeWhole(chunk: Buffer, start: number, end: number): void {
+    if (this.messageOpcode === binary) {
+      // A copy is the receiver's own, and does not keep the chunk.
+      const data = new Uint8Array(chunk.subarray(start, end))
+      unmask(data, 0, data.length, this.mask)
+      this.deliver(data, true)
+    } else {
+      const isAscii = unmask(chunk, start, end, this.mask)
+      this.deliver(chunk.subarray(start, end), isAscii)
+    }
   }
 
   /** Reads the header, or as much of it as there is; returns where the chunk goes on. */
@@ -177,20 +192,20 @@ export class FrameReader {
     const { isAscii: allAscii, message } = this
     const isBinary = this.messageOpcode === binary
     // A message is not to hold on to more memory than it needs.
-    const data = message.length === stored
-      ? message
-      : isBinary
-      ? Buffer.from(new Uint8Array(message.subarray(0, stored)).buffer)
-      : message.subarray(0, stored)
+    const data = !isBinary
+      ? message.subarray(0, stored)
+      : message.length === stored
+      ? new Uint8Array(message.buffer)
+      : new Uint8Array(message.subarray(0, stored))
     this.message = noBytes
     this.stored = 0
     this.fragments = 0
     this.isAscii = true
     this.deliver(data, allAscii)
-    if (data !== message || !isBinary) release(message)
+    if (data.buffer !== message.buffer || !isBinary) release(message)
   }
 
-  private deliver(data: Buffer, isAscii: boolean): void {
+  private deliver(data: Uint8Array, isAscii: boolean): void {
     const isBinary = this.messageOpcode === binary
     if (!isBinary && !isAscii && !isUtf8(data)) return this.breach(1007, "invalid UTF-8 sequence")
     this.messageOpcode = 0

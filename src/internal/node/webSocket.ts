@@ -39,8 +39,10 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   private readonly settings: WebSocketSettings
   private readonly reader: FrameReader
   /** Whether nobody else may have a chunk: neither who gave it to the connection, nor another listener. */
-  private readonly ownsChunks: boolean
-  private isPaused = false
+  private ownsChunks: boolean
+  /** What was read and not looked at: its time comes in a later turn of the event loop, if reading is not paused then. */
+  private rest: Buffer | undefined
+  private turn: NodeJS.Immediate | undefined
   private isCloseSent = false
   /** Nothing more is read: the peer's close frame came, or it broke the protocol. */
   private isReadOut = false
@@ -62,6 +64,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     if (isTcp) socket.setTimeout(0).setNoDelay(true)
     // Shared listeners: a connection costs no closures.
     socket.on("data", onData)
+    socket.on("newListener", onNewListener)
     socket.on("drain", onDrain)
     socket.on("end", onEnd)
     socket.on("error", onError)
@@ -98,14 +101,29 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   pause(): void {
     // The end of a connection is to be seen, whoever does not read the rest of it.
     if (this.isReadOut || !this.open) return
-    this.isPaused = true
+    this.reader.isPaused = true
     this.socket.pause()
   }
 
   resume(): void {
-    if (!this.isPaused) return
-    this.isPaused = false
-    this.socket.resume()
+    if (!this.reader.isPaused) return
+    this.reader.isPaused = false
+    if (this.rest === undefined) this.socket.resume()
+    else this.goOnLater()
+  }
+
+  private goOnLater(): void {
+    this.turn ??= setImmediate(goOn, this)
+  }
+
+  /** Looks at what a turn before this one has left. */
+  goOn(): void {
+    const { rest } = this
+    this.turn = undefined
+    if (rest === undefined || this.reader.isPaused) return
+    this.rest = undefined
+    this.take(rest)
+    if (this.rest === undefined && !this.reader.isPaused) this.socket.resume()
   }
 
   terminate(): void {
@@ -135,7 +153,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     lingering.add(this)
   }
 
-  onMessage(data: Buffer, isBinary: boolean): void {
+  onMessage(data: Uint8Array, isBinary: boolean): void {
     this.listener.onFrame(data, isBinary)
   }
 
@@ -160,9 +178,16 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   }
 
   take(chunk: Buffer): void {
-    const isLent = this.reader.push(chunk)
-    if (!isLent && this.ownsChunks && this.socket.listenerCount("data") === 1) release(chunk)
+    this.rest = this.reader.push(chunk)
+    if (this.rest !== undefined) this.socket.pause()
+    else if (this.ownsChunks) release(chunk)
     this.listener.onTurn()
+    if (this.rest !== undefined && !this.reader.isPaused) this.goOnLater()
+  }
+
+  /** Somebody else reads along from now on. */
+  share(): void {
+    this.ownsChunks = false
   }
 
   drained(): void {
@@ -187,10 +212,15 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   gone(): void {
     const { socket } = this
     clearTimeout(this.closing)
+    clearImmediate(this.turn)
     this.open = false
+    this.reader.isPaused = false
+    while (this.rest !== undefined) this.take(this.rest)
     if (!this.isReadOut && !socket.readableEnded && socket.readableLength > 0) {
-      this.take(socket.read(socket.readableLength) as Buffer)
+      this.rest = socket.read(socket.readableLength) as Buffer
+      while (this.rest !== undefined) this.take(this.rest)
     }
+    clearImmediate(this.turn)
     this.settings.lingering.delete(this)
     this.report()
   }
@@ -205,6 +235,12 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
 }
 
 const destroy = (socket: Net.Socket): void => void socket.destroy()
+
+const goOn = (connection: NodeWebSocket): void => connection.goOn()
+
+function onNewListener(this: Net.Socket, event: string | symbol): void {
+  if (event === "data" || event === "readable") (this as Owned)[connectionKey].share()
+}
 
 function onData(this: Net.Socket, chunk: Buffer): void {
   ;(this as Owned)[connectionKey].take(chunk)

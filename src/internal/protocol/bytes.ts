@@ -31,7 +31,21 @@ export const fromBase64Lenient = (text: string): Uint8Array => {
   // Copying a few bytes out of the pool is cheaper than making memory first; for more it is the other way round.
   if (text.length < 1024) return new Uint8Array(Buffer.from(text, "base64"))
   const memory = new ArrayBuffer(Buffer.byteLength(text, "base64"))
-  return new Uint8Array(memory, 0, Buffer.from(memory).write(text, "base64"))
+  const length = Buffer.from(memory).write(text, "base64")
+  // Where characters were skipped, memory is left over: nobody counts it.
+  return new Uint8Array(length === memory.byteLength ? memory : memory.slice(0, length))
+}
+
+/** Below this length, a text may as well be kept whole. */
+const worthCutting = 1024
+
+/**
+ * A piece of a text. V8 makes it a view of the whole, which somebody who keeps one short message would keep with it; joined
+ * to something else and cut off again it is a copy, for some 35 ns.
+ */
+export const cut = (text: string, start: number, end: number): string => {
+  const piece = text.slice(start, end)
+  return text.length < worthCutting || piece.length * 2 > text.length ? piece : (" " + piece).slice(1)
 }
 
 /** The text of bytes in UTF-8, a leading byte order mark included; undefined when they are not UTF-8. */

@@ -49,16 +49,19 @@ export class FrameDecoder {
   /** What has come of a frame that is not complete. */
   #partial: Uint8Array = none
   #received = 0
+  /** What is left of the last chunk where `onFrame` stopped the decoder; to be pushed again. */
+  rest: Uint8Array | undefined
 
   constructor(maxPayload: number) {
     this.#maxPayload = Math.min(maxPayload, Number.MAX_SAFE_INTEGER)
   }
 
   /**
-   * Takes the next chunk and hands over the frames that it completes. The bytes of a text frame may be a view of the
-   * chunk and are to be read at once; those of a binary frame are the receiver's own.
+   * Takes the next chunk and hands over the frames that it completes, until `onFrame` returns false. The bytes of a text
+   * frame may be a view of the chunk and are to be read at once; those of a binary frame are the receiver's own.
    */
-  push(chunk: Uint8Array, onFrame: (bytes: Uint8Array, binary: boolean) => void): FrameError | undefined {
+  push(chunk: Uint8Array, onFrame: (bytes: Uint8Array, binary: boolean) => unknown): FrameError | undefined {
+    this.rest = undefined
     let position = 0
     while (!this.#dead) {
       while (this.#lengthBytes !== 0) {
@@ -80,7 +83,10 @@ export class FrameDecoder {
       this.#lengthBytes = -1
       this.#partial = none
       this.#received = 0
-      onFrame(frame, this.#binary)
+      if (onFrame(frame, this.#binary) === false && position < chunk.byteLength) {
+        this.rest = chunk.subarray(position)
+        return undefined
+      }
     }
     return undefined
   }
@@ -99,7 +105,7 @@ export class FrameDecoder {
 
   #cut(chunk: Uint8Array, start: number, end: number): Uint8Array {
     const bytes = chunk.subarray(start, end)
-    return this.#binary && bytes.byteLength < chunk.buffer.byteLength ? new Uint8Array(bytes) : bytes
+    return this.#binary ? new Uint8Array(bytes) : bytes
   }
 
   #keep(chunk: Uint8Array, start: number, end: number): void {

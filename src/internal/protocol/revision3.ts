@@ -2,7 +2,8 @@
  * Revision 3 of the protocol on strings and bytes: one packet, and both payloads of a poll (rules R64 to R68).
  */
 import type { Message, Packet, PacketType } from "../../Packet.ts"
-import { fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
+import { cut, fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
+import { Cursor } from "./cursor.ts"
 import { bare, digits, numbers, types } from "./digits.ts"
 import { PacketError, type PayloadError, payloadError } from "./errors.ts"
 
@@ -37,11 +38,11 @@ export const encodeBinary = (type: PacketType, data: Uint8Array): Uint8Array => 
 const parseSlice = (text: string, start: number, end: number): Packet | PacketError => {
   if (start === end) return new PacketError({ reason: "Empty" })
   const code = text.charCodeAt(start)
-  if (code === four && end - start > 1) return { type: "message", data: text.slice(start + 1, end) }
+  if (code === four && end - start > 1) return { type: "message", data: cut(text, start + 1, end) }
   if (code === lowercaseB) return parseBase64(text, start + 1, end)
   const type = types[code - zero]
   if (type === undefined) return new PacketError({ reason: "UnknownType" })
-  return end - start > 1 ? { type, data: text.slice(start + 1, end) } : bare[code - zero]!
+  return end - start > 1 ? { type, data: cut(text, start + 1, end) } : bare[code - zero]!
 }
 
 const parseBase64 = (text: string, start: number, end: number): Packet | PacketError => {
@@ -61,28 +62,31 @@ export const parseBinary = (bytes: Uint8Array): Packet | PacketError => {
 }
 
 /**
- * Hands each packet of a payload to `onPacket`, in order and as soon as it is read, until that returns false, the
- * payload ends, or an entry is bad or one too many.
+ * Hands each packet of a payload to `onPacket`, in order and as soon as it is read, from the cursor on until that returns
+ * false, the payload ends, or an entry is bad or one too many.
  */
 export const parsePayload = (
   body: Message,
   maxPackets: number,
-  onPacket: (packet: Packet) => boolean
+  onPacket: (packet: Packet) => boolean,
+  cursor: Cursor = new Cursor()
 ): PayloadError | undefined =>
-  typeof body === "string" ? parseString(body, maxPackets, onPacket) : parseBytes(body, maxPackets, onPacket)
+  typeof body === "string"
+    ? parseString(body, maxPackets, onPacket, cursor)
+    : parseBytes(body, maxPackets, onPacket, cursor)
 
 /** A string payload: decimal length in UTF-16 units, a colon, the text; entries of length zero are skipped (R68). */
 const parseString = (
   body: string,
   maxPackets: number,
-  onPacket: (packet: Packet) => boolean
+  onPacket: (packet: Packet) => boolean,
+  cursor: Cursor
 ): PayloadError | undefined => {
   const length = body.length
   if (length === 0) return payloadError("Empty")
-  let count = 0
-  let position = 0
-  while (position < length) {
-    const head = position
+  while (!cursor.isDone) {
+    const head = cursor.position
+    let position = head
     let size = 0
     let code = body.charCodeAt(position)
     while (code >= zero && code <= nine) {
@@ -91,10 +95,12 @@ const parseString = (
     }
     if (code !== colon || position === head || size > length - position - 1) return payloadError("InvalidLength")
     const start = position + 1
-    position = start + size
+    const end = start + size
+    cursor.position = end
+    cursor.isDone = end === length
     if (size === 0) continue
-    if (count++ >= maxPackets) return payloadError("TooManyPackets")
-    const packet = parseSlice(body, start, position)
+    if (cursor.packets++ >= maxPackets) return payloadError("TooManyPackets")
+    const packet = parseSlice(body, start, end)
     if (packet instanceof PacketError) return payloadError("InvalidPacket", packet)
     if (!onPacket(packet)) return undefined
   }
@@ -105,13 +111,13 @@ const parseString = (
 const parseBytes = (
   body: Uint8Array,
   maxPackets: number,
-  onPacket: (packet: Packet) => boolean
+  onPacket: (packet: Packet) => boolean,
+  cursor: Cursor
 ): PayloadError | undefined => {
   const length = body.byteLength
   if (length === 0) return payloadError("Empty")
-  let count = 0
-  let position = 0
-  while (position < length) {
+  while (!cursor.isDone) {
+    let { position } = cursor
     const kind = body[position]!
     if (kind !== textEntry && kind !== binaryEntry) return payloadError("InvalidLength")
     const head = ++position
@@ -123,18 +129,20 @@ const parseBytes = (
       || size > length - position - 1
     ) return payloadError("InvalidLength")
     const start = position + 1
-    position = start + size
-    if (count++ >= maxPackets) return payloadError("TooManyPackets")
-    const content = body.subarray(start, position)
+    const end = start + size
+    if (cursor.packets++ >= maxPackets) return payloadError("TooManyPackets")
+    const content = body.subarray(start, end)
     const packet = kind === binaryEntry ? parseOwnBinary(content) : parseUtf8(content)
     if (packet instanceof PacketError) return payloadError("InvalidPacket", packet)
+    cursor.position = end
+    cursor.isDone = end === length
     if (!onPacket(packet)) return undefined
   }
   return undefined
 }
 
-/** As `parseBinary`, with bytes that are the application's own and do not keep the body alive. */
-const parseOwnBinary = (bytes: Uint8Array): Packet | PacketError => {
+/** As `parseBinary`, with bytes that are the application's own and do not keep those given alive. */
+export const parseOwnBinary = (bytes: Uint8Array): Packet | PacketError => {
   const packet = parseBinary(bytes)
   return packet instanceof PacketError ? packet : { type: packet.type, data: new Uint8Array(bytes.subarray(1)) }
 }

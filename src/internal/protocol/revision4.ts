@@ -2,7 +2,8 @@
  * Revision 4 of the protocol on strings and bytes: one packet, and the payload of a poll (rules R58 to R60).
  */
 import type { Message, Packet, PacketType } from "../../Packet.ts"
-import { fromBase64Lenient, toBase64 } from "./bytes.ts"
+import { cut, fromBase64Lenient, toBase64 } from "./bytes.ts"
+import { Cursor } from "./cursor.ts"
 import { bare, digits, types } from "./digits.ts"
 import { PacketError, type PayloadError, payloadError } from "./errors.ts"
 
@@ -26,11 +27,11 @@ export const encodeMessage = (data: Message): string => typeof data === "string"
 const parseSlice = (text: string, start: number, end: number): Packet | PacketError => {
   if (start === end) return new PacketError({ reason: "Empty" })
   const code = text.charCodeAt(start)
-  if (code === four && end - start > 1) return { type: "message", data: text.slice(start + 1, end) }
+  if (code === four && end - start > 1) return { type: "message", data: cut(text, start + 1, end) }
   if (code === lowercaseB) return { type: "message", data: fromBase64Lenient(text.slice(start + 1, end)) }
   const type = types[code - zero]
   if (type === undefined) return new PacketError({ reason: "UnknownType" })
-  return end - start > 1 ? { type, data: text.slice(start + 1, end) } : bare[code - zero]!
+  return end - start > 1 ? { type, data: cut(text, start + 1, end) } : bare[code - zero]!
 }
 
 /** Reads a text packet (R60). */
@@ -40,25 +41,27 @@ export const parseText = (text: string): Packet | PacketError => parseSlice(text
 export const parseBinary = (bytes: Uint8Array): Packet => ({ type: "message", data: bytes })
 
 /**
- * Hands each packet of a payload to `onPacket`, in order and as soon as it is read, until that returns false, the
- * payload ends, or a packet is bad or one too many.
+ * Hands each packet of a payload to `onPacket`, in order and as soon as it is read, from the cursor on until that returns
+ * false, the payload ends, or a packet is bad or one too many.
  */
 export const parsePayload = (
   body: string,
   maxPackets: number,
-  onPacket: (packet: Packet) => boolean
+  onPacket: (packet: Packet) => boolean,
+  cursor: Cursor = new Cursor()
 ): PayloadError | undefined => {
   const length = body.length
   if (length === 0) return payloadError("Empty")
-  let start = 0
-  for (let count = 0; start <= length; count++) {
-    if (count >= maxPackets) return payloadError("TooManyPackets")
+  while (!cursor.isDone) {
+    if (cursor.packets++ >= maxPackets) return payloadError("TooManyPackets")
+    const start = cursor.position
     let end = body.indexOf(separator, start)
     if (end < 0) end = length
     const packet = parseSlice(body, start, end)
     if (packet instanceof PacketError) return payloadError("InvalidPacket", packet)
+    cursor.position = end + 1
+    cursor.isDone = end === length
     if (!onPacket(packet)) return undefined
-    start = end + 1
   }
   return undefined
 }

@@ -169,7 +169,10 @@ export interface Options<E = never, R = never> extends ScalarOptions {
   readonly transports?: ReadonlyArray<TransportType> | undefined
   /** What may wait for one client. Default: 65 536 messages or 16 MiB. */
   readonly sendBuffer?: BufferLimit | undefined
-  /** What may wait for the application before reading from the client stops. Default: 1 024 messages or 4 MiB. */
+  /**
+   * What may wait for the application before reading from the client stops; a message counts 256 bytes beside its own. Of
+   * a POST only so much is read, and its answer comes when all of it was. Default: 1 024 messages or 4 MiB.
+   */
   readonly receiveBuffer?: BufferLimit | undefined
   /**
    * The most handshakes of one remote address in a time; beyond it they get status 429. An IPv6 client is its network of

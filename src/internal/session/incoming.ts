@@ -5,6 +5,9 @@
 import * as Effect from "effect/Effect"
 import type { Message } from "../../Packet.ts"
 
+/** What a message costs beside its bytes: the object, and its place here. */
+const overhead = 256
+
 type Resume = (effect: Effect.Effect<void>) => void
 
 export class Incoming {
@@ -13,6 +16,7 @@ export class Incoming {
   private sizes: Array<number> | undefined
   private head = 0
   private tail = 0
+  /** What waits costs so much. */
   bytes = 0
   private waiter: Resume | undefined
   private moreWaiters: Array<Resume> | undefined
@@ -23,7 +27,8 @@ export class Incoming {
     return this.tail - this.head
   }
 
-  push(message: Message, size: number): void {
+  push(message: Message, length: number): void {
+    const size = length + overhead
     const index = this.tail++
     if (this.items === undefined || this.sizes === undefined) {
       this.items = [message]

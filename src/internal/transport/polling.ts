@@ -5,6 +5,7 @@
 import { Aborted, InvalidContent, Overlap, parseError, transportError } from "../../CloseReason.ts"
 import type { Packet, Revision } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
+import { Cursor } from "../protocol/cursor.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
@@ -48,6 +49,17 @@ export interface PollingOptions {
   readonly maxPackets: number
 }
 
+/** After so many packets of one POST it is somebody else's turn. */
+const packetsPerTurn = 1024
+
+/** A body of which not all packets are taken. */
+interface Unread {
+  readonly payload: string | Uint8Array
+  /** Then the length of each text is its size. */
+  readonly isAscii: boolean
+  readonly cursor: Cursor
+}
+
 export class PollingTransport implements Transport, ExchangeHolder {
   readonly name = "polling"
   readonly unsent = 0
@@ -59,8 +71,11 @@ export class PollingTransport implements Transport, ExchangeHolder {
   private post: Exchange | undefined
   /** The time left for the body of `post`. */
   private late: { cancel(): void } | undefined
-  /** Whether the body of `post` was taken and only its answer waits, for the application to catch up. */
+  /** Whether the body of `post` has come, and its answer waits until all of it is taken and there is room for more. */
   private held = false
+  /** The part of that body that is not taken, if any. */
+  private unread: Unread | undefined
+  private turn: NodeJS.Immediate | undefined
   private paused = false
   private closed = false
   /** The most an answer holds before it ends with a packet; the packets that open the session belong together. */
@@ -100,11 +115,12 @@ export class PollingTransport implements Transport, ExchangeHolder {
   onPost(exchange: Exchange): void {
     if (this.post !== undefined) {
       const first = this.post
-      const received = this.held
+      const { held, unread } = this
       this.post = undefined
       this.host.onClose(transportError(new Overlap({ method: "POST" })))
-      if (received) first.ok()
-      else first.destroy()
+      if (!held) first.destroy()
+      else if (unread === undefined) first.ok()
+      else first.reject(400)
       return exchange.reject(400)
     }
     const binary = exchange.contentType === "application/octet-stream"
@@ -146,7 +162,6 @@ export class PollingTransport implements Transport, ExchangeHolder {
   }
 
   private receive(exchange: Exchange, body: string | Uint8Array): void {
-    const host = this.host
     let payload: string | Uint8Array | undefined = body
     if (this.options.jsonp !== undefined && typeof body === "string") {
       payload = jsonp.unwrapForm(body)
@@ -155,40 +170,49 @@ export class PollingTransport implements Transport, ExchangeHolder {
       this.post = undefined
       return exchange.ok()
     }
-    let closePacket = false
-    // Then the length of each text is its size.
+    this.held = true
     const isAscii = typeof payload === "string" && utf8Length(payload) === payload.length
+    this.unread = { payload, isAscii, cursor: new Cursor() }
+    this.read()
+  }
+
+  /** Takes packets of the POST while there is room for them, and no more than a turn's worth. */
+  read(): void {
+    const { host, post, unread } = this
+    this.turn = undefined
+    if (unread === undefined || this.paused) return
+    let count = 0
+    let closePacket = false
     const onPacket = (packet: Packet): boolean => {
-      if (isAscii && packet.type === "message" && typeof packet.data === "string" && !host.observed) {
+      if (unread.isAscii && packet.type === "message" && typeof packet.data === "string" && !host.observed) {
         host.onMessage(packet.data, packet.data.length)
-        return !this.closed
-      }
-      if (packet.type === "close") {
-        closePacket = true
+      } else {
         host.onPacket(packet)
-        return false
+        closePacket = packet.type === "close"
       }
-      host.onPacket(packet)
-      return !this.closed
+      return !closePacket && !this.paused && !this.closed && ++count < packetsPerTurn
     }
+    const { cursor, payload } = unread
     const { maxPackets } = this.options
     const error = host.revision === 3
-      ? revision3.parsePayload(payload, maxPackets, onPacket)
-      : revision4.parsePayload(payload as string, maxPackets, onPacket)
-    if (this.closed) {
-      // A packet ended the session; the request that brought it is no longer ours to hold.
-      if (this.post === exchange) this.post = undefined
-      return exchange.reject(400)
-    }
+      ? revision3.parsePayload(payload, maxPackets, onPacket, cursor)
+      : revision4.parsePayload(payload as string, maxPackets, onPacket, cursor)
+    // A packet ended the session; the request that brought it is answered.
+    if (this.closed) return
     if (error !== undefined) {
-      this.post = undefined
+      this.unread = this.post = undefined
       host.onClose(parseError(error))
-      return exchange.reject(400)
+      return post!.reject(400)
     }
-    this.held = true
+    if (closePacket || cursor.isDone) this.unread = undefined
     if (closePacket) host.onClose({ _tag: "TransportClose" })
     else host.onTurn()
-    if (this.post === exchange && !this.paused) this.acknowledge()
+    if (this.post === post && !this.paused) this.goOn()
+  }
+
+  private goOn(): void {
+    if (this.unread !== undefined) this.turn ??= setImmediate(read, this)
+    else if (this.held) this.acknowledge()
   }
 
   private acknowledge(): void {
@@ -204,7 +228,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
 
   resume(): void {
     this.paused = false
-    if (this.held) this.acknowledge()
+    this.goOn()
   }
 
   write(outgoing: Outgoing): void {
@@ -279,11 +303,11 @@ export class PollingTransport implements Transport, ExchangeHolder {
     this.onFinished = undefined
     this.late?.cancel()
     if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
-    const post = this.post
-    this.post = undefined
+    const { held, post, unread } = this
+    this.post = this.unread = undefined
     if (post === undefined) return
-    // What was received completely was delivered; the rest of a half-received body will not be.
-    if (this.held) post.ok()
+    // Of a body that was not taken as a whole, the rest will not be.
+    if (held && unread === undefined) post.ok()
     else post.reject(400)
   }
 
@@ -312,6 +336,8 @@ export class PollingTransport implements Transport, ExchangeHolder {
     if (isLater) this.compressing = poll
   }
 }
+
+const read = (transport: PollingTransport): void => transport.read()
 
 const encode4 = (entry: Entry): string => {
   if (!(entry instanceof Outbound)) return revision4.encodeMessage(entry)

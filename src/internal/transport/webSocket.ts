@@ -184,6 +184,6 @@ export const parseFrame = (
     return isBinary ? { type: "message", data } : revision4.parseText(decodeText(data, 0))
   }
   if (!isBinary) return revision3.parseText(decodeText(data, 0))
-  const packet = revision3.parseBinary(data)
+  const packet = revision3.parseOwnBinary(data)
   return packet instanceof PacketError ? undefined : packet
 }

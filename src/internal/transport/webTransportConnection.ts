@@ -71,6 +71,9 @@ export interface ConnectionHost {
 /** How long a stream that broke waits for its session to say why, in milliseconds. */
 const patience = 100
 
+/** After so many frames of one chunk it is somebody else's turn. */
+const framesPerTurn = 1024
+
 const transportClose: CloseReason = { _tag: "TransportClose" }
 
 export class WebTransportConnection {
@@ -84,8 +87,10 @@ export class WebTransportConnection {
   private writer: ReturnType<WebTransportWritable["getWriter"]> | undefined
   private reading = false
   private paused = false
-  /** Frames that came in one chunk with the one upon which reading was paused. */
-  private held: Array<readonly [data: Uint8Array, isBinary: boolean]> = []
+  /** What was read and not looked at: its time comes in a later turn of the event loop, if reading is not paused then. */
+  private rest: Uint8Array | undefined
+  private frames = 0
+  private turn: NodeJS.Immediate | undefined
   private failure: FrameError | undefined
   /** Writes begun and writes done; they end in order. */
   private begun = 0
@@ -150,17 +155,18 @@ export class WebTransportConnection {
   resume(): void {
     if (!this.paused) return
     this.paused = false
-    Promise.resolve().then(() => this.pump())
+    this.goOnLater()
   }
 
-  private pump(): void {
-    const { held } = this
-    if (held.length > 0 && !this.paused) {
-      this.held = []
-      for (const [data, isBinary] of held) this.onFrame(data, isBinary)
-      this.listener.onTurn()
-    }
-    if (this.paused || this.reading || this.broken || this.end !== undefined || this.reader === undefined) return
+  private goOnLater(): void {
+    this.turn ??= setImmediate(pump, this)
+  }
+
+  pump(): void {
+    this.turn = undefined
+    if (this.paused || this.reading || this.end !== undefined) return
+    if (this.rest !== undefined) return this.take(this.rest)
+    if (this.broken || this.reader === undefined) return
     if (this.failure !== undefined) return this.fail(this.describe(this.failure))
     this.reading = true
     this.reader.read().then(this.onRead, this.onReadError)
@@ -172,17 +178,23 @@ export class WebTransportConnection {
     const { done, value } = result
     // A client that has closed its half of the stream can say nothing more, not even that it lives.
     if (done || value === undefined) return this.suspect(transportClose)
-    this.failure = this.decoder.push(value, this.onFrame)
+    this.take(value)
+  }
+
+  private take(chunk: Uint8Array): void {
+    this.frames = 0
+    this.failure = this.decoder.push(chunk, this.onFrame)
+    this.rest = this.decoder.rest
     this.listener.onTurn()
-    this.pump()
+    if (this.rest === undefined) this.pump()
+    else if (!this.paused) this.goOnLater()
   }
 
   private readonly onReadError = (): void => this.suspect(transportClose)
 
-  private readonly onFrame = (data: Uint8Array, isBinary: boolean): void => {
-    if (!this.paused && this.held.length === 0) this.listener.onFrame(data, isBinary)
-    // Text may be a view of the chunk, which is the stream's.
-    else this.held.push([isBinary ? data : data.slice(), isBinary])
+  private readonly onFrame = (data: Uint8Array, isBinary: boolean): boolean => {
+    this.listener.onFrame(data, isBinary)
+    return !this.paused && ++this.frames < framesPerTurn
   }
 
   private describe(error: FrameError): CloseReason {
@@ -257,10 +269,10 @@ export class WebTransportConnection {
 
   private fail(reason: CloseReason): void {
     if (this.end !== undefined) return
-    const { held, listener } = this
+    const { listener, rest } = this
     this.terminate(reason)
     // What had arrived is not lost with the connection.
-    for (const [data, isBinary] of held) listener.onFrame(data, isBinary)
+    if (rest !== undefined) this.decoder.push(rest, (data, isBinary) => listener.onFrame(data, isBinary))
     listener.onClose(reason)
   }
 
@@ -268,7 +280,7 @@ export class WebTransportConnection {
     if (this.end !== undefined) return
     this.end = reason
     this.cancelSuspicion?.()
-    this.held = []
+    this.rest = undefined
     this.unsent = 0
     attempt(() => this.session.close(info))
     attempt(() => this.reader?.cancel())
@@ -280,6 +292,8 @@ export class WebTransportConnection {
     for (const f of onEnded) f()
   }
 }
+
+const pump = (connection: WebTransportConnection): void => connection.pump()
 
 const swallow = (value: unknown): void => void Promise.resolve(value).catch(() => {})
 
