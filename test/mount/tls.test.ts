@@ -231,6 +231,30 @@ describe("HTTP/2 with allowHTTP1", () => {
     )
   )
 
+  it("R37: an answer that is cut ends the session, by its stream or with the connection", async () => {
+    const server = Http2.createSecureServer({ ...tls, allowHTTP1: true })
+    const mounted = await Mounted.attach(server, {
+      engine: { httpCompression: false },
+      application: (socket) => Effect.as(Socket.offer(socket, "x".repeat(5_000_000)), { app: Effect.never })
+    })
+    await listening(server, async ({ port }) => {
+      for (const end of ["stream", "connection"]) {
+        const client = new Http2Client(port)
+        const { url } = await client.open()
+        const { stream } = client.begin("GET", url)
+        stream.pause()
+        await within(new Promise((resolve) => stream.on("response", resolve)), "the head of the answer")
+        if (end === "stream") stream.close(Http2.constants.NGHTTP2_CANCEL)
+        else client.close()
+        const reason = await mounted.ended.next()
+        assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "Aborted", end)
+        assert.strictEqual(await mounted.count(), 0)
+        client.close()
+      }
+      await mounted.release()
+    })
+  })
+
   it(
     "the options for headers work over HTTP/2 as well",
     withHttp2({

@@ -5,12 +5,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Logger, References } from "effect"
 import { HttpRouter } from "effect/http"
+import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
 import * as Net from "node:net"
 import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
 import { eventually, pause, within } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
-import { type AppFactory, portOf, sink, type Target, unwatched, withServer } from "../kit/server.ts"
+import { type AppFactory, idle, portOf, sink, type Target, unwatched, withServer } from "../kit/server.ts"
 import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
@@ -75,6 +76,37 @@ describe("slow clients", () => {
       assert.strictEqual(response.status, 408)
       assert.strictEqual(await server.reasonText(slow.sid), "transport error")
       assert.deepStrictEqual(server.received.all, [])
+    })
+  )
+})
+
+describe("compression", () => {
+  it(
+    "a hundred clients that ask for large answers, compressed, and leave, hold nobody up, and nothing of it goes on",
+    withServer({ application: idle }, async (server) => {
+      const clients = []
+      for (let n = 0; n < 100; n++) {
+        const client = await PollingClient.connect(server)
+        clients.push({ ...(await client.park({ headers: { "Accept-Encoding": "gzip" } })), sid: client.sid })
+      }
+      const bystander = await PollingClient.connect(server)
+      const socket = await server.socket(bystander.sid)
+      const large = randomBytes(3_400_000).toString("ucs2").replaceAll("\x1e", "")
+      let longest = 0
+      let last = performance.now()
+      const watch = setInterval(() => {
+        longest = Math.max(longest, performance.now() - last)
+        last = performance.now()
+      })
+      await server.run(EngineIO.broadcast(large, { filter: ({ id }) => id !== bystander.sid }))
+      await pause(10)
+      for (const { connection } of clients) connection.socket.resetAndDestroy()
+      await server.ended.reached(100)
+      await server.run(Socket.send(socket, "x".repeat(2_000)))
+      const answer = await bystander.get({ headers: { "Accept-Encoding": "gzip" } })
+      assert.strictEqual(answer.header("content-encoding"), "gzip")
+      clearInterval(watch)
+      assert.isBelow(longest, 600)
     })
   )
 })

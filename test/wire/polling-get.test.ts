@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Net from "node:net"
 import { Socket } from "../../src/index.ts"
-import { pending } from "../kit/events.ts"
-import { Connection, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
-import { idle, type TestServer, withServer } from "../kit/server.ts"
+import { eventually, pending } from "../kit/events.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
+import { type Config, idle, type TestServer, withServer } from "../kit/server.ts"
 
 const unknownSid = "{\"code\":1,\"message\":\"Session ID unknown\"}"
 
@@ -127,6 +129,100 @@ describe("polling: GET", () => {
       assert.deepStrictEqual(await client.poll(), ["4still here"])
     })
   )
+
+  const ways: ReadonlyArray<readonly [string, Config]> = [
+    ["on a router", {}],
+    ["attached", { attached: true }],
+    ["attached, with headers to add", { attached: true, cors: true }]
+  ]
+  /** More than the buffers of a connection hold. */
+  const large = "x".repeat(20_000_000)
+
+  /** A GET that the server has; what listens beside an attached engine never sees one. */
+  const begin = async (server: TestServer, client: PollingClient) => {
+    const connection = await Connection.open(server)
+    connection.send("GET", client.url())
+    const response = connection.response()
+    await server.barrier()
+    return { connection, response }
+  }
+
+  for (const [way, config] of ways) {
+    it(
+      `R37: an answer that is cut ends the session, and nobody is told that it was flushed: ${way}`,
+      withServer({ ...config, application: idle, httpCompression: false }, async (server) => {
+        for (const leave of ["close", "reset"] as const) {
+          const client = await PollingClient.connect(server)
+          const socket = await server.socket(client.sid)
+          const poll = await begin(server, client)
+          poll.connection.socket.pause()
+          await server.run(Socket.send(socket, large))
+          const flushed = server.run(Effect.flip(Socket.flushed(socket)))
+          assert.isTrue(await pending(flushed))
+          await poll.connection[leave]()
+          await isTransportError(server, client.sid, { _tag: "Aborted", method: "GET" })
+          const error = await flushed
+          assert.strictEqual(error._tag, "SocketClosed")
+          assert.strictEqual(error.message, "transport error")
+          await isGone(client)
+        }
+        assert.strictEqual(await server.count(), 0)
+      })
+    )
+
+    it(
+      `R37: a client that polls again before its answer is cut does not hide it: ${way}`,
+      withServer({ ...config, application: idle, httpCompression: false }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const cut = await begin(server, client)
+        cut.connection.socket.pause()
+        await server.run(Socket.send(await server.socket(client.sid), large))
+        await server.barrier()
+        const { response } = await begin(server, client)
+        assert.isTrue(await pending(response))
+        await cut.connection.reset()
+        await isTransportError(server, client.sid, { _tag: "Aborted", method: "GET" })
+        assert.strictEqual((await response).text, "1")
+      })
+    )
+
+    it(
+      `an answer is flushed when the network has all of it, and its client may leave then: ${way}`,
+      withServer({ ...config, application: idle, httpCompression: false }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const socket = await server.socket(client.sid)
+        const reader = Net.connect({ host: "127.0.0.1", port: server.port })
+        let count = 0
+        reader.on("data", (chunk) => count += chunk.length)
+        reader.pause()
+        reader.write(encodeRequest("GET", client.url()))
+        await server.barrier()
+        await server.run(Socket.send(socket, large))
+        const flushed = server.run(Socket.flushed(socket))
+        assert.isTrue(await pending(flushed))
+        reader.resume()
+        await eventually("the whole answer", () => count, (count) => count > large.length)
+        reader.resetAndDestroy()
+        await flushed
+        await client.post("4still here")
+        assert.strictEqual(await server.run(Socket.receive(socket)), "still here")
+      })
+    )
+
+    it(
+      `R37: the answer to a handshake that is cut leaves no session: ${way}`,
+      withServer({ ...config, application: idle, initialPacket: large, httpCompression: false }, async (server) => {
+        const connection = await Connection.open(server)
+        connection.socket.pause()
+        connection.send("GET", engineTarget({ EIO: "4", transport: "polling" }))
+        const { id } = await server.opened.next()
+        assert.strictEqual(await server.count(), 1)
+        await connection.reset()
+        await isTransportError(server, id, { _tag: "Aborted", method: "GET" })
+        assert.strictEqual(await server.count(), 0)
+      })
+    )
+  }
 
   it(
     "R37: a GET with a body that was read to its end is not abandoned",

@@ -8,6 +8,7 @@ import type * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
+import * as Http2 from "node:http2"
 import * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import type { Dressing } from "../server/dressing.ts"
@@ -31,8 +32,33 @@ type Settings = Pick<Config, "httpCompression" | "closeTimeout">
 /** From this size on, an answer may be more than the buffers of a connection hold. */
 const large = 16 * 1024
 
+/** Whether a payload has so many bytes. A character has one to three, so most need not be measured. */
+const isAtLeast = (payload: string | Uint8Array, bytes: number): boolean =>
+  payload.length >= bytes || (payload.length * 3 >= bytes && Buffer.byteLength(payload) >= bytes)
+
+/** Whether an answer has left for the network as it was given: something else may have made a failure of it. */
+const isWritten = (response: Http.ServerResponse | Http2.Http2ServerResponse): boolean =>
+  response.statusCode < 400 && (
+    "stream" in response
+      ? response.stream.writableFinished && response.stream.rstCode === Http2.constants.NGHTTP2_NO_ERROR
+      : response.writableFinished
+  )
+
+const exchangeKey = Symbol("effect-engine.io/exchange")
+
+type Exchanged = Http.ServerResponse & { [exchangeKey]?: NodeExchange }
+
+// Shared by all responses: a parked poll costs no closure.
+function onClose(this: Http.ServerResponse): void {
+  const exchange = (this as Exchanged)[exchangeKey]!
+  exchange.onClose(isWritten(this))
+}
+
 abstract class NodeExchange implements Exchange {
   holder: ExchangeHolder | undefined
+  /** Whether its answer has packets in it, which must arrive. */
+  private carries = false
+  private stopCompressing: (() => void) | undefined
   protected readonly source: Http.IncomingMessage
   protected readonly dressing: Dressing
   private readonly settings: Settings
@@ -46,29 +72,44 @@ abstract class NodeExchange implements Exchange {
     return this.source.headers["content-type"]
   }
 
-  respond(payload: string | Uint8Array, contentType: string, compressible: boolean): boolean {
+  /** To be called once there is somebody to tell of the end of the response. */
+  protected watch(): void {
+    const { response } = this
+    ;(response as Exchanged)[exchangeKey] = this
+    response.on("close", onClose)
+  }
+
+  /** The response is over: it was written, or nobody is left to take it. */
+  onClose(written: boolean): void {
+    const { holder } = this
+    this.holder = undefined
+    this.stopCompressing?.()
+    if (this.isAnswered && (written || !this.carries)) holder?.onWritten(this)
+    else holder?.onAborted(this)
+  }
+
+  whenWritten(done: (written: boolean) => void): void {
+    const { response } = this
+    response.once("close", () => done(isWritten(response)))
+  }
+
+  respond(payload: string | Uint8Array, contentType: string, compressible: boolean): void {
+    this.carries = true
     const { closeTimeout, httpCompression } = this.settings
     if (payload.length >= large && isNode(this.source)) limitReading(this.source, this.response, closeTimeout)
-    // A character has at most three bytes, so most payloads need not be measured.
-    if (compressible && httpCompression !== undefined && payload.length * 3 >= httpCompression.threshold) {
-      const encoding = Buffer.byteLength(payload) < httpCompression.threshold
-        ? undefined
-        : negotiate(this.source.headers["accept-encoding"] as string | undefined)
-      if (encoding !== undefined) {
-        compress(
-          encoding,
-          payload,
-          // What cannot be compressed is sent as it is: its packets are in no queue any more.
-          (bytes) =>
-            bytes === undefined
-              ? this.answer(payload, contentType, undefined)
-              : this.answer(bytes, contentType, encoding)
-        )
-        return true
-      }
-    }
-    this.answer(payload, contentType, undefined)
-    return false
+    const encoding = compressible && httpCompression !== undefined && isAtLeast(payload, httpCompression.threshold)
+      ? negotiate(this.source.headers["accept-encoding"] as string | undefined)
+      : undefined
+    if (encoding === undefined) return this.answer(payload, contentType, undefined)
+    this.stopCompressing = compress(
+      encoding,
+      payload,
+      // What cannot be compressed is sent as it is: its packets are in no queue any more.
+      (bytes) =>
+        bytes === undefined
+          ? this.answer(payload, contentType, undefined)
+          : this.answer(bytes, contentType, encoding)
+    )
   }
 
   protected abstract answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void
@@ -95,6 +136,7 @@ export class RouterExchange extends NodeExchange {
   constructor(request: HttpServerRequest, dressing: Dressing, settings: Settings) {
     super(toNode(request), dressing, settings)
     this.request = request
+    if (isNode(this.source)) this.watch()
   }
 
   /** What the handler returns: at once where the answer is there already. */
@@ -103,7 +145,7 @@ export class RouterExchange extends NodeExchange {
       ? Effect.callback((resume) => {
         this.resume = resume
         // Effect interrupts the handler when the client gives up.
-        return Effect.sync(() => this.holder?.onAborted(this))
+        return Effect.sync(() => this.onClose(false))
       })
       : Effect.succeed(this.settled)
   }
@@ -116,6 +158,12 @@ export class RouterExchange extends NodeExchange {
 
   get isAnswered(): boolean {
     return this.settled !== undefined
+  }
+
+  /** A web handler does not say what becomes of its response. */
+  override whenWritten(done: (written: boolean) => void): void {
+    if (isNode(this.source)) super.whenWritten(done)
+    else done(true)
   }
 
   protected get response(): Http.ServerResponse {
@@ -178,16 +226,6 @@ export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => 
   return Effect.succeed(response)
 }
 
-const exchangeKey = Symbol("effect-engine.io/exchange")
-
-type Exchanged = Http.ServerResponse & { [exchangeKey]?: NodeExchange }
-
-// Shared by all responses: a parked poll costs no closure.
-function onClose(this: Http.ServerResponse): void {
-  const exchange = (this as Exchanged)[exchangeKey]!
-  if (!this.writableEnded) exchange.holder?.onAborted(exchange)
-}
-
 /** Answers on Node's response: no fiber, and no response object but Node's. */
 export class DirectExchange extends NodeExchange {
   protected readonly response: Http.ServerResponse
@@ -199,8 +237,7 @@ export class DirectExchange extends NodeExchange {
   ) {
     super(source, dressing, settings)
     this.response = response
-    ;(response as Exchanged)[exchangeKey] = this
-    response.on("close", onClose)
+    this.watch()
     tellOfClose(source, response)
   }
 

@@ -17,9 +17,11 @@ export interface Exchange {
   readonly contentType: string | undefined
   /**
    * Answers a GET with a payload. `compress` says whether any packet in it may be compressed; if it is, the answer goes
-   * out later, and the result is true.
+   * out later.
    */
-  respond(payload: string | Uint8Array, contentType: string, compress: boolean): boolean
+  respond(payload: string | Uint8Array, contentType: string, compress: boolean): void
+  /** Calls back when the answer, until now on its way, has left for the network; with `false` if it never will. */
+  whenWritten(done: (written: boolean) => void): void
   /** Answers a POST whose packets were taken. */
   ok(): void
   /** Answers with a status and no body. */
@@ -30,12 +32,14 @@ export interface Exchange {
   readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void
   /** Whether the answer is given. */
   readonly isAnswered: boolean
-  /** Told when the client gives the request up before it was answered. */
   holder: ExchangeHolder | undefined
 }
 
+/** Told of the end of an exchange, once. */
 export interface ExchangeHolder {
+  /** The client gave the request up before it was answered, or a GET before it had the whole answer. */
   onAborted(exchange: Exchange): void
+  onWritten(exchange: Exchange): void
 }
 
 export interface PollingOptions {
@@ -66,8 +70,8 @@ export class PollingTransport implements Transport, ExchangeHolder {
   private readonly host: TransportHost
   private readonly options: PollingOptions
   private poll: Exchange | undefined
-  /** The answer that is being compressed: given up now, it is lost. */
-  private compressing: Exchange | undefined
+  /** The last GET that was answered, until its answer has left. */
+  private answered: Exchange | undefined
   private post: Exchange | undefined
   /** The time left for the body of `post`. */
   private late: { cancel(): void } | undefined
@@ -95,15 +99,15 @@ export class PollingTransport implements Transport, ExchangeHolder {
   /** Parks the GET of the handshake, for the packets that open the session. */
   onFirstGet(exchange: Exchange): void {
     this.poll = exchange
+    exchange.holder = this
   }
 
   onGet(exchange: Exchange): void {
-    if (this.poll !== undefined || this.compressing?.isAnswered === false) {
+    if (this.poll !== undefined || this.answered?.isAnswered === false) {
       this.host.onClose(transportError(new Overlap({ method: "GET" })))
       return exchange.reject(400)
     }
     this.poll = exchange
-    this.compressing = undefined
     exchange.holder = this
     this.host.onWritable()
     if (this.onFinished !== undefined && this.poll !== undefined) {
@@ -144,13 +148,19 @@ export class PollingTransport implements Transport, ExchangeHolder {
   }
 
   onAborted(exchange: Exchange): void {
-    if (this.poll === exchange || this.compressing === exchange) {
-      this.poll = this.compressing = undefined
+    if (this.post !== exchange) {
+      if (this.poll === exchange) this.poll = undefined
+      else this.answered = undefined
+      // What was in the answer is in no queue any more.
       this.host.onClose(transportError(new Aborted({ method: "GET" })))
-    } else if (this.post === exchange && !this.held) {
+    } else if (!this.held) {
       this.post = undefined
       this.host.onClose(transportError(new Aborted({ method: "POST" })))
     }
+  }
+
+  onWritten(exchange: Exchange): void {
+    if (this.answered === exchange) this.answered = undefined
   }
 
   /** The client has begun a POST and does not end it. */
@@ -278,7 +288,8 @@ export class PollingTransport implements Transport, ExchangeHolder {
   }
 
   whenWritten(done: (written: boolean) => void): void {
-    done(!this.closed)
+    if (this.answered === undefined) done(!this.closed)
+    else this.answered.whenWritten(done)
   }
 
   finish(done: () => void): void {
@@ -326,14 +337,11 @@ export class PollingTransport implements Transport, ExchangeHolder {
     this.poll = undefined
     this.limit = this.options.maxPayload
     const { jsonp: index } = this.options
-    const isLater = index === undefined
-      ? poll.respond(
-        payload,
-        typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream",
-        compress
-      )
-      : poll.respond(jsonp.wrap(index, payload as string), "text/javascript; charset=UTF-8", compress)
-    if (isLater) this.compressing = poll
+    if (index === undefined) {
+      const contentType = typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream"
+      poll.respond(payload, contentType, compress)
+    } else poll.respond(jsonp.wrap(index, payload as string), "text/javascript; charset=UTF-8", compress)
+    this.answered = poll
   }
 }
 
