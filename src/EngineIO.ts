@@ -10,7 +10,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
-import type { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
+import { HttpServerRequest, type ParsedSearchParams } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -129,9 +129,9 @@ export declare namespace SocketApp {
 
   /** What the function given to `handler` returns. */
   export type Decision<A, E, R> = Effect.Effect<A & Valid<A>, E, R> & Returned<A, E>
-
-  type Members<A> = A extends unknown ? keyof A : never
 }
+
+type Members<A> = A extends unknown ? keyof A : never
 
 /**
  * The server with the given options. Its scope owns every session: when it closes, they are ended.
@@ -146,6 +146,11 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
     EngineIO,
     Effect.gen(function*() {
       const config = yield* resolve(options)
+      if (Option.isSome(yield* Effect.serviceOption(HttpServerRequest))) {
+        yield* Effect.logWarning(
+          "The engine was built while a request is handled, and ends with it: provide its layer to the server, not to a handler"
+        )
+      }
       const platform = new NodePlatform(config)
       const engine = new Engine(config, platform, yield* Clock.Clock, yield* Effect.context<never>())
       yield* Effect.addFinalizer(() =>

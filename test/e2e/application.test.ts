@@ -7,7 +7,17 @@ import { EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
-import { echo, idle, type LogLine, portOf, recorded, type TestServer, unwatched, withServer } from "../kit/server.ts"
+import {
+  echo,
+  idle,
+  type LogLine,
+  portOf,
+  recorded,
+  type Target,
+  type TestServer,
+  unwatched,
+  withServer
+} from "../kit/server.ts"
 import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
 const logged = (server: TestServer, level: string, text: string) =>
@@ -394,6 +404,15 @@ describe("handlers", () => {
   }
 
   it(
+    "a generateId that fails is logged with its cause, for the client hears nothing of it",
+    withServer({ generateId: () => Effect.fail("no entropy") }, async (server) => {
+      assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 400)
+      await logged(server, "Error", "no entropy")
+      assert.strictEqual(server.logs.length, 1)
+    })
+  )
+
+  it(
     "a function that never decides is warned of, with what to return",
     withServer({ handshakeTimeout: 50, application: () => Effect.never }, async (server) => {
       assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 503)
@@ -480,27 +499,51 @@ describe("handlers", () => {
     })
   )
 
-  it("a handler that is built anew where there is no route is warned of once, with what to do", async () => {
+  /** Runs a program on a server of its own, with what it warns of. */
+  const warned = async (
+    serve: Layer.Layer<never, unknown, Layer.Success<ReturnType<typeof NodeHttpServer.layer>>>,
+    body: (target: Target, warnings: () => Array<string>) => Promise<void>
+  ) => {
     const http = createServer()
     const lines: Array<string> = []
     const logger = Logger.make<unknown, void>(({ logLevel, message }) => void lines.push(`${logLevel} ${message}`))
-    const live = HttpServer.serve(Effect.suspend(() => EngineIO.handler(() => Effect.succeed({ app: Effect.never }))))
-      .pipe(
-        Layer.provide(EngineIOLive),
-        Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" })),
-        Layer.provide(Logger.layer([logger]))
-      )
+    const live = serve.pipe(
+      Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" })),
+      Layer.provide(Logger.layer([logger]))
+    )
     await Effect.runPromise(Effect.scoped(Effect.andThen(
       Layer.build(live),
-      Effect.promise(async () => {
-        const client = await PollingClient.connect(unwatched(portOf(http)))
-        for (let i = 0; i < 3; i++) assert.strictEqual((await client.get()).text, unknown)
-        const warnings = lines.filter((line) => line.startsWith("Warn"))
-        assert.strictEqual(warnings.length, 1)
-        assert.include(warnings[0], "build a handler once")
-      })
+      Effect.promise(() => body(unwatched(portOf(http)), () => lines.filter((line) => line.startsWith("Warn"))))
     )))
-  })
+  }
+  const silent = EngineIO.handler(() => Effect.succeed({ app: Effect.never }))
+
+  it("a handler that is built anew where there is no route is warned of once, with what to do", () =>
+    warned(
+      HttpServer.serve(Effect.suspend(() => EngineIO.handler(() => Effect.succeed({ app: Effect.never })))).pipe(
+        Layer.provide(EngineIOLive)
+      ),
+      async (target, warnings) => {
+        const client = await PollingClient.connect(target)
+        for (let i = 0; i < 3; i++) assert.strictEqual((await client.get()).text, unknown)
+        assert.strictEqual(warnings().length, 1)
+        assert.include(warnings()[0], "build a handler once")
+      }
+    ))
+
+  for (
+    const [where, serve] of [
+      ["route", HttpRouter.serve(HttpRouter.add("*", "/engine.io/", Effect.provide(silent, EngineIOLive)))],
+      ["server without routes", HttpServer.serve(Effect.provide(silent, EngineIOLive))]
+    ] as const
+  ) {
+    it(`an engine that is built anew for every request of a ${where} is warned of, with where it goes`, () =>
+      warned(serve, async (target, warnings) => {
+        const client = await PollingClient.connect(target)
+        assert.strictEqual((await client.get()).text, unknown)
+        assert.include(warnings()[0], "provide its layer to the server")
+      }))
+  }
 
   it("serve answers 501 to everything else, and its path with and without trailing slash", async () => {
     const http = createServer()

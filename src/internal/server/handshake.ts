@@ -132,7 +132,10 @@ export abstract class Handshaking {
     if (generateId === undefined) return this.decideAs(generateSid())
     const generated = Effect.catchCause(
       generateId(request),
-      (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : refuseId(Cause.squash(cause))
+      (cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.interrupt
+          : Effect.andThen(Effect.logError("generateId failed", cause), refuseId(Cause.squash(cause)))
     )
     return Effect.flatMap(inTime(engine, generated), (id) => this.decideAs(id))
   }
