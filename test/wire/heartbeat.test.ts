@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Option } from "effect"
+import { Effect, Option } from "effect"
 import { Socket } from "../../src/index.ts"
 import { eventually, pause } from "../kit/events.ts"
-import { PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
 import { resources } from "../kit/leaks.ts"
 import { idle, withServer } from "../kit/server.ts"
-import { Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+import { Opcode, RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 /** Timers may be early by the part of a millisecond that the clock does not show. */
 const slack = 2
@@ -14,6 +14,23 @@ const clock = () => {
   const started = performance.now()
   return () => performance.now() - started
 }
+
+/** Keeps the event loop busy. */
+const block = (milliseconds: number) => {
+  const elapsed = clock()
+  while (elapsed() < milliseconds) { /* busy */ }
+}
+
+const target = (transport: string, sid: string) => engineTarget({ EIO: "4", transport, sid })
+
+const requests = [
+  { how: "GET", request: (sid: string) => encodeRequest("GET", target("polling", sid)) },
+  { how: "POST", request: (sid: string) => encodeRequest("POST", target("polling", sid), { body: "4late" }) },
+  {
+    how: "upgrade",
+    request: (sid: string) => encodeRequest("GET", target("websocket", sid), { headers: upgradeHeaders() })
+  }
+]
 
 describe("heartbeat", () => {
   it(
@@ -90,6 +107,40 @@ describe("heartbeat", () => {
     })
   )
 
+  for (const { how, request } of requests) {
+    it(
+      `R-H1: a request for a session whose time is over finds it ended, whether a timer has fired or not: ${how}`,
+      withServer({
+        pingInterval: 100,
+        pingTimeout: 100,
+        allowRequest: (request) => Effect.sync(() => request.url.includes("busy") && block(400))
+      }, async (server) => {
+        const { sid } = await PollingClient.connect(server)
+        // Both requests are there when the server, kept busy by the first beyond both deadlines, comes to the second.
+        const busy = await Connection.open(server)
+        const late = await Connection.open(server)
+        busy.send("GET", engineTarget({ EIO: "4", transport: "polling", busy: "" }))
+        late.write(request(sid))
+        const response = await late.response()
+        assert.strictEqual(response.status, 400)
+        assert.include(response.text, "Session ID unknown")
+        assert.strictEqual(await server.reasonText(sid), "ping timeout")
+      })
+    )
+  }
+
+  it(
+    "R-H1: lateness does not add up: the time for the pong counts from when its ping was due",
+    withServer({ pingInterval: 100, pingTimeout: 1_500 }, async (server) => {
+      const elapsed = clock()
+      const client = await PollingClient.connect(server)
+      block(1_500)
+      // 1600 ms after the handshake, and not 1500 ms after the server noticed that the ping was due.
+      assert.strictEqual(await server.reasonText(client.sid), "ping timeout")
+      assert.isBelow(elapsed(), 2_600)
+    })
+  )
+
   it(
     "R-H1: a ping that waits for a GET is not repeated, and may be answered late",
     withServer({ pingInterval: 100, pingTimeout: 1_000 }, async (server) => {
@@ -137,10 +188,7 @@ describe("heartbeat", () => {
         assert.strictEqual((await client.post("3")).text, "ok")
       }
       const silent = await PollingClient.connect(server)
-      // In two steps, as the server's: a machine that stalls stalls both.
-      await pause(300)
-      await pause(200)
-      await server.barrier()
+      await pause(500)
       assert.strictEqual((await silent.get()).status, 400)
     })
   )

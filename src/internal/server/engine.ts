@@ -89,7 +89,9 @@ export class Engine implements SessionHost {
     return this.sessions
   }
 
+  /** A session whose time is over is none any more, whether its timer has fired or not (rule R-H1). */
   get(id: SocketId): Session | undefined {
+    this.sessions.get(id)?.heartbeat.check()
     return this.sessions.get(id)
   }
 

@@ -31,12 +31,15 @@ export class DeadlineList {
     this.owner = owner
   }
 
-  /** Arms a deadline, anew if it was armed before, in this list or another. */
-  add(deadline: Deadline): void {
+  /**
+   * Arms a deadline, anew if it was armed before, in this list or another. It counts from now, or from `from`, a moment
+   * just past; such a one is noticed late where others stand before it that were armed meanwhile.
+   */
+  add(deadline: Deadline, from = this.owner.now()): void {
     deadline.list?.remove(deadline)
     deadline.list = this
     // Whole numbers, since a fraction would cost every deadline an object; never too early.
-    deadline.at = Math.ceil(this.owner.now() + this.millis)
+    deadline.at = Math.ceil(from + this.millis)
     deadline.previous = this.tail
     if (this.tail === undefined) this.head = deadline
     else this.tail.next = deadline

@@ -44,14 +44,35 @@ export class Heartbeat extends Deadline {
     else if (this.session.revision === 3) this.start()
   }
 
+  /** Does now what is due, although no timer has noticed yet. */
+  check(): void {
+    while (this.list !== undefined && this.isDue(this.session.host.deadlines.now())) {
+      this.cancel()
+      this.expire()
+    }
+  }
+
+  // Deadlines are rounded up. A ping must not be early, but a client's time must not be longer by that (rule R-H4).
+  private isDue(now: number): boolean {
+    return this.at <= (this.isAwaiting ? Math.ceil(now) : now)
+  }
+
+  /** Whether it is the client's turn. */
+  private get isAwaiting(): boolean {
+    return this.awaitingPong || this.session.revision === 3
+  }
+
   expire(): void {
     const session = this.session
     const { deadlines, settings } = session.host
-    const timedOut = this.awaitingPong || session.revision === 3
-    if (timedOut && !this.isExcused()) return session.end(pingTimeout)
-    deadlines.after(settings.pingTimeout).add(this)
-    // We read nothing, so only by writing do we learn whether there is anybody.
-    if (timedOut) return session.touch()
+    if (this.isAwaiting) {
+      if (!this.isExcused()) return session.end(pingTimeout)
+      deadlines.after(settings.pingTimeout).add(this)
+      // We read nothing, so only by writing do we learn whether there is anybody.
+      return session.touch()
+    }
+    // From when the ping was due, however late we are: lateness must not add up.
+    deadlines.after(settings.pingTimeout).add(this, this.at)
     this.awaitingPong = true
     this.sentAt = deadlines.now()
     session.sendPing()
