@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { randomBytes } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Socket as TcpSocket } from "node:net"
 import { duplexPair } from "node:stream"
@@ -10,8 +11,11 @@ import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 /** A session on a WebSocket whose frames are made by hand. */
-const connect = async (server: TestServer): Promise<{ readonly raw: RawWebSocket; readonly sid: string }> => {
-  const raw = await RawWebSocket.open(server)
+const connect = async (
+  server: TestServer,
+  headers: Readonly<Record<string, string>> = {}
+): Promise<{ readonly raw: RawWebSocket; readonly sid: string }> => {
+  const raw = await RawWebSocket.open(server, {}, { headers })
   const { sid } = JSON.parse((await raw.next()).payload.toString().slice(1)) as { readonly sid: string }
   return { raw, sid }
 }
@@ -205,6 +209,62 @@ describe("WebSocket", () => {
     })
   )
 
+  for (const perMessageDeflate of [false, true]) {
+    const headers = perMessageDeflate ? { "Sec-WebSocket-Extensions": "permessage-deflate" } : {}
+    const kind = perMessageDeflate ? "deflated" : "plain"
+
+    it(
+      `R71: a close frame, or the end of the peer's half, is the end though the connection stays, ${kind}`,
+      withServer({ application: sink, closeTimeout: 60_000, perMessageDeflate }, async (server) => {
+        const leaves: ReadonlyArray<readonly [leave: (raw: RawWebSocket) => void, reason: CloseReason.TransportClose]> =
+          [
+            [(raw) => raw.write(Opcode.close, Buffer.from("\x0f\xa1bye", "latin1")), {
+              _tag: "TransportClose",
+              code: 4001,
+              reason: "bye"
+            }],
+            [(raw) => raw.write(Opcode.close), { _tag: "TransportClose" }],
+            [(raw) => raw.connection.socket.end(), { _tag: "TransportClose" }]
+          ]
+        for (const [leave, reason] of leaves) {
+          const { raw, sid } = await connect(server, headers)
+          const socket = await server.socket(sid)
+          raw.connection.socket.pause()
+          raw.write(Opcode.text, "4last words")
+          leave(raw)
+          assert.deepStrictEqual(await server.reason(sid), reason)
+          assert.deepStrictEqual(server.messagesOf(sid), ["last words"])
+          assert.strictEqual((await server.run(Effect.flip(Socket.send(socket, "too late"))))._tag, "SocketClosed")
+          assert.strictEqual(await server.count(), 0)
+          assert.isTrue(await pending(raw.closed))
+          raw.connection.socket.resume()
+          await raw.closed
+        }
+      })
+    )
+
+    it(
+      `R72: a peer that has closed and reads nothing is cut off after closeTimeout, ${kind}`,
+      withServer({ application: idle, closeTimeout: 100, perMessageDeflate }, async (server) => {
+        const sockets: Array<TcpSocket> = []
+        server.http.on("connection", (socket: TcpSocket) => sockets.push(socket))
+        for (const leave of ["frame", "end"] as const) {
+          const { raw, sid } = await connect(server, headers)
+          const connection = sockets.at(-1)!
+          const socket = await server.socket(sid)
+          raw.connection.socket.pause()
+          while (connection.writableLength === 0) {
+            await server.run(Socket.offer(socket, randomBytes(1_000_000)))
+            await server.barrier()
+          }
+          if (leave === "frame") raw.write(Opcode.close)
+          else raw.connection.socket.end()
+          await eventually("the end of the connection", () => connection.destroyed, (destroyed) => destroyed)
+        }
+      })
+    )
+  }
+
   it(
     "R72: the server closes with a frame that has no status, and the session is over at once",
     withServer({ application: idle, closeTimeout: 60_000 }, async (server) => {
@@ -295,18 +355,6 @@ describe("WebSocket", () => {
       raw.write(Opcode.ping, "again")
       await raw.frames.find((frame) => frame.payload.toString() === "again", "the last pong")
       assert.lengthOf(raw.frames.all.filter((frame) => frame.opcode === Opcode.pong), 2)
-    })
-  )
-
-  it(
-    "R72: a peer that ends its half and reads nothing is cut off after closeTimeout",
-    withServer({ application: idle, closeTimeout: 100 }, async (server) => {
-      const { raw, sid } = await connect(server)
-      const socket = await server.socket(sid)
-      raw.connection.socket.pause()
-      while (await server.run(Socket.offer(socket, Buffer.alloc(1_000_000)))) { /* until the send buffer is full */ }
-      raw.connection.socket.end()
-      assert.strictEqual(await server.reasonText(sid), "transport close")
     })
   )
 

@@ -1,6 +1,7 @@
 /**
  * A WebSocket with permessage-deflate, which the `ws` library reads and writes.
  */
+import type { EventEmitter } from "node:events"
 import type * as Net from "node:net"
 import type { RawData, WebSocket } from "ws"
 import * as CloseReason from "../../CloseReason.ts"
@@ -30,6 +31,7 @@ export class DeflatedWebSocket implements WebSocketConnection {
   /** What the connection died of, where that is more than a close. */
   private failure: CloseReason.TransportFailure | undefined
   private closing = false
+  private cutting: NodeJS.Timeout | undefined
   private readonly settings: WebSocketSettings
   /** The fewest bytes worth compressing. */
   private readonly threshold: number
@@ -46,6 +48,11 @@ export class DeflatedWebSocket implements WebSocketConnection {
     ws.on("message", onMessage)
     ws.on("error", onError)
     ws.on("close", onClose)
+    // The library itself tells of the peer's end only when the connection is gone.
+    const { _receiver: receiver } = ws as unknown as { readonly _receiver: Owned<EventEmitter> }
+    receiver[connectionKey] = this
+    receiver.on("conclude", onConclude)
+    receiver.on("finish", onFinish)
     socket.on("drain", onDrain)
     socket.on("error", onSocketError)
   }
@@ -111,8 +118,18 @@ export class DeflatedWebSocket implements WebSocketConnection {
     this.ws.terminate()
   }
 
+  /** The peer says nothing more; the connection itself may linger. */
+  ended(code: number, reason: string): void {
+    const { closeTimeout, lingering } = this.settings
+    // The library bounds the wait behind a close frame, but not behind the end of the peer's half.
+    this.cutting ??= setTimeout(() => this.terminate(), closeTimeout)
+    lingering.add(this)
+    this.report(code, reason)
+  }
+
   /** Nothing is left of the connection. */
   gone(code: number, reason: string): void {
+    clearTimeout(this.cutting)
     this.settings.lingering.delete(this)
     this.report(code, reason)
   }
@@ -155,6 +172,14 @@ function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
   connection.listener.onFrame(isBinary ? new Uint8Array(data as Buffer) : data as Buffer, isBinary)
   // Inflating is asynchronous, so there is no chunk to wait for.
   connection.listener.onTurn()
+}
+
+function onConclude(this: Owned<EventEmitter>, code: number, reason: Buffer): void {
+  this[connectionKey].ended(code, reason.toString())
+}
+
+function onFinish(this: Owned<EventEmitter>): void {
+  this[connectionKey].ended(1006, "")
 }
 
 function onDrain(this: Net.Socket): void {

@@ -174,7 +174,6 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     this.isReadOut = true
     this.failure = failure
     this.close(code)
-    this.report()
   }
 
   take(chunk: Buffer): void {
@@ -182,7 +181,9 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     if (this.rest !== undefined) this.socket.pause()
     else if (this.ownsChunks) release(chunk)
     this.listener.onTurn()
-    if (this.rest !== undefined && !this.reader.isPaused) this.goOnLater()
+    // What came before the end is handed over; the connection itself may linger.
+    if (this.isReadOut) this.report()
+    else if (this.rest !== undefined && !this.reader.isPaused) this.goOnLater()
   }
 
   /** Somebody else reads along from now on. */
@@ -202,6 +203,8 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     this.open = false
     this.bound()
     this.socket.end()
+    this.takeRest()
+    this.report()
   }
 
   failWrite(cause: unknown): void {
@@ -212,17 +215,21 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   gone(): void {
     const { socket } = this
     clearTimeout(this.closing)
-    clearImmediate(this.turn)
     this.open = false
-    this.reader.isPaused = false
-    while (this.rest !== undefined) this.take(this.rest)
+    this.takeRest()
     if (!this.isReadOut && !socket.readableEnded && socket.readableLength > 0) {
       this.rest = socket.read(socket.readableLength) as Buffer
-      while (this.rest !== undefined) this.take(this.rest)
+      this.takeRest()
     }
-    clearImmediate(this.turn)
     this.settings.lingering.delete(this)
     this.report()
+  }
+
+  /** Looks at what was left, whoever paused: there is no later turn. */
+  private takeRest(): void {
+    this.reader.isPaused = false
+    while (this.rest !== undefined) this.take(this.rest)
+    clearImmediate(this.turn)
   }
 
   private report(): void {
