@@ -460,7 +460,7 @@ export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect
 
 /**
  * What happens to the server from the moment the stream runs. Costs nothing while nobody listens; a listener that falls
- * more than 4096 events behind loses the oldest.
+ * more than 4 096 events behind loses the oldest, which a warning in the log tells.
  *
  * @category observing
  * @since 0.1.0

@@ -487,7 +487,8 @@ export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Durati
 
 /**
  * Everything that happens to the session from the moment the stream runs, ending with `Closed`. Costs nothing while
- * nobody listens; a listener that falls more than 4096 events behind loses the oldest.
+ * nobody listens; a listener that falls more than 4 096 events behind, or 4 MiB of data, loses the oldest, which a warning
+ * in the log tells. The session never waits for it.
  *
  * @category observing
  * @since 0.1.0
@@ -499,7 +500,8 @@ export const events = (socket: Socket): Stream.Stream<SocketEvent> =>
   })
 
 /**
- * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session.
+ * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session. Who is
+ * slow loses the oldest, as with `events`.
  *
  * @category observing
  * @since 0.1.0

@@ -1,16 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
-import { CloseReason, EngineIO, Socket } from "../../src/index.ts"
+import { Effect, Latch, Stream } from "effect"
+import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { type Config, echo, idle, sink, type TestServer, withServer } from "../kit/server.ts"
 import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+
+const textOf = (data: Packet.Message | undefined): string =>
+  typeof data === "object" ? Buffer.from(data).toString() : String(data)
 
 /** An event in a few words. */
 const brief = (event: Socket.SocketEvent): string => {
   switch (event._tag) {
     case "PacketReceived":
     case "PacketCreated":
-      return `${event._tag} ${event.packet.type} ${String(event.packet.data)}`
+      return `${event._tag} ${event.packet.type} ${textOf(event.packet.data)}`
     case "Flushed":
       return `Flushed ${event.packets.map((it) => it.type).join()}`
     case "Upgrading":
@@ -48,9 +51,7 @@ const untilEnd = async (events: Awaited<ReturnType<typeof observe>>): Promise<Ar
 }
 
 const sending: Config["application"] = (socket) =>
-  Effect.succeed({
-    app: Effect.andThen(Socket.receive(socket), Effect.andThen(Socket.send(socket, "answer"), Effect.never))
-  })
+  Effect.succeed({ app: Socket.forEach(socket, () => Socket.send(socket, "answer")) })
 
 describe("events of the server", () => {
   it(
@@ -339,6 +340,34 @@ describe("events of a session", () => {
       await server.reason(client.sid)
       await packets.reached(5)
       assert.deepStrictEqual(packets.all.map((it) => it.type), ["pong", "message", "noop", "upgrade", "close"])
+    })
+  )
+
+  it(
+    "a slow listener loses the oldest beyond 4 MiB, is told how many, and holds nobody back",
+    withServer({ application: sink }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      const socket = await server.socket(client.sid)
+      const gate = Latch.makeUnsafe()
+      const seen: Array<string> = []
+      const listening = server.run(Stream.runForEach(Socket.packets(socket), ({ data }) => {
+        seen.push(String(data).trimEnd())
+        return gate.await
+      }))
+      const count = 100
+      for (let n = 0; n < count; n++) {
+        client.send(`4${String(n).padEnd(300_000)}`)
+        await server.received.reached(n + 1)
+      }
+      gate.openUnsafe()
+      await client.close()
+      await listening
+      assert.strictEqual(seen[0], "0")
+      const kept = Math.floor(4 * 1024 * 1024 / 300_000)
+      assert.deepStrictEqual(seen.slice(1).map(Number), Array.from({ length: kept }, (_, n) => count - kept + n))
+      const warnings = server.logs.filter((it) => it.level === "Warn").map((it) => it.text)
+      assert.lengthOf(warnings, 1)
+      assert.include(warnings[0], `A listener was too slow, and missed ${count - kept - 1} events`)
     })
   )
 })

@@ -232,7 +232,7 @@ export class Engine implements SessionHost {
   }
 
   observe(): Observers<EngineEvent> {
-    return this.events ??= new Observers()
+    return this.events ??= new Observers(() => 0)
   }
 
   stopObserving(): void {

@@ -374,7 +374,7 @@ export class Session implements TransportHost {
   }
 
   observe(): Observers<SocketEvent> {
-    return this.observers ??= new Observers()
+    return this.observers ??= new Observers(sizeOf)
   }
 
   stopObserving(): void {
@@ -410,3 +410,18 @@ const toPacket = (entry: Entry): Packet =>
   entry instanceof Outbound
     ? entry.data === undefined ? { type: entry.type } : { type: entry.type, data: entry.data }
     : { type: "message", data: entry }
+
+const dataSize = ({ data }: Packet): number => data === undefined ? 0 : data.length
+
+/** The size of the data in an event, near enough. */
+const sizeOf = (event: SocketEvent): number => {
+  switch (event._tag) {
+    case "PacketReceived":
+    case "PacketCreated":
+      return dataSize(event.packet)
+    case "Flushed":
+      return event.packets.reduce((sum, packet) => sum + dataSize(packet), 0)
+    default:
+      return 0
+  }
+}
