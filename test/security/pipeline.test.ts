@@ -8,11 +8,14 @@ import { Effect } from "effect"
 import { createServer } from "node:http"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, within } from "../kit/events.ts"
-import { Connection, encodeRequest, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
 import { type AppFactory, idle, portOf, type TestServer, unwatched, withServer } from "../kit/server.ts"
-import { upgradeHeaders } from "../kit/ws.ts"
+import { encodeFrame, Opcode, upgradeHeaders } from "../kit/ws.ts"
 
 const nowhere = "/engine.io/?EIO=4&transport=pigeon"
+
+const upgradeTarget = (query: Readonly<Record<string, string>> = {}) =>
+  engineTarget({ EIO: "4", transport: "websocket", ...query })
 
 /** Sends requests and one to upgrade in one piece, and resets the connection when the server has them all. */
 const abandon = async (server: TestServer, requests: ReadonlyArray<readonly [method: string, url: string]>) => {
@@ -83,4 +86,82 @@ describe("a pipeline that breaks", () => {
       // The end of the test waits for that of the server.
     })()
   })
+})
+
+describe("an upgrade in a pipeline", () => {
+  for (const attached of [true, false]) {
+    const where = attached ? "attached" : "on a router"
+
+    it(
+      `R35: waits for the answer to the poll before it, ${where}`,
+      withServer({ attached }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const connection = await Connection.open(server)
+        const [poll, later] = [client.url(), client.url()]
+        const webSocket = encodeRequest("GET", upgradeTarget(), { headers: upgradeHeaders() })
+        connection.write(Buffer.concat([encodeRequest("GET", poll), webSocket]))
+        await server.barrier()
+        assert.deepStrictEqual([connection.responses.all.length, await server.count()], [0, 1])
+        await client.post("4first")
+        assert.strictEqual((await connection.response()).text, "4first")
+        assert.strictEqual((await connection.response()).status, 101)
+        assert.include(String(await connection.upgraded.next()), "\"sid\"")
+        // The poll's session goes on.
+        const parked = client.request("GET", {}, later)
+        await client.post("4second")
+        assert.strictEqual((await parked).text, "4second")
+      })
+    )
+
+    it(
+      `R77: of the same session, it goes on when the poll is answered, with the frames behind it, ${where}`,
+      withServer({ attached }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const connection = await Connection.open(server)
+        const webSocket = encodeRequest("GET", upgradeTarget({ sid: client.sid }), { headers: upgradeHeaders() })
+        const probe = encodeFrame(Opcode.text, "2probe")
+        connection.write(Buffer.concat([encodeRequest("GET", client.url()), webSocket, probe.subarray(0, 3)]))
+        await server.barrier()
+        connection.write(probe.subarray(3))
+        await client.post("4first")
+        assert.strictEqual((await connection.response()).text, "4first")
+        assert.strictEqual((await connection.response()).status, 101)
+        assert.include(String(await connection.upgraded.next()), "3probe")
+      })
+    )
+
+    it(
+      `R26: a request that only asks for another protocol keeps its turn as well, ${where}`,
+      withServer({ attached }, async (server) => {
+        const [first, second] = [await PollingClient.connect(server), await PollingClient.connect(server)]
+        const connection = await Connection.open(server)
+        const headers = upgradeHeaders({ Upgrade: "h2c" })
+        connection.write(Buffer.concat([
+          encodeRequest("GET", first.url()),
+          encodeRequest("GET", second.url(), { headers })
+        ]))
+        await server.barrier()
+        await second.post("4second")
+        await first.post("4first")
+        assert.strictEqual((await connection.response()).text, "4first")
+        assert.strictEqual((await connection.response()).text, "4second")
+      })
+    )
+
+    it(
+      `R37: a client that leaves while it waits gives up its poll, and gets no session, ${where}`,
+      withServer({ attached, application: idle }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const connection = await Connection.open(server)
+        const webSocket = encodeRequest("GET", upgradeTarget(), { headers: upgradeHeaders() })
+        connection.write(Buffer.concat([encodeRequest("GET", client.url()), webSocket]))
+        await server.barrier()
+        connection.socket.end()
+        await within(connection.closed, "the end of the connection")
+        const reason = await server.reason(client.sid)
+        assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "Aborted")
+        assert.deepStrictEqual([await server.count(), server.opened.all.length], [0, 1])
+      })
+    )
+  }
 })

@@ -15,7 +15,7 @@ import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
-import { tellOfClose } from "./pipeline.ts"
+import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import { onServerClose } from "./serverClose.ts"
 import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
 
@@ -54,6 +54,14 @@ export class NodePlatform implements Platform {
   isUpgrade(request: HttpServerRequest): boolean {
     const source = toNode(request)
     return isUpgraded(source) && source.headers.upgrade?.toLowerCase() === "websocket"
+  }
+
+  turn(request: HttpServerRequest): Effect.Effect<void, UpgradeFailed> | undefined {
+    const source = toNode(request)
+    if (!isUpgraded(source) || isFirst(source.socket)) return undefined
+    return Effect.callback((resume) =>
+      whenFirst(source.socket, (isThere) => resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed())))
+    )
   }
 
   // Node stops reading a connection that asks for an upgrade. One that stays HTTP after all (rule R26) would never be

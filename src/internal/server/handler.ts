@@ -41,9 +41,20 @@ export class Handler {
   }
 
   handle(request: HttpServerRequest): Answer {
+    const { platform } = this.engine
+    platform.watch(request, this.engine.onStop)
+    const turn = platform.turn(request)
+    return turn === undefined
+      ? this.answer(request)
+      : Effect.matchCauseEffect(turn, {
+        onFailure: (cause) => this.refuse(request, true, cause, Dressing.plain),
+        onSuccess: () => this.answer(request)
+      })
+  }
+
+  private answer(request: HttpServerRequest): Answer {
     const { engine } = this
     const { platform, settings } = engine
-    platform.watch(request, engine.onStop)
     platform.prepare(request)
     const isUpgrade = platform.isUpgrade(request)
     const cors = settings.cors?.(request)

@@ -19,6 +19,8 @@ export interface Platform {
   header(request: HttpServerRequest, name: string): string | undefined
   /** Whether the request asks to be a WebSocket (rule R26). */
   isUpgrade(request: HttpServerRequest): boolean
+  /** Waits for the answers to earlier requests on the connection of an upgrade, where there are any to come. */
+  turn(request: HttpServerRequest): Effect.Effect<void, UpgradeFailed> | undefined
   /** Prepares for a request; to be called with each, before it is answered. */
   prepare(request: HttpServerRequest): void
   /**
