@@ -41,7 +41,8 @@ import { accept, type WebTransportRequest } from "./internal/server/webTransport
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
 import type { Sendable, Socket, SocketClosed, SocketId } from "./Socket.ts"
 
-export type { AttachOptions, Middleware, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
+export type { AttachOptions, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
+export type { Middleware } from "./internal/node/middleware.ts"
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
 export type { EngineEvent } from "./internal/server/events.ts"
 export {

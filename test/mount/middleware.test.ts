@@ -2,11 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import session from "express-session"
 import { createServer, type IncomingMessage } from "node:http"
-import { EngineIO } from "../../src/index.ts"
-import { eventually, turn } from "../kit/events.ts"
+import { EngineIO, Socket } from "../../src/index.ts"
+import { eventually, turn, within } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
-import { RawWebSocket, upgradeHeaders } from "../kit/ws.ts"
+import type { Target } from "../kit/server.ts"
+import { RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
@@ -22,6 +23,25 @@ async () => {
     await body(target, mounted)
     await mounted.release()
   })
+}
+
+/** What the engine says of requests it refused. */
+const refusals = async (mounted: Mounted): Promise<ReadonlyArray<EngineIO.EngineEvent>> => {
+  const events: Array<EngineIO.EngineEvent> = []
+  const note = (event: EngineIO.EngineEvent) =>
+    Effect.sync(() => {
+      if (event._tag === "ConnectionError") events.push(event)
+    })
+  void mounted.run(Stream.runForEach(EngineIO.events, note)).catch(() => undefined)
+  await turn()
+  return events
+}
+
+const knock = async (target: Target, query: Readonly<Record<string, string>> = {}): Promise<Connection> => {
+  const connection = await Connection.open(target)
+  const url = engineTarget({ EIO: "4", transport: "websocket", ...query })
+  connection.send("GET", url, { headers: upgradeHeaders() })
+  return connection
 }
 
 const expressSession = session({ secret: "secret", resave: false, saveUninitialized: true, cookie: { path: "/" } })
@@ -163,4 +183,133 @@ describe("middleware", () => {
       assert.strictEqual(socket?.handshake.headers["x-user"], "tom")
     }, { allowRequest: (request) => Effect.sync(() => assert.strictEqual(request.headers["x-user"], "tom")) })()
   })
+
+  const failures: Readonly<Record<string, EngineIO.Middleware>> = {
+    "rejects": async () => {
+      await turn()
+      throw new Error("no")
+    },
+    "rejects with nothing": () => Promise.reject(undefined),
+    "throws nothing": () => {
+      throw undefined
+    },
+    "calls next with an error, twice, and throws": (_request, _response, next) => {
+      next(new Error("no"))
+      next(new Error("no"))
+      throw new Error("no")
+    }
+  }
+  for (const [what, middleware] of Object.entries(failures)) {
+    it(
+      `R14: one that ${what} gives code 3, once`,
+      withMiddleware([middleware], async (target, mounted) => {
+        const events = await refusals(mounted)
+        const refused = await fetchRaw(target, "GET", polling)
+        assert.deepStrictEqual([refused.status, refused.text], [400, "{\"code\":3,\"message\":\"Bad request\"}"])
+        assert.isUndefined(await (await knock(target)).outcome())
+        await eventually("both in the events", () => events.length, (count) => count === 2)
+        assert.strictEqual(await mounted.count(), 0)
+      })
+    )
+  }
+
+  it(
+    "R51: one that passes a request on twice has it served once",
+    withMiddleware([
+      (_request, _response, next) => {
+        next()
+        next()
+        setImmediate(next)
+      }
+    ], async (target, mounted) => {
+      const client = await PollingClient.connect(target)
+      assert.strictEqual((await client.post("4hello")).text, "ok")
+      assert.deepStrictEqual(await client.poll(), ["4hello"])
+      const webSocket = await WebSocketClient.connect(target)
+      webSocket.send("4hello")
+      assert.strictEqual(await webSocket.next(), "4hello")
+      assert.strictEqual(await mounted.count(), 2)
+    })
+  )
+
+  const tooLate: Readonly<Record<string, EngineIO.Middleware>> = {
+    "throws": (_request, _response, next) => {
+      next()
+      throw new Error("late")
+    },
+    "rejects": async (_request, _response, next) => {
+      next()
+      await turn()
+      throw new Error("late")
+    },
+    "fails": (_request, _response, next) => {
+      next()
+      setImmediate(() => next(new Error("late")))
+    }
+  }
+  for (const [what, late] of Object.entries(tooLate)) {
+    it(
+      `R51: one that ${what} after it has passed a request on has its connection closed, once, unless it is answered`,
+      withMiddleware([
+        (request, response, next) => request.url?.includes("late") === true ? late(request, response, next) : next()
+      ], async (target, mounted) => {
+        const client = await PollingClient.connect(target)
+        const events = await refusals(mounted)
+        await client.post("4hello")
+        const socket = (await mounted.run(EngineIO.sockets)).get(client.sid)!
+        const waiting = () => mounted.run(Socket.buffered(socket))
+        await eventually("the echo", waiting, ({ messages }) => messages === 1)
+        const answered = await client.request("GET", {}, `${client.url()}&late=1`)
+        assert.strictEqual(answered.text, "4hello")
+        const connection = await Connection.open(target)
+        connection.send("GET", `${client.url()}&late=1`)
+        assert.isUndefined(await connection.outcome())
+        await within((await knock(target, { late: "1" })).closed, "the end of the upgrade")
+        await eventually("all in the events", () => events.length, (count) => count === 3)
+        await eventually("no session", () => mounted.count(), (count) => count === 0)
+      })
+    )
+  }
+
+  it(
+    "R51: one that writes to a response that is ended, or is the engine's, harms nobody else",
+    withMiddleware([
+      (request, response, next) => {
+        next()
+        if (request.url?.includes("late") === true) response.write("late")
+      }
+    ], async (target, mounted) => {
+      const client = await PollingClient.connect(target)
+      const events = await refusals(mounted)
+      assert.strictEqual(
+        (await fetchRaw(target, "GET", engineTarget({ EIO: "4", transport: "x", late: "1" }))).status,
+        400
+      )
+      await eventually("it in the events", () => events.length, (count) => count === 2)
+      const connection = await Connection.open(target)
+      connection.send("GET", `${client.url()}&late=1`)
+      await target.settled("")
+      await client.post("4hello")
+      await within(connection.closed, "the end of the connection")
+      await eventually("no session", () => mounted.count(), (count) => count === 0)
+    })
+  )
+
+  it(
+    "R51: one that begins an answer and passes the request on has its connection closed",
+    withMiddleware([
+      (_request, response, next) => {
+        response.writeHead(200, { "X-Begun": "1" })
+        setImmediate(next)
+      }
+    ], async (target, mounted) => {
+      const events = await refusals(mounted)
+      const connection = await Connection.open(target)
+      connection.send("GET", polling)
+      await within(connection.closed, "the end of the connection")
+      await within((await knock(target)).closed, "the end of the upgrade")
+      await eventually("both in the events", () => events.length, (count) => count === 2)
+      assert.strictEqual(await mounted.count(), 0)
+    })
+  )
 })

@@ -10,20 +10,9 @@ import * as Http from "node:http"
 import type * as Http2 from "node:http2"
 import type * as Net from "node:net"
 import type { Duplex } from "node:stream"
-import { BadRequest } from "../../HandshakeError.ts"
+import type { BadRequest } from "../../HandshakeError.ts"
+import { type Middleware, run } from "./middleware.ts"
 import { addHeaders, keepHead } from "./upgrades.ts"
-
-/**
- * A middleware in the manner of Express. It sees every HTTP request, and every request to upgrade, whose response takes
- * the headers for the 101 (rule R51).
- *
- * @category models
- * @since 0.1.0
- */
-export type Middleware = {
-  // A method, so that one may be passed whose types say more of a request than Node's do.
-  middleware(request: Http.IncomingMessage, response: Http.ServerResponse, next: (error?: unknown) => void): void
-}["middleware"]
 
 /**
  * The listeners of a Node server.
@@ -104,33 +93,6 @@ export const makeHandlers = <E, R>(
 
 const ignoreError = (): void => {}
 const ignoreRequest = (): void => {}
-
-const run = (
-  middleware: ReadonlyArray<Middleware>,
-  onRefused: (error: BadRequest) => void,
-  request: Http.IncomingMessage,
-  response: Http.ServerResponse,
-  done: () => void
-): void => {
-  const next = (index: number, error?: unknown): void => {
-    if (response.writableEnded || request.socket.destroyed) return
-    if (error !== undefined && error !== null) {
-      const refusal = new BadRequest({ context: { name: "MIDDLEWARE_FAILURE", error } })
-      onRefused(refusal)
-      response.statusCode = refusal.status
-      response.setHeader("Content-Type", "application/json")
-      response.end(JSON.stringify({ code: refusal.code, message: refusal.message }))
-      return
-    }
-    if (index === middleware.length) return done()
-    try {
-      middleware[index]!(request, response, (error) => next(index + 1, error))
-    } catch (error) {
-      next(index, error)
-    }
-  }
-  next(0)
-}
 
 /**
  * Where on a server Engine.IO is mounted, and what becomes of upgrades that are nobody's.

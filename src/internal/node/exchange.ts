@@ -271,6 +271,8 @@ export class DirectExchange extends NodeExchange {
   private end(status: number, headers: Http.OutgoingHttpHeaders, body: string | Uint8Array | undefined): void {
     const { response } = this
     if (response.writableEnded || response.destroyed) return
+    // Somebody else has begun an answer: nothing of ours can follow it.
+    if (response.headersSent) return void response.destroy()
     response.writeHead(status, headers)
     response.end(body)
     // What is left of a body that was too large is read to its end, or the client could not read the answer.
