@@ -481,22 +481,3 @@ describe("the server's end", () => {
     })
   })
 })
-
-describe("several engines in one process", () => {
-  it("listen once to each server", async () => {
-    const engines = await Promise.all(Array.from({ length: 12 }, () => Mounted.make()))
-    const server = createServer()
-    const onUpgrade = () => undefined
-    server.on("upgrade", onUpgrade)
-    await listening(server, async (target) => {
-      const connection = await Connection.open(target)
-      await eventually("the listener", () => server.listenerCount("upgrade"), (count) => count > 1)
-      assert.deepStrictEqual([server.listenerCount("upgrade"), server.listenerCount("close")], [2, 1])
-      for (const engine of engines.slice(1)) await engine.release()
-      assert.strictEqual(server.listenerCount("upgrade"), 2)
-      await engines[0]!.release()
-      assert.deepStrictEqual([server.listenerCount("upgrade"), server.listenerCount("close")], [1, 0])
-      await connection.close()
-    })
-  })
-})

@@ -11,8 +11,10 @@ import type * as Http2 from "node:http2"
 import type * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import type { BadRequest } from "../../HandshakeError.ts"
+import { keepHead } from "./heads.ts"
 import { type Middleware, run } from "./middleware.ts"
-import { addHeaders, keepHead } from "./upgrades.ts"
+import { replace } from "./serverMethod.ts"
+import { addHeaders } from "./upgrades.ts"
 
 /**
  * The listeners of a Node server.
@@ -129,21 +131,30 @@ interface Mount extends NodeHandlers {
   readonly acceptsUpgrades: boolean
 }
 
-/** The engines of each server, the last one first. */
-const mounts = new WeakMap<Http.Server, Array<Mount>>()
+interface Mounts {
+  /** The last one first. */
+  readonly all: Array<Mount>
+  readonly restore: () => void
+}
+
+const servers = new WeakMap<Http.Server, Mounts>()
 
 /** Puts an engine before all other listeners of a server, whenever they were added (rule R2); returns its removal. */
 const mount = (server: Http.Server, one: Mount): () => void => {
-  const all = mounts.get(server) ?? intercept(server)
+  let mounts = servers.get(server)
+  if (mounts === undefined) servers.set(server, mounts = intercept(server))
+  const { all, restore } = mounts
   all.unshift(one)
-  return () => void all.splice(all.indexOf(one), 1)
+  return () => {
+    all.splice(all.indexOf(one), 1)
+    if (all.length === 0) restore()
+  }
 }
 
-const intercept = (server: Http.Server): Array<Mount> => {
+const intercept = (server: Http.Server): Mounts => {
   const all: Array<Mount> = []
-  mounts.set(server, all)
   const { emit } = server
-  server.emit = function(this: Http.Server, event: string, ...args: Array<unknown>): boolean {
+  const restore = replace(server, "emit", function(this: Http.Server, event: string, ...args: Array<unknown>): boolean {
     const isUpgrade = event === "upgrade"
     if (isUpgrade || event === "request" || event === "checkContinue") {
       const [request, other, head] = args as [Http.IncomingMessage, unknown, Buffer]
@@ -154,10 +165,17 @@ const intercept = (server: Http.Server): Array<Mount> => {
         else one.handleRequest(request, other as Http.ServerResponse)
         return true
       }
+      if (isUpgrade) { for (const it of all) it.onOther(other as Net.Socket) }
     }
     return Reflect.apply(emit, this, [event, ...args])
+  })
+  return {
+    all,
+    // Where others have wrapped it since, ours stays below theirs.
+    restore: () => {
+      if (restore()) servers.delete(server)
+    }
   }
-  return all
 }
 
 /** Puts the listeners on a server, until the scope closes. */

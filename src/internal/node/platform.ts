@@ -15,9 +15,10 @@ import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
+import { headOf, keepHeads } from "./heads.ts"
 import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import { onServerClose } from "./serverClose.ts"
-import { keepHeads, refuse, remember, Upgrades } from "./upgrades.ts"
+import { refuse, Upgrades } from "./upgrades.ts"
 
 /** A server whose end is ours. */
 interface Watch {
@@ -31,7 +32,6 @@ export class NodePlatform implements Platform {
   private readonly watched = new Map<Http.Server, Watch>()
   /** How many of the servers that carry us listen. */
   private listening = 0
-  private readonly dropHeads = keepHeads()
   private readonly config: Config
   constructor(config: Config) {
     this.config = config
@@ -72,7 +72,7 @@ export class NodePlatform implements Platform {
       if (isNode(source)) tellOfClose(source, NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse)
       return
     }
-    if (this.isUpgrade(request)) return remember(source)
+    if (this.isUpgrade(request)) return
     const { socket } = source
     socket.once("end", () => socket.destroy())
     const response = NodeHttpServerRequest.toServerResponse(request)
@@ -97,6 +97,7 @@ export class NodePlatform implements Platform {
       if (listening ? this.listening === 1 : this.listening === 0) onStop(!listening)
     }
     const unwatch = onServerClose(server, () => change(false))
+    const dropHeads = keepHeads(server, () => this.unwatch(server))
     const onListening = () => change(true)
     server.on("listening", onListening)
     change(server.listening)
@@ -104,6 +105,7 @@ export class NodePlatform implements Platform {
       mounts: 0,
       end: () => {
         unwatch()
+        dropHeads()
         server.off("listening", onListening)
         if (isListening) this.listening--
       }
@@ -118,8 +120,11 @@ export class NodePlatform implements Platform {
 
   unmount(server: Http.Server): void {
     const watch = this.watched.get(server)
-    if (watch === undefined || --watch.mounts > 0) return
-    watch.end()
+    if (watch !== undefined && --watch.mounts === 0) this.unwatch(server)
+  }
+
+  private unwatch(server: Http.Server): void {
+    this.watched.get(server)?.end()
     this.watched.delete(server)
   }
 
@@ -148,7 +153,8 @@ export class NodePlatform implements Platform {
     let resume = (upgraded: Upgraded): void => {
       settled = upgraded
     }
-    this.upgrades.accept(toNode(request), headers, (connection) => {
+    const source = toNode(request)
+    this.upgrades.accept(source, headOf(source, request), headers, (connection) => {
       if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
       use(connection)
       resume(Effect.succeed(this.release(request)))
@@ -193,9 +199,7 @@ export class NodePlatform implements Platform {
 
   /** Leaves the servers it watched as they were. */
   close(): void {
-    this.dropHeads()
-    for (const watch of this.watched.values()) watch.end()
-    this.watched.clear()
+    for (const server of this.watched.keys()) this.unwatch(server)
   }
 }
 

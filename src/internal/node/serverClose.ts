@@ -2,6 +2,7 @@
  * Tells when a Node server is closed: before it is, unlike its event, which waits for the last connection.
  */
 import type * as Http from "node:http"
+import { replace } from "./serverMethod.ts"
 
 interface Watched {
   readonly watchers: Set<() => void>
@@ -26,18 +27,15 @@ export const onServerClose = (server: Http.Server, watcher: () => void): () => v
 const wrap = (server: Http.Server): Watched => {
   const watchers = new Set<() => void>()
   const { close } = server
-  const closing = function(this: Http.Server, ...args: Parameters<typeof close>) {
+  const restore = replace(server, "close", function(this: Http.Server, ...args: Parameters<typeof close>) {
     for (const watcher of watchers) watcher()
     return close.apply(this, args)
-  }
-  server.close = closing
+  })
   return {
     watchers,
     // Where others have wrapped it since, ours stays below theirs.
     restore: () => {
-      if (server.close !== closing) return
-      server.close = close
-      servers.delete(server)
+      if (restore()) servers.delete(server)
     }
   }
 }

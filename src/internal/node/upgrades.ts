@@ -1,7 +1,6 @@
 /**
  * The WebSocket handshake: 101 with our headers, or a refusal before it.
  */
-import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { STATUS_CODES } from "node:http"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
@@ -9,58 +8,16 @@ import { type ServerOptions, WebSocketServer } from "ws"
 import type { Config } from "../server/config.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { DeflatedWebSocket } from "./deflatedWebSocket.ts"
+import { forget } from "./effectListeners.ts"
 import { Lingering } from "./lingering.ts"
 import { NodeWebSocket, type WebSocketSettings } from "./webSocket.ts"
 import { type Refusal, switchProtocols } from "./webSocketHandshake.ts"
-
-/** The first bytes behind a request to upgrade, where the client did not wait for the answer. */
-const heads = new WeakMap<Http.IncomingMessage, Buffer>()
-
-export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
-  if (head.length > 0) heads.set(request, head)
-}
 
 /** Headers that middlewares want on the 101. */
 const middlewareHeaders = new WeakMap<Http.IncomingMessage, Http.OutgoingHttpHeaders>()
 
 export const addHeaders = (request: Http.IncomingMessage, headers: Http.OutgoingHttpHeaders): void => {
   middlewareHeaders.set(request, headers)
-}
-
-const keepHeadOf = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
-
-/** The servers whose upgrades have their heads kept. */
-const keeping = new Set<Http.Server>()
-
-/** How many engines need that. */
-let keepers = 0
-
-const keepFrom = (event: unknown): void => {
-  const { server } = (event as { readonly socket: Net.Socket & { readonly server?: Http.Server } }).socket
-  // A listener of our own would make a server accept upgrades that accepted none.
-  if (server === undefined || keeping.has(server) || server.listenerCount("upgrade") === 0) return
-  keeping.add(server)
-  server.prependListener("upgrade", keepHeadOf)
-  server.once("close", dropHeads)
-}
-
-function dropHeads(this: Http.Server): void {
-  keeping.delete(this)
-  this.off("upgrade", keepHeadOf)
-  this.off("close", dropHeads)
-}
-
-/**
- * Keeps the heads of all upgrades to any server of the process, from its first connection on: nobody tells a request
- * handler of them. Returns the end of it.
- */
-export const keepHeads = (): () => void => {
-  if (keepers++ === 0) subscribe("net.server.socket", keepFrom)
-  return () => {
-    if (--keepers > 0) return
-    unsubscribe("net.server.socket", keepFrom)
-    for (const server of keeping) dropHeads.call(server)
-  }
 }
 
 export class Upgrades {
@@ -106,9 +63,13 @@ export class Upgrades {
     return lines
   }
 
-  /** Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. */
+  /**
+   * Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. `head` is what
+   * the client sent behind its request.
+   */
   accept(
     request: Http.IncomingMessage,
+    head: Buffer,
     headers: Readonly<Record<string, string>>,
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
@@ -129,7 +90,6 @@ export class Upgrades {
       setTimeout(uncork, openDelay, socket)
       done(connection)
     }
-    const head = heads.get(request) ?? noHead
     process.nextTick(forget, request)
     if (deflating !== undefined) {
       this.headers.set(request, headers)
@@ -153,37 +113,6 @@ export class Upgrades {
 const openDelay = 1
 
 const uncork = (socket: Net.Socket): void => socket.uncork()
-
-type Listener = (...args: Array<unknown>) => void
-
-const events = ["close", "error"] as const
-
-/** The listeners that Effect's server has on the connection of an upgrade, by request. */
-const effectListeners = new WeakMap<Http.IncomingMessage, ReadonlyArray<Listener | undefined>>()
-
-/** To be called while Effect's server handles the event of an upgrade, at whose end it adds its listeners. */
-export const remember = (request: Http.IncomingMessage): void => process.nextTick(findListeners, request)
-
-const findListeners = (request: Http.IncomingMessage): void => {
-  const last = events.map((event) => (request.socket.listeners(event) as Array<Listener>).at(-1))
-  effectListeners.set(request, last.map((listener) => listener?.name === "" ? listener : undefined))
-}
-
-/**
- * Effect's server listens to the connection of an upgrade for the sake of its request handler, which is done; its two
- * listeners, functions without a name, would keep the whole request in memory as long as the connection lives.
- */
-const forget = (request: Http.IncomingMessage): void => {
-  const found = effectListeners.get(request)
-  // What a weak map holds is kept until the whole heap is collected.
-  effectListeners.delete(request)
-  for (const [index, event] of events.entries()) {
-    const listener = found?.[index]
-    if (listener !== undefined) request.socket.off(event, listener)
-  }
-}
-
-const noHead = Buffer.alloc(0)
 
 /** Writes a refusal and closes the connection (rule R21); calls back when it is closed. */
 export const refuse = (socket: Net.Socket, { headers, message, status }: Refusal, done: () => void): void => {

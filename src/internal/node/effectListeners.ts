@@ -1,0 +1,36 @@
+/**
+ * What Effect's server leaves on the connection of an upgrade.
+ */
+import type * as Http from "node:http"
+
+type Listener = (...args: Array<unknown>) => void
+
+/** The listeners of Effect's server, for `error` and `close`, by request. */
+const found = new WeakMap<Http.IncomingMessage, readonly [onError: Listener, onClose: Listener]>()
+
+/** Effect adds its two listeners one after the other, and the second interrupts the handler of the request. */
+const isEffects = (onClose: Listener): boolean => /\.interruptUnsafe\(.*\bClientAbort\b/.test(String(onClose))
+
+/** To be called before Effect's server is told of an upgrade: it adds its listeners in the same turn. */
+export const remember = (request: Http.IncomingMessage): void => {
+  const { socket } = request
+  let onError: Listener | undefined
+  const note = (event: string, listener: Listener): void => {
+    if (event === "close" && onError !== undefined && isEffects(listener)) found.set(request, [onError, listener])
+    onError = event === "error" ? listener : undefined
+  }
+  socket.on("newListener", note)
+  process.nextTick(() => socket.off("newListener", note))
+}
+
+/**
+ * Takes them away when the handler of the request is done: they would keep the whole request in memory as long as the
+ * connection lives. Others are never touched.
+ */
+export const forget = (request: Http.IncomingMessage): void => {
+  const listeners = found.get(request)
+  if (listeners === undefined) return
+  request.socket.off("error", listeners[0]).off("close", listeners[1])
+  // What a weak map holds is kept until the whole heap is collected.
+  found.delete(request)
+}

@@ -1,0 +1,69 @@
+/**
+ * The first bytes behind a request to upgrade, where the client did not wait for the answer. Node gives them to those who
+ * listen for upgrades, and Effect does not hand them on.
+ */
+import { WebSocketServer } from "@effect/platform-node/NodeWS"
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type * as Http from "node:http"
+import { remember } from "./effectListeners.ts"
+
+const heads = new WeakMap<Http.IncomingMessage, Buffer>()
+
+/** To be called before Effect's server is told of an upgrade. */
+export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
+  heads.set(request, head)
+  remember(request)
+}
+
+const onUpgrade = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
+
+/** Who needs the heads of a server, as what each does when it is served by nobody any more. */
+const keepers = new WeakMap<Http.Server, Set<() => void>>()
+
+// With a listener Node takes requests to upgrade for such: ours is there only while there is another.
+function onAdded(this: Http.Server, event: string, listener: unknown): void {
+  if (event === "upgrade" && listener !== onUpgrade && this.listenerCount("upgrade") === 0) {
+    this.prependListener("upgrade", onUpgrade)
+  }
+}
+
+function onRemoved(this: Http.Server, event: string, listener: unknown): void {
+  if (event !== "upgrade" || listener === onUpgrade || this.listenerCount("upgrade") > 1) return
+  this.off("upgrade", onUpgrade)
+  if (this.listenerCount("request") === 0) { for (const onUnserved of keepers.get(this) ?? []) onUnserved() }
+}
+
+/** Keeps the heads of a server's upgrades; returns the end of it. `onUnserved` is called when its listeners are gone. */
+export const keepHeads = (server: Http.Server, onUnserved: () => void): () => void => {
+  const all = keepers.get(server) ?? new Set()
+  all.add(onUnserved)
+  if (all.size === 1) {
+    keepers.set(server, all)
+    if (server.listenerCount("upgrade") > 0) server.prependListener("upgrade", onUpgrade)
+    server.on("newListener", onAdded).on("removeListener", onRemoved)
+  }
+  return () => {
+    if (!all.delete(onUnserved) || all.size > 0) return
+    keepers.delete(server)
+    server.off("newListener", onAdded).off("removeListener", onRemoved).off("upgrade", onUpgrade)
+  }
+}
+
+export const headOf = (source: Http.IncomingMessage, request: HttpServerRequest): Buffer =>
+  heads.get(source) ?? askEffect(request)
+
+/**
+ * The first request to a server may be one to upgrade, before we know of the server. Effect gives the head to its own
+ * WebSocket server, which is to answer, and which is asked for nothing else.
+ */
+const askEffect = (request: HttpServerRequest): Buffer => {
+  const { handleUpgrade } = WebSocketServer.prototype
+  let head: Buffer = Buffer.alloc(0)
+  // Only until the next line but one: nobody else runs meanwhile.
+  WebSocketServer.prototype.handleUpgrade = (_request, _socket, bytes) => void (head = bytes)
+  const asking = Effect.runFork(Effect.scoped(Effect.flatMap(request.upgrade, ({ reader }) => reader)))
+  WebSocketServer.prototype.handleUpgrade = handleUpgrade
+  asking.interruptUnsafe()
+  return head
+}
