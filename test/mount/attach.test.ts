@@ -3,11 +3,13 @@ import { Effect, Exit, Scope } from "effect"
 import express from "express"
 import Fastify from "fastify"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { Socket as NetSocket } from "node:net"
+import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 import { CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pause, within } from "../kit/events.ts"
-import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { listeners } from "../kit/leaks.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { portOf, type Target, withServer } from "../kit/server.ts"
@@ -269,6 +271,75 @@ describe("upgrades that are nobody's", () => {
       assert.strictEqual((await answered.response()).status, 101)
       await pause(300)
       assert.isFalse(answered.socket.destroyed)
+      await mounted.release()
+    })
+  })
+
+  it("R25: another library's WebSocket is its own, however it was mounted and however long it says nothing", async () => {
+    const server = createServer((_request, response) => void response.end("theirs"))
+    const webSockets = new WebSocketServer({ noServer: true })
+    webSockets.on("connection", (it) => it.on("message", (data) => it.send(String(data))))
+    const accept = (path: string) => (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (request.url?.startsWith(path) !== true) return
+      webSockets.handleUpgrade(request, socket, head, (it) => void webSockets.emit("connection", it))
+    }
+    server.on("upgrade", accept("/before"))
+    const mounted = await Mounted.attach(server, { destroyUpgradeTimeout: 50 })
+    server.on("upgrade", accept("/after"))
+    server.prependListener("upgrade", accept("/first"))
+    await listening(server, async (target) => {
+      const clients: Array<WebSocketClient> = []
+      for (const path of ["/before", "/after", "/first"]) clients.push(await WebSocketClient.open(target, {}, { path }))
+      const unanswered = await knock(target, "/other")
+      await within(unanswered.closed, "the end of the unanswered one")
+      await pause(100)
+      for (const client of clients) {
+        client.send("hello")
+        assert.strictEqual(await client.next(), "hello")
+      }
+      await mounted.release()
+    })
+  })
+
+  it("R25: an answer to the request before is none, and a client that keeps its half is closed as well", async () => {
+    const server = createServer((request, response) => {
+      if (request.url === "/slow") setTimeout(() => response.end("slow"), 50)
+      else response.end("theirs")
+    })
+    const mounted = await Mounted.attach(server, { destroyUpgradeTimeout: 50 })
+    await listening(server, async (target) => {
+      const connection = new NetSocket({ allowHalfOpen: true }).connect(target.port, "127.0.0.1")
+      const upgrade = encodeRequest("GET", "/other", { headers: upgradeHeaders() })
+      connection.write(Buffer.concat([encodeRequest("GET", "/slow"), upgrade]))
+      connection.resume()
+      await within(new Promise((resolve) => connection.once("end", resolve)), "the end of the connection")
+      const count = () => new Promise<number>((resolve) => server.getConnections((_error, open) => resolve(open)))
+      await eventually("no connection", count, (open) => open === 0)
+      connection.destroy()
+      await mounted.release()
+    })
+  })
+
+  it("R25: are closed in time where the engine leaves meanwhile", async () => {
+    const server = createServer()
+    const mounted = await Mounted.attach(server, { destroyUpgradeTimeout: 100 })
+    await listening(server, async (target) => {
+      const connection = await knock(target, "/other")
+      await pause(20)
+      await mounted.release()
+      await within(connection.closed, "the end of the connection")
+    })
+  })
+
+  it("where destroyUpgrade is off, a reset harms nothing", async () => {
+    const server = createServer()
+    const mounted = await Mounted.attach(server, { destroyUpgrade: false })
+    await listening(server, async (target) => {
+      const connection = await knock(target, "/other")
+      await pause(20)
+      await connection.reset()
+      await pause(20)
+      assert.strictEqual((await fetchRaw(target, "GET", polling)).status, 200)
       await mounted.release()
     })
   })

@@ -13,6 +13,7 @@ import type { Duplex } from "node:stream"
 import type { BadRequest } from "../../HandshakeError.ts"
 import { keepHead } from "./heads.ts"
 import { type Middleware, run } from "./middleware.ts"
+import { afterAnswers } from "./pipeline.ts"
 import { replace } from "./serverMethod.ts"
 import { addHeaders } from "./upgrades.ts"
 
@@ -129,6 +130,8 @@ const matcher = ({ addTrailingSlash = true, path = "/engine.io" }: AttachOptions
 interface Mount extends NodeHandlers {
   readonly matches: (url: string | undefined) => boolean
   readonly acceptsUpgrades: boolean
+  /** Told of upgrades that are for none of the engines, before others are. */
+  readonly onOther: (socket: Net.Socket) => void
 }
 
 interface Mounts {
@@ -189,31 +192,31 @@ export const attach = (
     Effect.sync(() => {
       // The members used here are the same on all kinds.
       const server = nodeServer as Http.Server
-      const unmount = mount(server, { ...handlers, matches: matcher(options), acceptsUpgrades })
-      const timers = new Set<NodeJS.Timeout>()
+      const onOther = (socket: Net.Socket): void => {
+        if (!acceptsUpgrades) return
+        socket.on("error", ignoreError)
+        if (options.destroyUpgrade !== false) destroyUnanswered(socket, options.destroyUpgradeTimeout ?? 1000)
+      }
+      const unmount = mount(server, { ...handlers, matches: matcher(options), acceptsUpgrades, onOther })
       // Node makes requests of HTTP/2 streams, and asks for upgrades, only where somebody listens for them.
       server.on("request", ignoreRequest)
-      const onUpgrade = (_request: Http.IncomingMessage, socket: Net.Socket): void => {
-        if (options.destroyUpgrade !== false) destroyUnanswered(socket, options.destroyUpgradeTimeout ?? 1000, timers)
-      }
-      if (acceptsUpgrades) server.on("upgrade", onUpgrade)
+      if (acceptsUpgrades) server.on("upgrade", ignoreRequest)
       return () => {
         unmount()
         server.off("request", ignoreRequest)
-        server.off("upgrade", onUpgrade)
-        for (const timer of timers) clearTimeout(timer)
+        server.off("upgrade", ignoreRequest)
       }
     }),
     (restore) => Effect.sync(restore)
   ).pipe(Effect.asVoid)
 
 /** Closes a connection that asked for an upgrade which nobody answers (rule R25). */
-const destroyUnanswered = (socket: Net.Socket, timeout: number, timers: Set<NodeJS.Timeout>): void => {
-  const written = socket.bytesWritten
-  socket.on("error", ignoreError)
-  const timer = setTimeout(() => {
-    timers.delete(timer)
-    if (socket.writable && socket.bytesWritten === written) socket.end()
-  }, timeout)
-  timers.add(timer)
-}
+const destroyUnanswered = (socket: Net.Socket, timeout: number): void =>
+  // Answers to requests before it say nothing about the upgrade.
+  afterAnswers(socket, () => {
+    const written = socket.bytesWritten
+    const timer = setTimeout(() => {
+      if (socket.writable && socket.bytesWritten === written) socket.destroySoon()
+    }, timeout)
+    socket.once("close", () => clearTimeout(timer))
+  })
