@@ -24,7 +24,8 @@ export class Overlap extends Data.TaggedError("Overlap")<{ readonly method: "GET
 }
 
 /**
- * The client gave up a GET before its answer (rule R37), or a POST before its end (R44).
+ * The client gave up a GET before it had the whole answer (rule R37), or a POST before its end (R44). A POST whose body
+ * something else in the program has read ends so, too; then the log has a warning.
  *
  * @category transport errors
  * @since 0.1.0

@@ -1,7 +1,7 @@
 /**
  * An engine beside something else: attached to a Node server that a test builds.
  */
-import { type Context, Effect, Exit, Layer, Scope } from "effect"
+import { type Context, Effect, Exit, Layer, Logger, Scope } from "effect"
 import type { Server } from "node:http"
 import type { Socket as NodeSocket } from "node:net"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
@@ -17,12 +17,18 @@ const echo: Factory = (socket) =>
 export class Mounted {
   readonly #scope = Scope.makeUnsafe()
   #context!: Context.Context<EngineIO.EngineIO>
+  /** The warnings in the log. */
+  readonly warnings: Array<string> = []
   /** Why sessions ended. */
   readonly ended: Mailbox<CloseReason.CloseReason> = new Mailbox("the end of a session")
 
   static async make(options: EngineIO.Options = {}): Promise<Mounted> {
     const mounted = new Mounted()
-    mounted.#context = await Effect.runPromise(Layer.buildWithScope(EngineIO.layer(options), mounted.#scope))
+    const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+      if (logLevel === "Warn") mounted.warnings.push([message].flat().join(" "))
+    })
+    const layer = Layer.provideMerge(EngineIO.layer(options), Logger.layer([logger], { mergeWithExisting: true }))
+    mounted.#context = await Effect.runPromise(Layer.buildWithScope(layer, mounted.#scope))
     return mounted
   }
 

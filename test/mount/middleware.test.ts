@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
+import express from "express"
 import session from "express-session"
 import { createServer, type IncomingMessage } from "node:http"
-import { EngineIO, Socket } from "../../src/index.ts"
+import { EngineIO, Payload, Socket } from "../../src/index.ts"
 import { eventually, turn, within } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
+import { PlainPollingClient } from "../kit/revision3.ts"
 import type { Target } from "../kit/server.ts"
 import { RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
@@ -312,4 +314,65 @@ describe("middleware", () => {
       assert.strictEqual(await mounted.count(), 0)
     })
   )
+
+  /** What may have been done to a body whose bytes are still to be had. */
+  const parsers: ReadonlyArray<readonly [string, EngineIO.Middleware]> = [
+    ["as text", express.text({ type: "*/*", limit: "2mb" })],
+    ["as bytes", express.raw({ type: "*/*", limit: "2mb" })],
+    ["not at all, and stopped", (request, _response, next) => {
+      request.pause()
+      next()
+    }]
+  ]
+  for (const [way, parser] of parsers) {
+    for (const engine of [{}, { cors: true }]) {
+      it(
+        `R41, R44: a body that one has read ${way} is taken from there, with options ${JSON.stringify(engine)}`,
+        withMiddleware([parser], async (target) => {
+          const client = await PollingClient.connect(target)
+          assert.strictEqual((await client.post("4h€llo\x1ebAQID")).text, "ok")
+          assert.deepStrictEqual(await client.messages(2), ["4h€llo", "bAQID"])
+          assert.strictEqual((await client.post(`4${"€".repeat(333_334)}`)).status, 413)
+          assert.strictEqual((await client.post("4still here")).text, "ok")
+        }, engine)
+      )
+    }
+  }
+
+  it(
+    "R43: a payload of bytes that one has read as bytes is taken from there",
+    withMiddleware([express.raw({ type: "*/*" })], async (target) => {
+      const client = await PlainPollingClient.connect(target)
+      const payload = Payload.encode([{ type: "message", data: Uint8Array.of(1, 200) }], { revision: 3, binary: true })
+      assert.strictEqual((await client.post(payload)).text, "ok")
+      assert.deepStrictEqual((await client.get()).body, Buffer.from(payload as Uint8Array))
+    }, { allowEIO3: true })
+  )
+
+  const takers: ReadonlyArray<readonly [string, EngineIO.Middleware]> = [
+    ["parsed", express.urlencoded({ type: "*/*", extended: false })],
+    ["thrown away", (request, _response, next) => void request.resume().on("end", () => next())],
+    ["read in part", (request, _response, next) => {
+      if (request.method === "GET") next()
+      else request.once("data", () => next())
+    }]
+  ]
+  for (const [way, taker] of takers) {
+    for (const engine of [{}, { cors: true }]) {
+      it(
+        `a body that one has ${way} is missed at once, in words that name the cause, with options ${
+          JSON.stringify(engine)
+        }`,
+        withMiddleware([taker], async (target, mounted) => {
+          const client = await PollingClient.connect(target)
+          const { status, text } = await client.post("4hello")
+          assert.strictEqual(status, 500)
+          assert.match(text, /read before it came to the engine.*express\.json/)
+          const reason = await mounted.ended.next()
+          assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "Aborted")
+          assert.deepStrictEqual(mounted.warnings, [text])
+        }, engine)
+      )
+    }
+  }
 })

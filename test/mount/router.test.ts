@@ -1,7 +1,7 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger } from "effect"
-import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerResponse } from "effect/http"
+import { Effect, Layer, Logger, Stream } from "effect"
+import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
 import { CloseReason, EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
 import { eventually } from "../kit/events.ts"
@@ -45,6 +45,42 @@ describe("on HttpRouter", () => {
         await client.post("1", textHeaders)
       })
     }))
+
+  for (const [way, read] of [["as text", true], ["as a stream", false]] as const) {
+    it.live(`a body that a middleware has read ${way} is ${read ? "taken from there" : "missed at once"}`, () =>
+      Effect.gen(function*() {
+        const http = createServer()
+        const reading = HttpRouter.middleware(
+          (app) =>
+            Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+              request.method === "GET"
+                ? app
+                : Effect.andThen(
+                  Effect.orDie(read ? Effect.asVoid(request.text) : Stream.runDrain(request.stream)),
+                  app
+                )),
+          { global: true }
+        )
+        const route = EngineIO.route(
+          "/engine.io",
+          (socket) => Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+        )
+        yield* Layer.build(
+          HttpRouter.serve(Layer.merge(route, reading), { disableLogger: true, disableListenLog: true }).pipe(
+            Layer.provide(EngineIOLive),
+            Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+          )
+        )
+        yield* Effect.promise(async () => {
+          const client = await PollingClient.connect(unwatched(portOf(http)))
+          const posted = await client.post("4hello")
+          assert.strictEqual(posted.status, read ? 200 : 500)
+          if (read) assert.strictEqual((await client.get()).text, "4hello")
+          else assert.include(posted.text, "read before it came to the engine")
+          await client.request("POST", { body: "1" })
+        })
+      }))
+  }
 
   it.live("the paths with and without a trailing slash are one route, and everything else is 501 with `serve`", () =>
     Effect.gen(function*() {

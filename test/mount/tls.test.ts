@@ -256,6 +256,33 @@ describe("HTTP/2 with allowHTTP1", () => {
   })
 
   it(
+    "a body that comes too late gets 408, and its stream ends with that",
+    withHttp2({ bodyTimeout: 100 }, async (port, mounted) => {
+      const warnings = new Mailbox<string>("a warning of Node")
+      const warn = (warning: Error) => warnings.put(warning.message)
+      process.on("warning", warn)
+      const client = new Http2Client(port)
+      const { url } = await client.open()
+      const stream = client.session.request({ ":method": "POST", ":path": url })
+      stream.write("4hel")
+      let status: number | undefined
+      stream.on("response", (headers) => {
+        status = headers[":status"]
+      })
+      stream.resume()
+      await within(new Promise((resolve) => stream.on("close", resolve)), "the end of the stream")
+      assert.deepStrictEqual([status, stream.rstCode], [408, Http2.constants.NGHTTP2_NO_ERROR])
+      const reason = await mounted.ended.next()
+      assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "Aborted")
+      // The connection goes on.
+      await client.open()
+      process.off("warning", warn)
+      assert.deepStrictEqual(warnings.all, [])
+      client.close()
+    })
+  )
+
+  it(
     "the options for headers work over HTTP/2 as well",
     withHttp2({
       cors: { origin: "https://a.example" },

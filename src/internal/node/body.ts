@@ -1,13 +1,14 @@
 /**
- * Reads the body of a POST under a limit (rules R44, R45).
+ * Reads the body of a POST under a limit (rules R44, R45), or takes what a middleware made of it that has read it.
  */
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
 import { utf8Length } from "../protocol/bytes.ts"
+import type { Body } from "../transport/polling.ts"
 
-type Done = (body: string | Uint8Array | undefined) => void
+type Done = (body: Body) => void
 
 /** `failed` is called instead of `done` where the body ends before its time. */
 type ReadBody = (
@@ -18,7 +19,24 @@ type ReadBody = (
   failed: () => void
 ) => void
 
-/** Reads from Node's request: calls back with the body, or with `undefined` as soon as it is too large; its rest is discarded. */
+/** Whether somebody has read of the body, so that nothing is left, or not all. */
+export const isTaken = (request: Http.IncomingMessage): boolean => request.readableDidRead || request.readableEnded
+
+/** Where that is so: what body parsers leave on a request, if it is text or bytes. */
+export const readTakenBody = (
+  request: Http.IncomingMessage & { readonly body?: unknown },
+  limit: number,
+  binary: boolean,
+  done: Done
+): void => {
+  const { body } = request
+  if (typeof body === "string" && !binary) return done(utf8Length(body) > limit ? "too large" : { body })
+  if (!(body instanceof Uint8Array)) return done("taken")
+  if (body.byteLength > limit) return done("too large")
+  done({ body: binary ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8") })
+}
+
+/** Reads from Node's request. Of a body that is too large the rest is discarded. */
 export const readNodeBody = (
   request: Http.IncomingMessage,
   limit: number,
@@ -27,7 +45,7 @@ export const readNodeBody = (
 ): void => {
   if (Number(request.headers["content-length"] ?? 0) > limit) {
     request.resume()
-    return done(undefined)
+    return done("too large")
   }
   let first: Buffer | undefined
   let rest: Array<Buffer> | undefined
@@ -38,17 +56,19 @@ export const readNodeBody = (
       request.off("data", onData)
       request.off("end", onEnd)
       request.resume()
-      return done(undefined)
+      return done("too large")
     }
     if (first === undefined) first = chunk
     else (rest ??= [first]).push(chunk)
   }
   const onEnd = () => {
     const body = rest === undefined ? first ?? Buffer.alloc(0) : Buffer.concat(rest, length)
-    done(binary ? body : body.toString("utf8"))
+    done({ body: binary ? body : body.toString("utf8") })
   }
   request.on("data", onData)
   request.on("end", onEnd)
+  // Somebody may have stopped it, who let the request pass.
+  if (request.isPaused()) request.resume()
 }
 
 /** The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. */
@@ -65,8 +85,9 @@ export const readStreamBody: ReadBody = (request, limit, binary, done, failed) =
     Effect.matchCause({
       onFailure: failed,
       onSuccess: () => {
-        const body = length > limit ? undefined : Buffer.concat(chunks)
-        done(body === undefined || binary ? body : body.toString("utf8"))
+        if (length > limit) return done("too large")
+        const body = Buffer.concat(chunks)
+        done({ body: binary ? body : body.toString("utf8") })
       }
     })
   )
@@ -82,7 +103,9 @@ export const readBody: ReadBody = (request, limit, binary, done, failed) => {
     onFailure: failed,
     onSuccess: (body) => {
       const size = typeof body === "string" ? utf8Length(body) : body.byteLength
-      done(size > limit ? undefined : body)
+      // Of a body that was not read through it, Effect finds nothing.
+      const isRead = size > 0 || request.headers["content-length"] === "0"
+      done(!isRead ? "taken" : size > limit ? "too large" : { body })
     }
   }))
 }

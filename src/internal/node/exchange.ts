@@ -13,8 +13,8 @@ import * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import type { Dressing } from "../server/dressing.ts"
 import * as respond from "../server/respond.ts"
-import type { Exchange, ExchangeHolder } from "../transport/polling.ts"
-import { readBody, readNodeBody, readStreamBody } from "./body.ts"
+import type { Body, Exchange, ExchangeHolder } from "../transport/polling.ts"
+import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
 import { tellOfClose } from "./pipeline.ts"
 
@@ -36,10 +36,14 @@ const large = 16 * 1024
 const isAtLeast = (payload: string | Uint8Array, bytes: number): boolean =>
   payload.length >= bytes || (payload.length * 3 >= bytes && Buffer.byteLength(payload) >= bytes)
 
+type Response = Http.ServerResponse | Http2.Http2ServerResponse
+
+const isHttp2 = (response: Response): response is Http2.Http2ServerResponse => "stream" in response
+
 /** Whether an answer has left for the network as it was given: something else may have made a failure of it. */
-const isWritten = (response: Http.ServerResponse | Http2.Http2ServerResponse): boolean =>
+const isWritten = (response: Response): boolean =>
   response.statusCode < 400 && (
-    "stream" in response
+    isHttp2(response)
       ? response.stream.writableFinished && response.stream.rstCode === Http2.constants.NGHTTP2_NO_ERROR
       : response.writableFinished
   )
@@ -112,19 +116,31 @@ abstract class NodeExchange implements Exchange {
     )
   }
 
+  /** The rest of a body that came too late is not waited for: its connection, or its stream, ends with the answer. */
+  protected refusalHeaders(status: number): Readonly<Record<string, string>> {
+    const { always } = this.dressing
+    if (status !== 408 || !isNode(this.source)) return always
+    const { response } = this
+    if (!isHttp2(response)) return { ...always, connection: "close" }
+    const { stream } = response
+    stream.once("finish", () => stream.close(Http2.constants.NGHTTP2_NO_ERROR))
+    return always
+  }
+
   protected abstract answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void
   protected abstract readonly response: Http.ServerResponse
   abstract readonly isAnswered: boolean
   abstract ok(): void
-  abstract reject(status: number): void
+  abstract reject(status: number, words?: string): void
 
   destroy(): void {
     this.source.destroy()
     this.reject(400)
   }
 
-  readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
-    readNodeBody(this.source, limit, binary, done)
+  readBody(limit: number, binary: boolean, done: (body: Body) => void): void {
+    const read = isTaken(this.source) ? readTakenBody : readNodeBody
+    read(this.source, limit, binary, done)
   }
 }
 
@@ -182,12 +198,12 @@ export class RouterExchange extends NodeExchange {
     this.settle(respond.ok(this.dressing))
   }
 
-  reject(status: number): void {
-    this.settle(respond.bare(status, refusalHeaders(status, this.dressing)))
+  reject(status: number, words = ""): void {
+    this.settle(respond.bare(status, this.refusalHeaders(status), words))
   }
 
-  override readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void {
-    if (this.source.readableEnded) {
+  override readBody(limit: number, binary: boolean, done: (body: Body) => void): void {
+    if (this.source.readableEnded && !("body" in this.source)) {
       readBody(this.request, limit, binary, done, () => this.onFailedBody())
     } else if (isNode(this.source) && !isUpgraded(this.source)) {
       super.readBody(limit, binary, done)
@@ -264,8 +280,8 @@ export class DirectExchange extends NodeExchange {
     }, "ok")
   }
 
-  reject(status: number): void {
-    this.end(status, { "Content-Length": 0, ...refusalHeaders(status, this.dressing) }, undefined)
+  reject(status: number, words = ""): void {
+    this.end(status, { "Content-Length": Buffer.byteLength(words), ...this.refusalHeaders(status) }, words)
   }
 
   private end(status: number, headers: Http.OutgoingHttpHeaders, body: string | Uint8Array | undefined): void {
@@ -279,10 +295,6 @@ export class DirectExchange extends NodeExchange {
     if (!this.source.complete) this.source.resume()
   }
 }
-
-// The rest of a body that came too late is not waited for: the connection ends with the answer.
-const refusalHeaders = (status: number, { always }: Dressing): Readonly<Record<string, string>> =>
-  status === 408 ? { ...always, connection: "close" } : always
 
 /** Ends the connection of a client that asked for much, and takes nothing of it for so long. */
 const limitReading = (request: Http.IncomingMessage, response: Http.ServerResponse, millis: number): void => {

@@ -214,7 +214,11 @@ export class Engine implements SessionHost {
   onForeign(session: Session): void {
     if (this.toldOfForeign) return
     this.toldOfForeign = true
-    this.fork(Effect.annotateLogs(Effect.logWarning(foreign), "session", session.label))
+    this.warn(session, foreign)
+  }
+
+  warn(session: Session, words: string): void {
+    this.fork(Effect.annotateLogs(Effect.logWarning(words), "session", session.label))
   }
   private toldOfForeign = false
 

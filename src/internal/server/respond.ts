@@ -17,9 +17,11 @@ export const refusal = (error: HandshakeError, message: string, { always }: Dres
 /** For what is no request of HTTP: nothing is answered. */
 export const nothing = HttpServerResponse.empty()
 
-/** An answer that is its status. */
-export const bare = (status: number, headers: Readonly<Record<string, string>>) =>
-  HttpServerResponse.empty({ status, headers: { ...headers, "content-length": "0" } })
+/** An answer that is its status, with words where it needs some. */
+export const bare = (status: number, headers: Readonly<Record<string, string>>, words = "") =>
+  words === ""
+    ? HttpServerResponse.empty({ status, headers: { ...headers, "content-length": "0" } })
+    : HttpServerResponse.text(words, { status, headers })
 
 /** The answer to a POST whose packets were taken (rule R41). */
 export const ok = (dressing: Dressing) =>

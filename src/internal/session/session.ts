@@ -37,6 +37,8 @@ export interface SessionHost {
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
   onPostRefused(session: Session, limit: number): void
+  /** Warns whoever runs the server. */
+  warn(session: Session, words: string): void
   onUpgraded(session: Session, from: TransportType, millis: number): void
   onReceived(transport: TransportType, bytes: number): void
   onSent(transport: TransportType, messages: number, bytes: number): void
@@ -196,6 +198,10 @@ export class Session implements TransportHost {
   onPostRefused(limit: number): void {
     this.observers?.publish({ _tag: "PostRefused", limit })
     this.host.onPostRefused(this, limit)
+  }
+
+  onBodyTaken(words: string): void {
+    this.host.warn(this, words)
   }
 
   onTurn(): void {

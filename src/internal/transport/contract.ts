@@ -50,6 +50,8 @@ export interface TransportHost {
   awaitBody(waiter: { onBodyLate(): void }): { cancel(): void }
   /** A POST of more than `limit` bytes was refused. */
   onPostRefused(limit: number): void
+  /** A POST came without its body, which somebody else in this program has read; `words` say what to do. */
+  onBodyTaken(words: string): void
   /** The transport can be written to again. */
   onWritable(): void
   /** The transport came to its end. */

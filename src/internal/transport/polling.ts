@@ -12,6 +12,9 @@ import * as revision4 from "../protocol/revision4.ts"
 import type { Transport, TransportHost } from "./contract.ts"
 import { type Entry, mayCompress, Outbound, type Outgoing } from "./outgoing.ts"
 
+/** The body of a POST, or why there is none: it is larger than may be, or somebody else has read it. */
+export type Body = { readonly body: string | Uint8Array } | "too large" | "taken"
+
 /** A request of a polling client that waits for its answer. */
 export interface Exchange {
   readonly contentType: string | undefined
@@ -24,12 +27,12 @@ export interface Exchange {
   whenWritten(done: (written: boolean) => void): void
   /** Answers a POST whose packets were taken. */
   ok(): void
-  /** Answers with a status and no body. */
-  reject(status: number): void
+  /** Answers with a status, and words for whoever runs the server. */
+  reject(status: number, words?: string): void
   /** Drops the connection without an answer. */
   destroy(): void
   /** Reads the body; called back once, and not after `onAborted`. */
-  readBody(limit: number, binary: boolean, done: (body: string | Uint8Array | undefined) => void): void
+  readBody(limit: number, binary: boolean, done: (body: Body) => void): void
   /** Whether the answer is given. */
   readonly isAnswered: boolean
   holder: ExchangeHolder | undefined
@@ -63,6 +66,9 @@ interface Unread {
   readonly isAscii: boolean
   readonly cursor: Cursor
 }
+
+const taken = "The body of a POST was read before it came to the engine, and request.body is neither text nor bytes: " +
+  "mount the engine before what parses bodies, such as express.json()"
 
 export class PollingTransport implements Transport, ExchangeHolder {
   readonly name = "polling"
@@ -135,15 +141,18 @@ export class PollingTransport implements Transport, ExchangeHolder {
     this.post = exchange
     exchange.holder = this
     this.late = this.host.awaitBody(this)
-    exchange.readBody(this.options.maxPayload, binary, (body) => {
+    exchange.readBody(this.options.maxPayload, binary, (read) => {
       this.late?.cancel()
       if (this.post !== exchange) return
-      if (body === undefined) {
-        this.post = undefined
+      if (typeof read === "object") return this.receive(exchange, read.body)
+      this.post = undefined
+      if (read === "too large") {
         this.host.onPostRefused(this.options.maxPayload)
         return exchange.reject(413)
       }
-      this.receive(exchange, body)
+      this.host.onBodyTaken(taken)
+      this.host.onClose(transportError(new Aborted({ method: "POST" })))
+      exchange.reject(500, taken)
     })
   }
 
