@@ -467,6 +467,15 @@ describe("ids", () => {
   )
 
   it(
+    "R16: frames behind the very first request to a server are not lost",
+    withServer({}, async (server) => {
+      const webSocket = await RawWebSocket.open(server, {}, { early: encodeFrame(Opcode.text, "4early") })
+      await webSocket.next()
+      assert.strictEqual((await webSocket.next()).payload.toString(), "4early")
+    })
+  )
+
+  it(
     "R16: garbage sent before a slow handshake is answered ends that session only",
     withServer({ generateId: () => Effect.delay(Effect.succeed("slow"), 50) }, async (server) => {
       const webSocket = await RawWebSocket.open(server, {}, { early: Buffer.from("\xFF\xFFgarbage", "latin1") })

@@ -8,11 +8,14 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as Http from "node:http"
 import { remember } from "./effectListeners.ts"
 
+const noHead: Buffer = Buffer.alloc(0)
+
 const heads = new WeakMap<Http.IncomingMessage, Buffer>()
 
 /** To be called before Effect's server is told of an upgrade. */
 export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
-  heads.set(request, head)
+  // An empty one would keep the chunk that it was cut from.
+  heads.set(request, head.length === 0 ? noHead : head)
   remember(request)
 }
 
@@ -50,8 +53,13 @@ export const keepHeads = (server: Http.Server, onUnserved: () => void): () => vo
   }
 }
 
-export const headOf = (source: Http.IncomingMessage, request: HttpServerRequest): Buffer =>
-  heads.get(source) ?? askEffect(request)
+/** Takes the head of a request. */
+export const takeHead = (source: Http.IncomingMessage, request: HttpServerRequest): Buffer => {
+  const head = heads.get(source) ?? askEffect(request)
+  // What a weak map holds is kept until the whole heap is collected.
+  heads.delete(source)
+  return head
+}
 
 /**
  * The first request to a server may be one to upgrade, before we know of the server. Effect gives the head to its own
@@ -59,11 +67,13 @@ export const headOf = (source: Http.IncomingMessage, request: HttpServerRequest)
  */
 const askEffect = (request: HttpServerRequest): Buffer => {
   const { handleUpgrade } = WebSocketServer.prototype
-  let head: Buffer = Buffer.alloc(0)
-  // Only until the next line but one: nobody else runs meanwhile.
+  let head = noHead
+  // For one call, in which nobody else runs.
   WebSocketServer.prototype.handleUpgrade = (_request, _socket, bytes) => void (head = bytes)
-  const asking = Effect.runFork(Effect.scoped(Effect.flatMap(request.upgrade, ({ reader }) => reader)))
-  WebSocketServer.prototype.handleUpgrade = handleUpgrade
-  asking.interruptUnsafe()
+  try {
+    Effect.runFork(Effect.scoped(Effect.flatMap(request.upgrade, ({ reader }) => reader))).interruptUnsafe()
+  } finally {
+    WebSocketServer.prototype.handleUpgrade = handleUpgrade
+  }
   return head
 }

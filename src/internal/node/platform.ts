@@ -15,7 +15,7 @@ import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
-import { headOf, keepHeads } from "./heads.ts"
+import { keepHeads, takeHead } from "./heads.ts"
 import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import { onServerClose } from "./serverClose.ts"
 import { refuse, Upgrades } from "./upgrades.ts"
@@ -154,7 +154,7 @@ export class NodePlatform implements Platform {
       settled = upgraded
     }
     const source = toNode(request)
-    this.upgrades.accept(source, headOf(source, request), headers, (connection) => {
+    this.upgrades.accept(source, takeHead(source, request), headers, (connection) => {
       if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
       use(connection)
       resume(Effect.succeed(this.release(request)))
