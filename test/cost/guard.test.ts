@@ -98,11 +98,12 @@ describe("what a message costs", () => {
   )
 
   it(
-    "the 101 and the open packet leave in one write",
-    withServer({}, async (server) => {
+    "R29: the 101 and all that opens the session are one write each",
+    withServer({ initialPacket: "initial" }, async (server) => {
       const writes = countWrites(server)
-      await WebSocketClient.connect(server)
-      assert.strictEqual(writes.take(), 1)
+      const client = await WebSocketClient.connect(server)
+      assert.strictEqual(await client.next(), "4initial")
+      assert.strictEqual(writes.take(), 2)
     })
   )
 
