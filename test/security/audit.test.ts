@@ -6,11 +6,11 @@ import { Deferred, Effect } from "effect"
 import { createServer } from "node:http"
 import { runInNewContext } from "node:vm"
 import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
-import { eventually } from "../kit/events.ts"
-import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { eventually, Mailbox, within } from "../kit/events.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { PlainPollingClient, upgrade3 } from "../kit/revision3.ts"
 import { portOf, type Target, unwatched, withServer } from "../kit/server.ts"
-import { refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
@@ -135,6 +135,35 @@ describe("clients that leave early", () => {
         assert.strictEqual(server.opened.all.length, 40)
       })()
     })
+
+    for (const attached of [true, false]) {
+      const way = attached ? "attached" : "on a router"
+      it(`R16: those that end their half while ${name} takes its time make room at once, ${way}`, async () => {
+        const begun = new Mailbox<undefined>("a decision")
+        await withServer({
+          ...config(Effect.andThen(Effect.sync(() => begun.put(undefined)), Effect.never)),
+          attached,
+          maxSessions: 6,
+          handshakeTimeout: "1 hour"
+        }, async (server) => {
+          const early = encodeFrame(Opcode.text, "4early")
+          for (const [upgrade, sent] of [[true, ""], [true, early], [false, ""]] as const) {
+            const connections = await Promise.all(Array.from({ length: 6 }, () => Connection.open(server)))
+            for (const { socket } of connections) {
+              const target = engineTarget({ EIO: "4", transport: upgrade ? "websocket" : "polling" })
+              socket.write(encodeRequest("GET", target, { headers: upgrade ? upgradeHeaders() : {} }))
+              socket.write(sent)
+            }
+            await begun.take(6)
+            for (const { closed, socket } of connections) {
+              // Whoever would see our end, would end its own half of its own accord.
+              socket.end()
+              await within(closed, `the end of the connection: ${upgrade ? "WebSocket" : "polling"}, ${sent.length}`)
+            }
+          }
+        })()
+      })
+    }
   }
 })
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
 import type { Socket as TcpSocket } from "node:net"
 import { EngineIO, Socket } from "../../src/index.ts"
-import { eventually, pending } from "../kit/events.ts"
+import { eventually, Mailbox, pending } from "../kit/events.ts"
 import { Connection, encodeRequest, fetchRaw, PollingClient } from "../kit/http.ts"
 import { withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
@@ -172,6 +172,39 @@ describe("beginning of a session", () => {
       assert.deepStrictEqual(received.map(({ message }) => message), ["one", "two"])
     })
   )
+
+  for (const perMessageDeflate of [false, true]) {
+    for (const attached of [false, true]) {
+      const way = `${perMessageDeflate ? "deflated" : "plain"}, ${attached ? "attached" : "router"}`
+      it(`R16: frames that arrive while the handshake is decided on are not lost, few or many: ${way}`, async () => {
+        const begun = new Mailbox<undefined>("a decision")
+        let gate = Deferred.makeUnsafe<void>()
+        const decision = Effect.suspend(() => {
+          begun.put(undefined)
+          return Deferred.await(gate)
+        })
+        await withServer({ allowRequest: () => decision, perMessageDeflate, attached }, async (server) => {
+          for (const size of [10, 500_000]) {
+            const sizes = [0, 1, size, 7]
+            const headers = perMessageDeflate ? { "Sec-WebSocket-Extensions": "permessage-deflate" } : {}
+            const opening = RawWebSocket.open(server, {}, { headers, early: encodeFrame(Opcode.text, "4") })
+            await begun.next()
+            const [connection] = [...server.connections].slice(-1)
+            for (const size of sizes.slice(1)) {
+              await server.barrier()
+              connection!.write(encodeFrame(Opcode.text, `4${"x".repeat(size)}`))
+            }
+            await server.barrier()
+            Deferred.doneUnsafe(gate, Effect.void)
+            gate = Deferred.makeUnsafe()
+            await opening
+            const received = await server.received.take(4)
+            assert.deepStrictEqual(received.map(({ message }) => message.length), sizes)
+          }
+        })()
+      })
+    }
+  }
 
   it(
     "R31: a session is counted when its application starts and until it ends, once",

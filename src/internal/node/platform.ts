@@ -18,6 +18,7 @@ import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchan
 import { keepHeads, takeHead } from "./heads.ts"
 import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import { onServerClose } from "./serverClose.ts"
+import { attend } from "./undecided.ts"
 import { refuse, Upgrades } from "./upgrades.ts"
 
 /** A server whose end is ours. */
@@ -72,7 +73,7 @@ export class NodePlatform implements Platform {
       if (isNode(source)) tellOfClose(source, NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse)
       return
     }
-    if (this.isUpgrade(request)) return
+    if (this.isUpgrade(request)) return attend(source)
     const { socket } = source
     socket.once("end", () => socket.destroy())
     const response = NodeHttpServerRequest.toServerResponse(request)

@@ -10,6 +10,7 @@ import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { DeflatedWebSocket } from "./deflatedWebSocket.ts"
 import { forget } from "./effectListeners.ts"
 import { Lingering } from "./lingering.ts"
+import { decide } from "./undecided.ts"
 import { NodeWebSocket, type WebSocketSettings } from "./webSocket.ts"
 import { type Refusal, switchProtocols } from "./webSocketHandshake.ts"
 
@@ -74,6 +75,8 @@ export class Upgrades {
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
     const { socket } = request
+    const early = decide(request)
+    if (early.length > 0) head = Buffer.concat([head, ...early])
     if (socket.destroyed) return done(undefined)
     const deflating = request.headers["sec-websocket-extensions"] === undefined ? undefined : this.deflating
     const response = deflating === undefined ? switchProtocols(request) : ""
