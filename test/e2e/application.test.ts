@@ -18,7 +18,7 @@ import {
   unwatched,
   withServer
 } from "../kit/server.ts"
-import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+import { refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const logged = (server: TestServer, level: string, text: string) =>
   eventually(
@@ -399,6 +399,33 @@ describe("handlers", () => {
         assert.strictEqual((await fetchRaw(server, "GET", `${polling}&quietly=1`)).status, 429)
         assert.strictEqual((await refusedUpgrade(server, {})).response.status, 403)
         assert.deepStrictEqual(server.logs, [])
+      })
+    )
+  }
+
+  const returned: ReadonlyArray<readonly [what: string, value: unknown]> = [
+    ["undefined", undefined],
+    ["an Effect of undefined", Effect.void],
+    ["no app", Effect.succeed({})],
+    ["an app that is no Effect", Effect.succeed({ app: () => Effect.never })],
+    ["an onDisconnect that is no function", Effect.succeed({ app: Effect.never, onDisconnect: Effect.void })],
+    ["undefined, later", Effect.delay(Effect.void, 1)]
+  ]
+  for (const [what, value] of returned) {
+    it(
+      `a function without types that returns ${what} is told so, and its client before anything is accepted`,
+      withServer({
+        routes: () => HttpRouter.add("*", "/wrong/", EngineIO.handler((() => value) as never)) as never
+      }, async (server) => {
+        for (const [transport, headers] of [["polling", {}], ["websocket", upgradeHeaders()]] as const) {
+          const target = engineTarget({ EIO: "4", transport }, "/wrong/")
+          assert.strictEqual((await fetchRaw(server, "GET", target, { headers })).status, 500)
+        }
+        const lines = await eventually("both lines", () => server.logs, (logs) => logs.length >= 2)
+        assert.isTrue(
+          lines.every(({ level, text }) => level === "Error" && text.includes("must return an Effect of { app: … }"))
+        )
+        assert.strictEqual(await server.count(), 0)
       })
     )
   }

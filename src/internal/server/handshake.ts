@@ -162,6 +162,7 @@ export abstract class Handshaking {
     } catch (defect) {
       decision = Effect.die(defect)
     }
+    if (!Effect.isEffect(decision)) return notAnApp
     if (isSuccess(decision) && engine.settings.responseHeaders === undefined) {
       const { value } = decision
       this.dress(session)
@@ -200,6 +201,7 @@ export abstract class Handshaking {
 
   private open(session: Session, program: Program, context: Context.Context<never>): Answer {
     const { engine } = this
+    if (!isProgram(program)) return notAnApp
     // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
     const refusal = session.state === "closed"
       ? new Forbidden({ message: "Forbidden" })
@@ -253,6 +255,17 @@ export abstract class Handshaking {
 
 // Without types, a function may run its application where it should return it.
 const returnIt = ": return { app: … }, do not run the application in the function itself"
+
+// A function without types may return anything.
+const notAnApp: Effect.Effect<never> = Effect.suspend(() =>
+  Effect.die(
+    new TypeError("The function of a handler must return an Effect of { app: … }, where app is an Effect")
+  )
+)
+
+const isProgram = (value: Program | null | undefined): boolean =>
+  value !== null && value !== undefined && Effect.isEffect(value.app) &&
+  (value.onDisconnect === undefined || typeof value.onDisconnect === "function")
 
 const isSuccess = (decision: ReturnType<Factory>): decision is Exit.Success<Program, unknown> =>
   Exit.isExit(decision) && Exit.isSuccess(decision)
