@@ -9,11 +9,21 @@ const $ = (id) => document.getElementById(id)
 const wanted = new URLSearchParams(location.search).get("transports")
 const transports = wanted ? wanted.split(",") : ["polling", "websocket"]
 
+/** What the function gives, or nothing where it throws. */
+const attempt = (f) => {
+  try {
+    return f()
+  } catch {
+    return undefined
+  }
+}
+
 // --- what is known ---------------------------------------------------------------------------------------------------
 
 const state = {
-  name: localStorage.getItem("name") ?? "",
-  room: decodeURIComponent(location.hash.slice(1)).trim().slice(0, 24) || "Lobby",
+  // Storage can be denied.
+  name: attempt(() => localStorage.getItem("name")) ?? "",
+  room: attempt(() => decodeURIComponent(location.hash.slice(1)).trim().slice(0, 24)) || "Lobby",
   joined: false,
   me: undefined,
   people: new Map(),
@@ -418,7 +428,13 @@ const openMenu = (open) => {
 const closeMenu = () => openMenu(false)
 
 $("menu").addEventListener("click", () => openMenu(!$("side").classList.contains("open")))
-for (const way of [$("scrim"), $("skip")]) way.addEventListener("click", closeMenu)
+$("scrim").addEventListener("click", closeMenu)
+$("skip").addEventListener("click", (event) => {
+  // The fragment of the address is the room.
+  event.preventDefault()
+  closeMenu()
+  text.focus()
+})
 matchMedia("(max-width: 720px)").addEventListener("change", closeMenu)
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || !$("side").classList.contains("open")) return
@@ -449,7 +465,7 @@ $("enter").addEventListener("submit", (event) => {
   state.name = name
   state.room = new FormData($("enter")).get("room") ?? state.room
   state.joined = true
-  localStorage.setItem("name", name)
+  attempt(() => localStorage.setItem("name", name))
   join()
   showRooms()
   closeMenu()

@@ -255,6 +255,21 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     assert.deepStrictEqual(errors, [])
   })
 
+  it("opens with an address that cannot be read and without storage, and keeps its room when one skips to the message", async () => {
+    const page = await (await browser.newContext()).newPage()
+    page.on("pageerror", (error) => errors.push(String(error)))
+    await page.addInitScript("Object.defineProperty(window, 'localStorage', { get() { throw new Error('denied') } })")
+    await page.goto(`${chat.url}/#%`)
+    await page.keyboard.type("Ada")
+    await page.keyboard.press("Enter")
+    await sees(page, "#title", (text) => text === "Lobby")
+    await page.getByRole("link", { name: "Skip to your message" }).press("Enter")
+    await page.keyboard.type("here")
+    assert.strictEqual(await page.getByLabel("Your message").inputValue(), "here")
+    assert.strictEqual(new URL(page.url()).hash, "#Lobby")
+    assert.deepStrictEqual(errors, [])
+  })
+
   it("works over polling alone", async () => {
     const ada = await open("Ada", `${chat.url}/?transports=polling`)
     const grace = await open("Grace", `${chat.url}/?transports=polling`)
