@@ -32,8 +32,8 @@ const state = {
   unread: 0
 }
 
-/** What was said but has not come back: sent again when there is a connection again. */
-const waiting = new Map()
+/** One's own words by their keys, whatever connection they went over, and whether they have come back from the room. */
+const mine = new Map()
 
 // --- connection ------------------------------------------------------------------------------------------------------
 
@@ -124,11 +124,11 @@ const handlers = {
     state.typists.clear()
     if (isNew) {
       lines.replaceChildren()
-      waiting.clear()
+      for (const [key, { isBack }] of mine) if (!isBack) mine.delete(key)
     }
     for (const each of words) say(each)
     if (isNew) note(people.length === 1 ? `You are the first in ${room}` : `You joined ${room}`)
-    for (const [key, text] of waiting) send({ _tag: "Say", key, text })
+    else sayAgain(words)
     showRooms()
     showPeople()
     showTyping()
@@ -175,6 +175,19 @@ const handlers = {
     $("latency").hidden = false
   },
   Problem: ({ text }) => note(text)
+}
+
+/**
+ * Says again what the room has not had, or does not know any more: a new server knows nothing, and what the old one was
+ * told last may not have reached everybody. Pages tell by the key what they have.
+ */
+const sayAgain = (remembered) => {
+  const keys = new Set(remembered.map(({ key }) => key))
+  for (const [key, { isBack, room, text, time }] of mine) {
+    if (room === state.room && !keys.has(key) && (!isBack || Date.now() - time < 60_000)) {
+      send({ _tag: "Say", key, text })
+    }
+  }
 }
 
 // --- what is seen ----------------------------------------------------------------------------------------------------
@@ -339,10 +352,10 @@ const say = ({ id, key, name, person, text, time }) => {
   if (id !== undefined) {
     item.dataset.id = id
     item.classList.remove("waiting")
-    waiting.delete(key)
+    if (mine.has(key)) mine.get(key).isBack = true
   }
   if (known) return
-  const isMine = person === state.me?.id || waiting.has(key) || said.has(key)
+  const isMine = person === state.me?.id || mine.has(key)
   const previous = lines.lastElementChild
   item.dataset.key = key
   item.dataset.person = person
@@ -362,9 +375,6 @@ const say = ({ id, key, name, person, text, time }) => {
 
 // --- what one does ---------------------------------------------------------------------------------------------------
 
-/** The keys of one's own words, whatever connection they went over. */
-const said = new Set()
-
 const text = $("text")
 let typingUntil = 0
 
@@ -380,9 +390,9 @@ $("composer").addEventListener("submit", (event) => {
   const words = text.value.trim()
   if (words === "" || !state.joined) return
   const key = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`
-  said.add(key)
-  waiting.set(key, words)
-  say({ key, name: state.name, person: state.me?.id ?? "me", text: words, time: Date.now() })
+  const time = Date.now()
+  mine.set(key, { room: state.room, text: words, time, isBack: false })
+  say({ key, name: state.name, person: state.me?.id ?? "me", text: words, time })
   send({ _tag: "Say", key, text: words })
   typingUntil = 0
   text.value = ""

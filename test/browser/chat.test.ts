@@ -197,7 +197,7 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
       await sees(stranger, "#choices", (text) => text.includes("Lobby"))
       assert.deepStrictEqual(await violations(stranger), [])
       assert.deepStrictEqual(errors, [])
-    })
+    }, 40_000)
   }
 
   it("makes links of addresses of pages, and of nothing else", async () => {
@@ -323,6 +323,26 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     await sees(ada, "#transport", (text) => text === "WebSocket")
     await sees(ada, "#people", (text) => text.includes("Grace"))
     assert.deepStrictEqual(await ada.locator("#log .said").allInnerTexts(), ["before", "meanwhile"])
+    assert.deepStrictEqual(errors, [])
+  }, 40_000)
+
+  it("has what was said just before the server was replaced reach who was away then, once", async () => {
+    const ada = await open("Ada", chat.url)
+    const grace = await open("Grace", chat.url)
+    await grace.context().setOffline(true)
+    await sees(grace, "#transport", (text) => text === "offline")
+    for (const text of ["one", "two"]) await say(ada, text)
+    await hears(ada, "two")
+    await chat.stop()
+    await sees(ada, "#transport", (text) => text === "offline")
+    await say(ada, "three")
+
+    chat = await Chat.start(chat.port)
+    await grace.context().setOffline(false)
+    for (const page of [ada, grace]) {
+      await hears(page, "three")
+      assert.deepStrictEqual(await page.locator("#log .said").allInnerTexts(), ["one", "two", "three"])
+    }
     assert.deepStrictEqual(errors, [])
   }, 40_000)
 
