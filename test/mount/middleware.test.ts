@@ -5,7 +5,7 @@ import session from "express-session"
 import { createServer, type IncomingMessage } from "node:http"
 import { EngineIO, Payload, Socket } from "../../src/index.ts"
 import { eventually, turn, within } from "../kit/events.ts"
-import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { PlainPollingClient } from "../kit/revision3.ts"
 import type { Target } from "../kit/server.ts"
@@ -93,6 +93,22 @@ describe("middleware", () => {
       const cookies = client.handshake.all("set-cookie").map((it) => it.split("=")[0]).sort()
       assert.deepStrictEqual(cookies, ["connect.sid", "io"])
     }, { cookie: true })
+  )
+
+  it(
+    "R32, R51: the cookies of one, ours, and those of responseHeaders have a line each",
+    withMiddleware([
+      (_request, response, next) => {
+        response.setHeader("Set-Cookie", ["m=1", "m=2"])
+        next()
+      }
+    ], async (target) => {
+      const cookies = (response: Response) => response.all("set-cookie").map((it) => it.split(";")[0]!).sort()
+      const client = await PollingClient.connect(target)
+      assert.deepStrictEqual(cookies(client.handshake), ["a=1", "b=2", `io=${client.sid}`, "m=1", "m=2"])
+      assert.deepStrictEqual(cookies(await client.post("4hello")), ["a=1", "b=2", "m=1", "m=2"])
+      assert.deepStrictEqual(cookies((await RawWebSocket.open(target)).response), ["a=1", "b=2", "m=1", "m=2"])
+    }, { cookie: true, responseHeaders: () => Effect.succeed({ "set-cookie": ["a=1", "b=2"] }) })
   )
 
   it("R51: they run in order, on every request and every upgrade, and their headers are on the answers", async () => {

@@ -4,8 +4,8 @@ import { Effect, Layer, Logger, Stream } from "effect"
 import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
 import { CloseReason, EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
-import { eventually } from "../kit/events.ts"
-import { PollingClient, textHeaders } from "../kit/http.ts"
+import { eventually, Mailbox } from "../kit/events.ts"
+import { engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
 import { portOf, unwatched } from "../kit/server.ts"
 
 describe("on HttpRouter", () => {
@@ -43,6 +43,32 @@ describe("on HttpRouter", () => {
           assert.strictEqual(response.header("access-control-allow-origin"), "http://a.example")
         }
         await client.post("1", textHeaders)
+      })
+    }))
+
+  it.live("a middleware that adds what no header can carry gets 500, and leaves no session", () =>
+    Effect.gen(function*() {
+      const http = createServer()
+      const spoiling = HttpRouter.middleware(
+        (app) => Effect.map(app, HttpServerResponse.setHeader("x-name", "€")),
+        { global: true }
+      )
+      const ended = new Mailbox<CloseReason.CloseReason>("the end of the session")
+      const route = EngineIO.route(
+        "/engine.io",
+        () => Effect.succeed({ app: Effect.never, onDisconnect: (reason) => Effect.sync(() => ended.put(reason)) })
+      )
+      yield* Layer.build(
+        HttpRouter.serve(Layer.merge(route, spoiling), { disableLogger: true, disableListenLog: true }).pipe(
+          Layer.provide(EngineIOLive),
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+        )
+      )
+      yield* Effect.promise(async () => {
+        const target = unwatched(portOf(http))
+        const answer = await fetchRaw(target, "GET", engineTarget({ EIO: "4", transport: "polling" }))
+        assert.strictEqual(answer.status, 500)
+        assert.strictEqual(CloseReason.message(await ended.next()), "transport error")
       })
     }))
 

@@ -144,13 +144,18 @@ const cases: Record<keyof EngineIO.Options, Case> = {
       { exposedHeaders: 5 },
       { allowedHeaders: [5] },
       { methods: {} },
+      { origin: "https://a.b\r\nSet-Cookie: c=d" },
+      { origin: ["https://€.example"] },
+      { exposedHeaders: "A\r\nB" },
+      { allowedHeaders: ["A", "€"] },
+      { methods: "GET\n" },
       { maxAge: "600" },
       { maxAge: -1 },
       { optionsSuccessStatus: 404 },
       { preflightContinue: 1 }
     ],
     allowed: "true, false, a function that returns an Effect, or { origin?, credentials?, exposedHeaders?, " +
-      "allowedHeaders?, methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }"
+      "allowedHeaders?, methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }, of texts that a header can carry"
   },
   cookie: {
     good: [

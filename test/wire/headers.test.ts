@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import { HttpServerResponse } from "effect/http"
+import { Effect, Layer } from "effect"
+import { HttpRouter, HttpServerResponse } from "effect/http"
 import { EngineIO } from "../../src/index.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
 import { withReference } from "../kit/reference.ts"
@@ -144,6 +144,77 @@ describe("responseHeaders", () => {
       }
     })
   )
+
+  const manyCookies: ReadonlyArray<readonly [string, EngineIO.Options["responseHeaders"]]> = [
+    ["a list", () => Effect.succeed({ "Set-Cookie": ["a=1; HttpOnly; Path=/x; Later", "a=1; Path=/y", "b"] })],
+    ["pairs", () =>
+      Effect.succeed(
+        [
+          ["set-cookie", "a=1; HttpOnly; Path=/x; Later"],
+          ["Set-Cookie", "a=1; Path=/y"],
+          ["set-cookie", "b"]
+        ] as const
+      )]
+  ]
+  for (const [form, responseHeaders] of manyCookies) {
+    for (const attached of [false, true]) {
+      it(
+        `R33: cookies in ${form} have a line each, as they are, on every answer${attached ? ", attached" : ""}`,
+        withServer({ cookie: true, attached, responseHeaders }, async (server) => {
+          const client = await PollingClient.connect(server)
+          const expected = ["a=1; HttpOnly; Path=/x; Later", "a=1; Path=/y", "b"]
+          const own = `io=${client.sid}; Path=/; HttpOnly; SameSite=Lax`
+          assert.deepStrictEqual(client.handshake.all("set-cookie"), [own, ...expected])
+          const answers = [
+            await client.post("4hello"),
+            await client.get(),
+            await upgradeResponse(server),
+            await upgradeResponse(server, { "Sec-WebSocket-Extensions": "permessage-deflate" }),
+            (await RawWebSocket.open(server, { sid: client.sid })).response
+          ]
+          for (const answer of answers) assert.deepStrictEqual(answer.all("set-cookie"), expected)
+          const refused = [await client.request("PUT"), await client.request("POST", { body: "x".repeat(1_000_001) })]
+          for (const answer of refused) assert.deepStrictEqual(answer.all("set-cookie"), [])
+        })
+      )
+    }
+  }
+
+  it("R33: a web handler gives cookies a line each, too", async () => {
+    const { dispose, handler } = HttpRouter.toWebHandler(
+      Layer.provideMerge(
+        EngineIO.route("/engine.io", () => Effect.succeed({ app: Effect.never })),
+        EngineIO.layer({ responseHeaders: () => Effect.succeed({ "set-cookie": ["a=1", "b=2; Path=/"] }) })
+      ),
+      { disableLogger: true }
+    )
+    const response = await handler(new Request(`http://localhost${handshake}`))
+    assert.deepStrictEqual(response.headers.getSetCookie(), ["a=1", "b=2; Path=/"])
+    await dispose()
+  })
+
+  it(
+    "R33: other lists stand in one line",
+    withServer(
+      { responseHeaders: () => Effect.succeed({ "X-List": ["a", "b"], "X-None": undefined }) },
+      async (server) => {
+        for (const answer of [await fetchRaw(server, "GET", handshake), await upgradeResponse(server)]) {
+          assert.deepStrictEqual([answer.header("x-list"), answer.header("x-none")], ["a, b", undefined])
+        }
+      }
+    )
+  )
+
+  it("R33: what says how an answer is to be read is not the application's", async () => {
+    for (const name of ["Content-Length", "transfer-encoding", "Upgrade", "Sec-WebSocket-Accept"]) {
+      await withServer({ responseHeaders: () => Effect.succeed({ [name]: "5" }) }, async (server) => {
+        assert.strictEqual((await fetchRaw(server, "GET", handshake)).status, 500)
+        assert.strictEqual((await refusedUpgrade(server, {})).response.status, 500)
+        assert.strictEqual(await server.count(), 0)
+        assert.include(server.logs[0]?.text, JSON.stringify(name))
+      })()
+    }
+  })
 
   it(
     "R33: they may replace the headers of the protocol",
@@ -350,6 +421,50 @@ describe("CORS", () => {
       })()
     }
   })
+
+  for (const value of ["https://€.example", "https://a.example\r\nSet-Cookie: evil=1"]) {
+    const places: ReadonlyArray<EngineIO.CorsOptions> = [
+      { origin: value },
+      { origin: "https://a.example", exposedHeaders: value },
+      { allowedHeaders: [value] },
+      { methods: [value] },
+      { optionsSuccessStatus: 99 }
+    ]
+    it(`R50: a function that gives ${JSON.stringify(value)} has each of its requests refused, and logged`, async () => {
+      for (const options of places) {
+        await withServer({ cors: () => Effect.succeed(options) }, async (server) => {
+          const answers = [
+            await fetchRaw(server, "GET", handshake, { headers: { Origin: value } }),
+            await fetchRaw(server, "OPTIONS", handshake),
+            (await refusedUpgrade(server, {})).response
+          ]
+          for (const answer of answers) {
+            assert.strictEqual(answer.status, 500)
+            assert.deepStrictEqual(answer.all("set-cookie"), [])
+          }
+          assert.strictEqual(await server.count(), 0)
+          assert.deepStrictEqual(server.opened.all, [])
+          assert.strictEqual(server.logs.filter(({ text }) => text.includes("no header can carry")).length, 3)
+        })()
+      }
+    })
+  }
+
+  it(
+    "R7, R50: what a request asks for is given back only where a header can carry it",
+    withServer({ cors: { origin: true }, lenient: true }, async (server) => {
+      const headers = { Origin: "https://a\x01.example", "Access-Control-Request-Headers": "x\x02" }
+      const preflight = await fetchRaw(server, "OPTIONS", handshake, { headers })
+      assert.deepStrictEqual([preflight.status, corsOf(preflight)], [204, {
+        "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
+        vary: "Origin, Access-Control-Request-Headers"
+      }])
+      const refused = await fetchRaw(server, "GET", handshake, { headers })
+      assert.strictEqual(refused.text, "{\"code\":3,\"message\":\"Bad request\"}")
+      assert.strictEqual((await refusedUpgrade(server, {}, { headers })).response.status, 400)
+      assert.strictEqual(await server.count(), 0)
+    })
+  )
 
   it(
     "R50: an expression with a memory gives the same answer twice",

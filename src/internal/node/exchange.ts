@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Cookies from "effect/http/Cookies"
 import type * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
-import type * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
@@ -224,6 +224,24 @@ const isRead = ({ complete, headers, httpVersionMajor }: Http.IncomingMessage): 
   (complete || (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined))
 
 /**
+ * Adds cookies to a response, in the words they were given in: Effect's responses hold one of a name, and words of their
+ * own. Node's response has them all, as lines, also those that were set there before.
+ */
+export const addCookies = (lines: ReadonlyArray<string>): HttpEffect.PreResponseHandler => (request, response) => {
+  if (response.status !== 200) return Effect.succeed(response)
+  if (!isNode(toNode(request))) {
+    return Effect.succeed(HttpServerResponse.mergeCookies(response, Cookies.fromSetCookie(lines)))
+  }
+  const nodeResponse = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+  if (nodeResponse.headersSent) return Effect.succeed(response)
+  const { cookies, headers } = response
+  const before = [nodeResponse.getHeader("set-cookie"), headers["set-cookie"]].flat().filter((it) => it !== undefined)
+  nodeResponse.setHeader("Set-Cookie", [...before.map(String), ...Cookies.toSetCookieHeaders(cookies), ...lines])
+  const others = HttpServerResponse.removeHeader(response, "set-cookie")
+  return Effect.succeed(HttpServerResponse.replaceCookies(others, Cookies.empty))
+}
+
+/**
  * Writes the final response of a poll or a post as one string. Effect asks Node to check the length of every body against
  * its header, and then Node writes head and body in two pieces. It runs last, so that it writes what the application's
  * middlewares made of the response; what it leaves alone Effect writes.
@@ -235,7 +253,14 @@ export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => 
     const isOpen = !nodeResponse.headersSent && !nodeResponse.destroyed
     // Some middlewares of others end the response later than they are told to: Effect would end it again.
     if (isOpen && isRead(nodeResponse.req) && !Object.hasOwn(nodeResponse, "end")) {
-      nodeResponse.writeHead(status, headers)
+      try {
+        nodeResponse.writeHead(status, headers)
+      } catch (cause) {
+        // A middleware of the application gave what no header can carry.
+        for (const name of nodeResponse.getHeaderNames()) nodeResponse.removeHeader(name)
+        nodeResponse.writeHead(500, { "Content-Length": 0 }).end()
+        return Effect.die(cause)
+      }
       nodeResponse.end(body.text)
     }
   }

@@ -14,12 +14,12 @@ import { type Platform, UpgradeFailed } from "../server/platform.ts"
 import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/polling.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
-import { isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
+import { addCookies, isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
 import { keepHeads, takeHead } from "./heads.ts"
 import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import { onServerClose } from "./serverClose.ts"
 import { attend } from "./undecided.ts"
-import { refuse, Upgrades } from "./upgrades.ts"
+import { type Lines, refuse, Upgrades } from "./upgrades.ts"
 
 /** A server whose end is ours. */
 interface Watch {
@@ -136,6 +136,9 @@ export class NodePlatform implements Platform {
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     const source = toNode(request)
     const fiber = Fiber.getCurrent()
+    if (fiber !== undefined && dressing.lines.length > 0) {
+      HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, addCookies(dressing.lines))
+    }
     if (fiber !== undefined && isNode(source) && !isUpgraded(source)) {
       HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
     }
@@ -146,7 +149,7 @@ export class NodePlatform implements Platform {
 
   upgrade(
     request: HttpServerRequest,
-    headers: Readonly<Record<string, string>>,
+    headers: Lines,
     use: (connection: WebSocketConnection) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed> {
     type Upgraded = Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed>

@@ -21,12 +21,15 @@ export const addHeaders = (request: Http.IncomingMessage, headers: Http.Outgoing
   middlewareHeaders.set(request, headers)
 }
 
+/** Headers to write: of several values, each is a line. */
+export type Lines = Readonly<Record<string, string | ReadonlyArray<string>>>
+
 export class Upgrades {
   /** Where compression is on, for the clients that ask for it. */
   private readonly deflating: WebSocketServer | undefined
   private readonly threshold: number
   private readonly settings: WebSocketSettings
-  private readonly headers = new WeakMap<Http.IncomingMessage, Readonly<Record<string, string>>>()
+  private readonly headers = new WeakMap<Http.IncomingMessage, Lines>()
   constructor({ closeTimeout, maxPayload, perMessageDeflate }: {
     readonly maxPayload: number
     readonly closeTimeout: number
@@ -54,12 +57,12 @@ export class Upgrades {
     return this.settings.lingering
   }
 
-  private linesFor(request: Http.IncomingMessage, headers: Readonly<Record<string, string>>): Array<string> {
+  private linesFor(request: Http.IncomingMessage, headers: Lines): Array<string> {
     const lines: Array<string> = []
-    for (const name in headers) lines.push(`${name}: ${headers[name]}`)
-    const added = middlewareHeaders.get(request)
-    for (const name in added) {
-      for (const value of [added[name]!].flat()) lines.push(`${name}: ${value}`)
+    for (const all of [headers, middlewareHeaders.get(request)]) {
+      for (const name in all) {
+        for (const value of [all[name]!].flat()) lines.push(`${name}: ${value}`)
+      }
     }
     return lines
   }
@@ -71,7 +74,7 @@ export class Upgrades {
   accept(
     request: Http.IncomingMessage,
     head: Buffer,
-    headers: Readonly<Record<string, string>>,
+    headers: Lines,
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
     const { socket } = request

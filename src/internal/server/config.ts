@@ -12,7 +12,7 @@ import type { Forbidden } from "../../HandshakeError.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Settings } from "../session/settings.ts"
 import type { CorsOptions, Options, OptionsError, PerMessageDeflateOptions, ResponseInfo } from "./options.ts"
-import { check, makeCookie } from "./optionsSchema.ts"
+import { check, isCors, makeCookie } from "./optionsSchema.ts"
 
 /** The options, complete and in plain numbers. */
 export interface Config extends Settings {
@@ -78,7 +78,7 @@ export const resolve = Effect.fnUntraced(function*<E, R>(
     cors: cors === undefined || cors === false
       ? undefined
       : typeof cors === "function"
-      ? (request) => Effect.provideContext(Effect.suspend(() => cors(request)), context)
+      ? (request) => Effect.provideContext(Effect.map(Effect.suspend(() => cors(request)), checkedCors), context)
       : () => cors === true ? {} : cors,
     cookie: cookie === undefined || cookie === false ? undefined : (id) => {
       const made = makeCookie(cookie === true ? {} : cookie, id)
@@ -94,6 +94,12 @@ export const resolve = Effect.fnUntraced(function*<E, R>(
       ((info) => Effect.provideContext(Effect.suspend(() => responseHeaders(info)), context))
   }
 })
+
+/** What a function gave is checked when it gives it. */
+const checkedCors = (options: CorsOptions): CorsOptions => {
+  if (isCors(options)) return options
+  throw new TypeError("cors: the function gave options that are none, or have a text that no header can carry")
+}
 
 const millis = (input: Duration.Input | undefined, otherwise: number): number =>
   input === undefined ? otherwise : Duration.toMillis(Duration.fromInputUnsafe(input))

@@ -2,6 +2,7 @@
  * The headers of cross-origin sharing (rule R50), as the `cors` package would set them; a pure function, because they
  * are needed on the 101 of a WebSocket too.
  */
+import { isHeaderValue } from "./headerFields.ts"
 import type { CorsOptions } from "./options.ts"
 
 type RequestHeaders = Readonly<Record<string, string | undefined>>
@@ -29,7 +30,9 @@ export const corsHeaders = (options: CorsOptions, request: RequestHeaders): Reco
   } else {
     const asked = request["origin"]
     // An origin that is not allowed gets no header, not one that says no.
-    if (asked !== undefined && isAllowed(origin, asked)) headers["access-control-allow-origin"] = asked
+    if (asked !== undefined && isHeaderValue(asked) && isAllowed(origin, asked)) {
+      headers["access-control-allow-origin"] = asked
+    }
     headers["vary"] = "Origin"
   }
   if (options.credentials === true) headers["access-control-allow-credentials"] = "true"
@@ -51,7 +54,7 @@ export const preflightHeaders = (options: CorsOptions, request: RequestHeaders):
     headers["vary"] = headers["vary"] === undefined
       ? "Access-Control-Request-Headers"
       : `${headers["vary"]}, Access-Control-Request-Headers`
-    if (asked !== undefined && asked !== "") headers["access-control-allow-headers"] = asked
+    if (asked !== undefined && asked !== "" && isHeaderValue(asked)) headers["access-control-allow-headers"] = asked
   }
   if (options.maxAge !== undefined) headers["access-control-max-age"] = String(options.maxAge)
   return headers

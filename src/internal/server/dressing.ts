@@ -4,11 +4,12 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Cookies from "effect/http/Cookies"
-import * as Headers from "effect/http/Headers"
+import type * as Headers from "effect/http/Headers"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { TransportType } from "../../Transport.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Engine } from "./engine.ts"
+import { isFraming, isHeaderName, isHeaderValue } from "./headerFields.ts"
 
 export interface Dressing {
   /** On every answer, refusals too. */
@@ -16,31 +17,44 @@ export interface Dressing {
   /** On answers with status 200 or 101; those of `always` among them. */
   readonly success: Readonly<Record<string, string>>
   readonly cookies: Cookies.Cookies | undefined
+  /** Cookies of the application, as lines, on answers with status 200 or 101. */
+  readonly lines: ReadonlyArray<string>
 }
 
-const noHeaders: Readonly<Record<string, string>> = {}
+const everywhere = (headers: Readonly<Record<string, string>>): Dressing => ({
+  always: headers,
+  success: headers,
+  cookies: undefined,
+  lines: []
+})
 
 /** Nothing: what most responses wear, compared by identity. */
-export const plain: Dressing = { always: noHeaders, success: noHeaders, cookies: undefined }
+export const plain = everywhere({})
 
 /** The part that needs no session: what a refusal wears. */
 export const ofRequest = (engine: Engine, cors: Readonly<Record<string, string>> | undefined): Dressing => {
   if (cors === undefined) return engine.stopped ? closing : plain
-  const always = engine.stopped ? { ...cors, ...closing.always } : cors
-  return { always, success: always, cookies: undefined }
+  return everywhere(engine.stopped ? { ...cors, ...closing.always } : cors)
 }
 
 // A server that no longer listens waits for its connections to close.
-const closing: Dressing = { always: { connection: "close" }, success: { connection: "close" }, cookies: undefined }
+const closing = everywhere({ connection: "close" })
 
-/** What the application adds must not break the head of an answer, which on a 101 nobody else would notice. */
-const checked = (headers: Headers.Headers): Headers.Headers => {
-  for (const [name, value] of Object.entries(headers)) {
-    if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
-      throw new TypeError(`responseHeaders: the header ${JSON.stringify(name)} has a value that headers cannot carry`)
+/** Adds headers of the application: values of one name stand in one line, but each cookie has its own. */
+const add = (dressing: Dressing, added: Headers.Input): Dressing => {
+  const success = { ...dressing.success }
+  const lines = [...dressing.lines]
+  for (const [name, value] of Symbol.iterator in added ? added : Object.entries(added)) {
+    if (value === undefined) continue
+    const values = [value].flat().map(String)
+    if (!isHeaderName(name) || isFraming(name) || !values.every(isHeaderValue)) {
+      throw new TypeError(`responseHeaders: no answer can carry the header ${JSON.stringify(name)} with such a value`)
     }
+    const key = name.toLowerCase()
+    if (key === "set-cookie") lines.push(...values)
+    else success[key] = values.join(", ")
   }
-  return headers
+  return { ...dressing, success, lines }
 }
 
 /** The whole of it, for a session's request. */
@@ -56,11 +70,12 @@ export const ofSession = (
   if (transport === "polling") dressing = ofPoll(dressing, engine.platform.header(request, "user-agent"))
   if (initial && cookie !== undefined && transport === "polling") dressing = { ...dressing, cookies: cookie(id) }
   if (responseHeaders === undefined) return dressing
-  return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => ({
-    ...dressing,
-    success: { ...dressing.success, ...checked(Headers.fromInput(added)) }
-  }))
+  return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => add(dressing, added))
 }
+
+/** The headers of a 101, several in a list. */
+export const of101 = ({ lines, success }: Dressing): Readonly<Record<string, string | ReadonlyArray<string>>> =>
+  lines.length === 0 ? success : { ...success, "set-cookie": lines }
 
 /** What the client's kind asks for on a poll or a post. */
 export const ofPoll = (dressing: Dressing, agent: string | undefined): Dressing =>

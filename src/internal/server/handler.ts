@@ -173,9 +173,9 @@ export class Handler {
     session: Session,
     transport: TransportType,
     request: HttpServerRequest,
-    { success }: Dressing.Dressing
+    dressing: Dressing.Dressing
   ): Answer {
-    return this.engine.platform.upgrade(request, success, (connection) => {
+    return this.engine.platform.upgrade(request, Dressing.of101(dressing), (connection) => {
       // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
       if (transport === "websocket" && session.isUpgradable) {
         session.startUpgrade(new WebSocketCandidate(connection, takesBytes(parseQuery(request.url))))

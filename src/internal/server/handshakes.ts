@@ -6,6 +6,7 @@ import { takesBytes } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketTransport } from "../transport/webSocket.ts"
+import { of101 } from "./dressing.ts"
 import { type Answer, Handshaking } from "./handshake.ts"
 
 /** The first GET of a client that polls: its answer carries the first packets. */
@@ -36,7 +37,7 @@ export class WebSocketHandshaking extends Handshaking {
   protected answer(session: Session): Answer {
     return this.engine.platform.upgrade(
       this.request,
-      this.dressing.success,
+      of101(this.dressing),
       (connection) => this.begin(session, new WebSocketTransport(connection, session, takesBytes(this.query)))
     )
   }
@@ -45,6 +46,6 @@ export class WebSocketHandshaking extends Handshaking {
 /** A request to upgrade to a transport that is none: the connection is accepted, and closed (rule R24). */
 export class EmptyHandshaking extends PollingHandshaking {
   protected override identify(): Answer {
-    return this.engine.platform.upgrade(this.request, this.dressing.success, (connection) => connection.close())
+    return this.engine.platform.upgrade(this.request, of101(this.dressing), (connection) => connection.close())
   }
 }

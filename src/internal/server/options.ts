@@ -207,7 +207,11 @@ export interface Options<E = never, R = never> extends ScalarOptions {
    * It costs memory and time, and rules out the cheapest way to write. Default: false.
    */
   readonly perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
-  /** Headers to add to the answers of a session: to polls and posts, and to the 101 of a WebSocket (rule R33). */
+  /**
+   * Headers to add to the answers of a session: to polls and posts, and to the 101 of a WebSocket (rule R33). A list of
+   * cookies, `{ "set-cookie": ["a=1", "b=2"] }`, has a line for each; of other headers, the values stand in one. A value
+   * that no header can carry refuses the request with status 500.
+   */
   readonly responseHeaders?: ((info: ResponseInfo) => Effect.Effect<Headers.Input, never, R>) | undefined
   /** Decides on every handshake and every upgrade (rule R12): fail to refuse. */
   readonly allowRequest?:

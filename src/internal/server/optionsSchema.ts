@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import { TransportType } from "../../Transport.ts"
 import { hasSeparator } from "../protocol/revision4.ts"
 import type { SocketId } from "../session/model.ts"
+import { isHeaderValue } from "./headerFields.ts"
 import { type CookieOptions, type HandshakeRate, type Options, OptionsError } from "./options.ts"
 
 export const optionOf = (what: string, isSuch: (value: unknown) => boolean) =>
@@ -54,7 +55,9 @@ const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean =>
 const isFlag = isOr(true, false)
 export const isText = (value: unknown): boolean => typeof value === "string"
 export const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
-const isTexts = (value: unknown): boolean => isText(value) || (Array.isArray(value) && value.every(isText))
+const isHeaderText = (value: unknown): boolean => typeof value === "string" && isHeaderValue(value)
+const isHeaderTexts = (value: unknown): boolean =>
+  isHeaderText(value) || (Array.isArray(value) && value.every(isHeaderText))
 
 /** Whether a value is an object of these members and no others; each may be undefined. */
 const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>) => (value: unknown): boolean =>
@@ -63,15 +66,15 @@ const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>)
     Object.hasOwn(members, name) && (member === undefined || members[name]!(member))
   )
 
-const isOrigin = (value: unknown): boolean => (isText(value) && value !== "") || value instanceof RegExp
+const isOrigin = (value: unknown): boolean => (isHeaderText(value) && value !== "") || value instanceof RegExp
 
-const isCors = hasOnly({
+export const isCors = hasOnly({
   origin: (value) =>
     isFlag(value) || typeof value === "function" || isOrigin(value) || (Array.isArray(value) && value.every(isOrigin)),
   credentials: isFlag,
-  exposedHeaders: isTexts,
-  allowedHeaders: isTexts,
-  methods: isTexts,
+  exposedHeaders: isHeaderTexts,
+  allowedHeaders: isHeaderTexts,
+  methods: isHeaderTexts,
   maxAge: isWhole,
   optionsSuccessStatus: (value) => isCount(value) && (value as number) >= 200 && (value as number) < 300,
   preflightContinue: isFlag
@@ -169,7 +172,7 @@ const schema = Schema.Struct(
     responseHeaders: hook,
     cors: optionOf(
       "true, false, a function that returns an Effect, or { origin?, credentials?, exposedHeaders?, allowedHeaders?, " +
-        "methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }",
+        "methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }, of texts that a header can carry",
       (value) => typeof value === "boolean" || typeof value === "function" || isCors(value)
     ),
     cookie: optionOf(

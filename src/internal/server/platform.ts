@@ -43,7 +43,7 @@ export interface Platform {
    */
   upgrade(
     request: HttpServerRequest,
-    headers: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string | ReadonlyArray<string>>>,
     use: (connection: WebSocketConnection) => void
   ): Effect.Effect<HttpServerResponse, UpgradeFailed>
   /** The response of a request whose connection was taken over: nothing more is written for it. */

@@ -14,6 +14,7 @@ import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
 import type { Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
+import { isHeaderValue } from "./headerFields.ts"
 import type { Owner } from "./handshake.ts"
 
 /** What a request turned out to be, when it is none that is refused. */
@@ -21,15 +22,6 @@ export type Verdict =
   | { readonly _tag: "Handshake"; readonly transport: TransportType }
   | { readonly _tag: "Poll"; readonly session: Session }
   | { readonly _tag: "Upgrade"; readonly session: Session; readonly transport: TransportType }
-
-// Node's own parser refuses these bytes; a request from elsewhere may still carry them (rule R7).
-const isHeaderValue = (value: string): boolean => {
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i)
-    if ((code < 0x20 && code !== 0x09) || code === 0x7f || code > 0xff) return false
-  }
-  return true
-}
 
 export const verify = (
   engine: Engine,
@@ -72,6 +64,7 @@ const foreign = (engine: Engine, session: Session): HandshakeError => {
 
 const verifyOrigin = ({ settings }: Engine, origin: string | undefined): HandshakeError | undefined => {
   if (origin === undefined) return undefined
+  // Node's own parser refuses these bytes; a request from elsewhere may still carry them (rule R7).
   if (!isHeaderValue(origin)) return new BadRequest({ context: { name: "INVALID_ORIGIN", origin } })
   return settings.allowedOrigins === undefined || settings.allowedOrigins.has(origin)
     ? undefined
