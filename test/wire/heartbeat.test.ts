@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { Socket } from "../../src/index.ts"
-import { eventually, pause } from "../kit/events.ts"
+import { eventually, pause, pending, within } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
 import { resources } from "../kit/leaks.ts"
 import { idle, withServer } from "../kit/server.ts"
@@ -230,6 +230,30 @@ describe("heartbeat", () => {
       assert.strictEqual(await server.reasonText(client.sid), "forced close")
       assert.isAtLeast(elapsed(), 150 - slack)
       assert.strictEqual((await client.get()).status, 400)
+    })
+  )
+
+  it(
+    "R-H6: a closing session whose messages nobody takes holds no POST, and owes its pong like any other",
+    withServer({
+      application: idle,
+      receiveBuffer: { messages: 1 },
+      pingInterval: 100,
+      pingTimeout: 150,
+      closeTimeout: "1 hour",
+      drainTimeout: 200
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const posted = client.post("4one\x1e4two\x1e4three")
+      assert.strictEqual((await client.get()).text, "2")
+      assert.isTrue(await pending(posted))
+      const socket = await server.socket(client.sid)
+      await server.run(Socket.close(socket))
+      assert.strictEqual((await posted).text, "ok")
+      assert.strictEqual(
+        (await within(server.run(Socket.closed(socket)), "the end of the session"))._tag,
+        "PingTimeout"
+      )
     })
   )
 

@@ -216,15 +216,18 @@ export class Session implements TransportHost {
   /** The next message for the application, or `undefined`. */
   take(): Message | undefined {
     const message = this.incoming.shift()
-    if (this.paused && !this.isReceiveFull) {
-      this.paused = false
-      if (this.state !== "closed") {
-        // The client's pong may have waited behind what we did not read.
-        this.heartbeat.extend()
-        this.transport!.resume()
-      }
-    }
+    if (this.paused && !this.isReceiveFull) this.proceed()
     return message
+  }
+
+  /** Reads on. */
+  private proceed(): void {
+    if (!this.paused) return
+    this.paused = false
+    if (this.state === "closed") return
+    // The client's pong may have waited behind what we did not read.
+    this.heartbeat.extend()
+    this.transport!.resume()
   }
 
   awaitBody(waiter: { onBodyLate(): void }): Deadline {
@@ -332,6 +335,8 @@ export class Session implements TransportHost {
     this.closeDeadline = new CloseDeadline(this)
     this.host.deadlines.after(this.host.settings.closeTimeout).add(this.closeDeadline)
     this.sending?.onClosing(reason)
+    // What arrives from now on is dropped (rule R63), so nobody has to wait for the application.
+    this.proceed()
     this.flush()
   }
 
@@ -371,12 +376,15 @@ export class Session implements TransportHost {
   /** Tells everybody of the end. What that sets off may end other sessions, so the host does it for one after the other. */
   settle(): void {
     const reason = this.reason!
-    this.transport?.close(reason._tag === "TransportClose")
-    this.observers?.publish({ _tag: "Closed", reason })
-    this.observers?.end()
-    this.sending?.onEnd(reason)
-    this.incoming.wake()
-    this.application?.onSessionEnd()
+    try {
+      this.transport?.close(reason._tag === "TransportClose")
+    } finally {
+      this.observers?.publish({ _tag: "Closed", reason })
+      this.observers?.end()
+      this.sending?.onEnd(reason)
+      this.incoming.wake()
+      this.application?.onSessionEnd()
+    }
   }
 
   observe(): Observers<SocketEvent> {
