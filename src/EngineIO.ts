@@ -157,14 +157,12 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
           engine.onStop(true)
-          return engine.empty.pipe(
-            Effect.andThen(engine.idle),
-            // What clients do not answer their close with is cut by then.
-            Effect.andThen(platform.quiet),
-            Effect.andThen(Effect.sync(() => {
+          return Effect.andThen(
+            engine.over,
+            Effect.sync(() => {
               engine.close()
               platform.close()
-            }))
+            })
           )
         })
       )

@@ -1,17 +1,17 @@
 /**
  * Sessions that end each other, clients that vanish while nobody reads, buffers that fill, servers that come and go.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, Exit, Fiber, Layer, Scheduler, Scope } from "effect"
 import { HttpRouter, HttpServerRequest } from "effect/http"
 import { randomBytes } from "node:crypto"
-import { createServer } from "node:http"
+import { createServer, ServerResponse } from "node:http"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pause, turn, within } from "../kit/events.ts"
-import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, type RequestOptions } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
-import { idle, withServer } from "../kit/server.ts"
+import { idle, TestServer, withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
@@ -126,6 +126,111 @@ describe("sessions", () => {
       const reason = await server.reason(sid)
       assert.strictEqual(reason._tag, "TransportError")
       if (reason._tag === "TransportError") assert.include(reason.error, { _tag: "WebSocketProtocol", code: 1007 })
+    })
+  )
+})
+
+describe("what throws", () => {
+  // As by a middleware that fails.
+  const { writeHead } = ServerResponse.prototype
+  beforeAll(() => {
+    ServerResponse.prototype.writeHead = function(this: ServerResponse, ...args: Parameters<typeof writeHead>) {
+      if (this.req.headers["x-break"] !== undefined) throw new Error("a broken response")
+      return writeHead.apply(this, args)
+    } as typeof writeHead
+  })
+  afterAll(() => {
+    ServerResponse.prototype.writeHead = writeHead
+  })
+  const broken = { headers: { "x-break": "" } }
+
+  /** Parks a GET, and comes back when it is there. */
+  const park = async (server: TestServer, client: PollingClient, options?: RequestOptions) => {
+    const response = client.get(options)
+    response.catch(() => undefined)
+    await server.barrier()
+    return { response }
+  }
+
+  const isLogged = (server: TestServer, text: string) =>
+    eventually(
+      "the log",
+      () => server.logs,
+      (logs) => logs.some((line) => line.level === "Error" && line.text.includes(text))
+    )
+
+  it(
+    "at the end of one session leaves the ends of others alone, one after the other",
+    withServer({ attached: true, application: idle }, async (server) => {
+      const first = await PollingClient.connect(server)
+      const second = await PollingClient.connect(server)
+      await park(server, first, broken)
+      const parked = await park(server, second)
+      const drained = server.run(EngineIO.drain({ timeout: "300 millis" }))
+      assert.strictEqual((await parked.response).text, "1")
+      await drained
+      await server.ended.reached(2)
+      await isLogged(server, "a broken response")
+    })
+  )
+
+  it("at the end of one session leaves the ends of others alone, one within the other", async () => {
+    const sockets: Array<Socket.Socket> = []
+    await withServer({
+      attached: true,
+      application: (socket) =>
+        Effect.sync(() => {
+          sockets.push(socket)
+          return {
+            app: Effect.never,
+            onDisconnect: () => Effect.forEach(sockets.splice(0), (other) => Socket.close(other, { discard: true }))
+          }
+        })
+    }, async (server) => {
+      await PollingClient.connect(server)
+      await park(server, await PollingClient.connect(server), broken)
+      const parked = await park(server, await PollingClient.connect(server))
+      await server.run(Socket.close(sockets.shift()!, { discard: true }))
+      assert.strictEqual((await parked.response).text, "1")
+      await server.ended.reached(3)
+      await isLogged(server, "a broken response")
+    })()
+  })
+
+  it(
+    "when one deadline is due leaves others alone",
+    withServer({ attached: true, bodyTimeout: 100 }, async (server) => {
+      const first = await Connection.open(server)
+      const clients = await Promise.all([1, 2].map(() => PollingClient.connect(server)))
+      first.send("POST", clients[0]!.url(), { body: "4", headers: { "Content-Length": "10", "x-break": "" } })
+      const second = await Connection.open(server)
+      second.send("POST", clients[1]!.url(), { body: "4", headers: { "Content-Length": "10" } })
+      assert.strictEqual((await second.response()).status, 408)
+      await server.ended.reached(2)
+      await isLogged(server, "a broken response")
+    })
+  )
+
+  it(
+    "when one session is flushed leaves others alone",
+    withServer({ application: idle, sendBuffer: { messages: 1 } }, async (server) => {
+      const clients = await Promise.all([1, 2].map(() => PollingClient.connect(server)))
+      const [first, second] = await Promise.all(clients.map(({ sid }) => server.socket(sid)))
+      const parked = await Promise.all(clients.map((client) => client.park()))
+      const waiting = Effect.sync(() =>
+        Effect.runCallback(Socket.send(first!, "waits for room"), {
+          onExit: () => {
+            throw new Error("a broken callback")
+          }
+        })
+      )
+      await server.run(Effect.andThen(
+        Effect.andThen(Socket.send(first!, "one"), waiting),
+        Socket.send(second!, "two")
+      ))
+      const texts = await Promise.all(parked.map(async ({ response }) => (await response).text))
+      assert.deepStrictEqual(texts, ["4one", "4two"])
+      await isLogged(server, "a broken callback")
     })
   )
 })
@@ -376,6 +481,70 @@ describe("servers that come and go", () => {
       assert.strictEqual((await parked.response).text, "1")
     })
     await mounted.release()
+  })
+
+  it("the end of the engine cuts who was given up meanwhile and does not answer", async () => {
+    const server = createServer()
+    const engine = { closeTimeout: "1 hour", drainTimeout: "600 millis", pingInterval: 50, pingTimeout: 150 } as const
+    const mounted = await Mounted.attach(server, {
+      engine,
+      application: (socket) =>
+        Effect.succeed({
+          app: Effect.andThen(Effect.ignore(Socket.send(socket, randomBytes(20_000_000))), Effect.never)
+        })
+    })
+    await listening(server, async (target) => {
+      const raw = await RawWebSocket.open(target)
+      // What was sent waits, so that there is no orderly close before its heartbeat fails.
+      raw.connection.socket.pause()
+      await mounted.release()
+      assert.deepStrictEqual(mounted.ended.all.map(({ _tag }) => _tag), ["ServerShutdown"])
+      raw.connection.socket.resume()
+      await within(raw.closed, "the end of the connection")
+    })
+  })
+
+  const hanging = Effect.uninterruptible(Effect.never)
+  for (
+    const [what, app] of [
+      ["an application", { app: hanging }],
+      ["a finalizer", { app: Effect.andThen(Effect.addFinalizer(() => hanging), Effect.never) }],
+      ["onDisconnect", { app: Effect.never, onDisconnect: () => hanging }]
+    ] as const
+  ) {
+    it(`${what} that cannot be interrupted holds their end up no longer than drainTimeout, and is warned of`, async () => {
+      const server = await TestServer.start({
+        drainTimeout: "300 millis",
+        application: () => Effect.succeed(app)
+      })
+      const hung = await WebSocketClient.connect(server)
+      await hung.close()
+      const { sid } = await WebSocketClient.connect(server)
+      await server.release()
+      const warned = server.logs.filter(({ level }) => level === "Warn").map(({ annotations }) =>
+        annotations?.["session"]
+      )
+      assert.deepStrictEqual(warned, [hung.sid, sid].map((id) => `${id.slice(0, 6)}…`))
+      await server.stop()
+    })
+  }
+
+  it("what a session does at its end has the last tenth of drainTimeout, also where it was cut", async () => {
+    const done: Array<string> = []
+    const server = await TestServer.start({
+      drainTimeout: "2 seconds",
+      closeTimeout: "1 hour",
+      application: (socket) =>
+        Effect.succeed({
+          app: Effect.andThen(Effect.ignore(Socket.send(socket, randomBytes(20_000_000))), Effect.never),
+          onDisconnect: ({ _tag }) => Effect.andThen(Effect.sleep("20 millis"), Effect.sync(() => void done.push(_tag)))
+        })
+    })
+    const client = await WebSocketClient.connect(server)
+    client.socket.pause()
+    await server.release()
+    assert.deepStrictEqual(done, ["ServerShutdown"])
+    client.socket.terminate()
   })
 
   it("the end of the engine cuts who does not answer their close, after drainTimeout", async () => {

@@ -15,43 +15,58 @@ export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     engine.draining = true
     engine.hurry()
-    for (const session of engine.all.values()) session.close(shutdown)
+    engine.each((session) => session.close(shutdown))
     return Effect.timeoutOrElse(engine.empty, {
       duration: timeout,
       orElse: () => Effect.sync(() => cut(engine))
     })
   })
 
-const cut = (engine: Engine): void => {
-  for (const session of engine.all.values()) session.end(shutdown)
-}
+const cut = (engine: Engine): void => engine.each((session) => session.end(shutdown))
 
 const release = (session: Session): void => {
   if (session.isReachable) session.close(shutdown)
   else session.end(shutdown)
 }
 
+/** The part of `drainTimeout` that is left for the ends of those who were cut. */
+const lastPart = 0.1
+
 /**
  * The server has stopped listening: clients with a parked poll or a WebSocket get everything; one between two polls
- * cannot come back, so its session ends now and reports what it did not get. Returns the fiber that cuts what is left.
+ * cannot come back, so its session ends now and reports what it did not get. Returns the fiber that waits until nothing
+ * is left of them, and cuts what is left when the time is nearly over; when it is over, the fiber waits no longer.
  */
 export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
+  const { drainTimeout } = engine.settings
   engine.stopped = true
   engine.draining = true
-  engine.hurry()
-  for (const session of engine.all.values()) release(session)
+  engine.each(release)
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
-  return engine.fork(Effect.timeoutOrElse(Effect.andThen(engine.empty, engine.platform.quiet), {
-    duration: engine.settings.drainTimeout,
-    orElse: () =>
-      Effect.sync(() => {
-        cut(engine)
-        engine.platform.cut()
+  const over = engine.empty.pipe(Effect.andThen(engine.idle), Effect.andThen(engine.platform.quiet))
+  return engine.fork(Effect.timeoutOrElse(over, {
+    duration: drainTimeout * (1 - lastPart),
+    orElse: () => {
+      cut(engine)
+      engine.platform.cut()
+      for (const { application } of engine.alive) application?.interrupt()
+      return Effect.timeoutOrElse(over, {
+        duration: drainTimeout * lastPart,
+        orElse: () => Effect.forEach(engine.alive, warn, { discard: true })
       })
+    }
   }))
 }
 
+const warn = (session: Session): Effect.Effect<void> =>
+  Effect.annotateLogs(
+    Effect.logWarning("The server ends before a session: its app, a finalizer or onDisconnect cannot be interrupted"),
+    "session",
+    session.label
+  )
+
 /** What a handler has opened can be reached no more: its sessions end as on a shutdown. */
-export const leave = (engine: Engine, owner: object): void => {
-  for (const session of engine.all.values()) if (session.owner === owner) release(session)
-}
+export const leave = (engine: Engine, owner: object): void =>
+  engine.each((session) => {
+    if (session.owner === owner) release(session)
+  })

@@ -5,7 +5,7 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
@@ -28,6 +28,10 @@ const foreign =
   "A request was refused, because another handler had opened its session: build a handler once, not for " +
   "every request, and give acceptWebTransport the very function of the handler"
 
+const settle = (session: Session): void => session.settle()
+
+const flush = (session: Session): void => session.flush()
+
 export class Engine implements SessionHost {
   readonly settings: Config
   readonly deadlines: Deadlines
@@ -45,7 +49,7 @@ export class Engine implements SessionHost {
   /** Ids given out to handshakes that are not decided yet. */
   private readonly reserved = new Set<SocketId>()
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
-  private readonly alive = new Set<Session>()
+  readonly alive = new Set<Session>()
   private readonly noSessions = Latch.makeUnsafe(true)
   private readonly nothingRuns = Latch.makeUnsafe(true)
   private dirty: Array<Session> = []
@@ -130,7 +134,6 @@ export class Engine implements SessionHost {
       reason: message(reason),
       ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
     })
-    if (this.sessions.size === 0) this.noSessions.openUnsafe()
     this.events?.publish({ _tag: "Closed", socket: session, reason })
   }
 
@@ -159,11 +162,10 @@ export class Engine implements SessionHost {
   settle(session: Session): void {
     if (this.settling !== undefined) return void this.settling.push(session)
     const settling = this.settling = [session]
-    try {
-      for (const one of settling) one.settle()
-    } finally {
-      this.settling = undefined
-    }
+    for (const one of settling) this.attempt(one, settle)
+    this.settling = undefined
+    // Only now have their connections begun to close.
+    if (this.sessions.size === 0) this.noSessions.openUnsafe()
   }
   private settling: Array<Session> | undefined
 
@@ -176,7 +178,21 @@ export class Engine implements SessionHost {
   private readonly flushAll = (): void => {
     const sessions = this.dirty
     this.dirty = []
-    for (const session of sessions) session.flush()
+    for (const session of sessions) this.attempt(session, flush)
+  }
+
+  /** Does something with every session. */
+  each(f: (session: Session) => void): void {
+    for (const session of this.sessions.values()) this.attempt(session, f)
+  }
+
+  /** Does something with one session of several: if it throws, that is logged, and the others go on. */
+  private attempt(session: Session, f: (session: Session) => void): void {
+    try {
+      f(session)
+    } catch (defect) {
+      this.fork(Effect.annotateLogs(Effect.die(defect), "session", session.label))
+    }
   }
 
   readonly isRunning = isRunning
@@ -257,6 +273,11 @@ export class Engine implements SessionHost {
     }
   }
   private shuttingDown: Fiber.Fiber<void> | undefined
+
+  /** Waits for what `onStop` has begun, which takes no longer than `drainTimeout`. */
+  get over(): Effect.Effect<unknown> {
+    return this.shuttingDown === undefined ? Effect.void : Fiber.await(this.shuttingDown)
+  }
 
   /** Stops what belongs to the server. Sessions are ended before. */
   close(): void {

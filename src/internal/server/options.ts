@@ -57,7 +57,10 @@ export interface ScalarOptions {
    * the application to take what had arrived. Default: 30 seconds.
    */
   readonly closeTimeout?: Duration.Input | undefined
-  /** How long a drain may take when the server shuts down. Default: 10 seconds. */
+  /**
+   * How long the end of the server may take in all. When nine tenths of it are over, clients that have not taken what was
+   * sent are cut and applications interrupted; what still runs at the end is warned of. Default: 10 seconds.
+   */
   readonly drainTimeout?: Duration.Input | undefined
   /** The most bytes of one POST, or of one WebSocket or WebTransport message. Default: 1 000 000. */
   readonly maxPayload?: number | undefined

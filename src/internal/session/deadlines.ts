@@ -74,7 +74,12 @@ export class DeadlineList {
     while (this.head !== undefined && this.head.at <= now) {
       const due = this.head
       this.remove(due)
-      due.expire()
+      try {
+        due.expire()
+      } catch (defect) {
+        // It is logged, and those behind it go on.
+        this.owner.fork(Effect.die(defect))
+      }
     }
   }
 }
