@@ -487,7 +487,7 @@ export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Durati
 
 /**
  * Everything that happens to the session from the moment the stream runs, ending with `Closed`. Costs nothing while
- * nobody listens; a listener that falls more than 4 096 events behind, or 4 MiB of data, loses the oldest, which a warning
+ * nobody listens; a listener that falls more than 4 096 events behind, or 16 MiB of data, loses the oldest, which a warning
  * in the log tells. The session never waits for it.
  *
  * @category observing

@@ -4,9 +4,10 @@ import { randomBytes } from "node:crypto"
 import { brotliDecompressSync, deflateRawSync, gunzipSync, inflateRawSync, inflateSync } from "node:zlib"
 import { WebSocket } from "ws"
 import { EngineIO, Socket } from "../../src/index.ts"
+import { pause, within } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
 import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
-import { Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
 const text = "the same words again and again, ".repeat(100)
 
@@ -275,6 +276,47 @@ describe("perMessageDeflate", () => {
       assert.strictEqual(await raw.closeCode(), 1009)
       const reason = await server.reason(sid)
       assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "PayloadTooLarge")
+    })
+  )
+
+  it(
+    "R53: what there is no room for is not inflated, and all of it arrives",
+    withServer({ perMessageDeflate: true, application: idle, maxPayload: 2_000_000 }, async (server) => {
+      const { raw, socket } = await connect(server, "permessage-deflate; client_no_context_takeover")
+      const count = 60
+      const frame = encodeFrame(Opcode.text, deflate(`4${"x".repeat(1_000_000)}`), { rsv: compressed })
+      const ping = encodeFrame(Opcode.ping, "behind all")
+      raw.connection.write(Buffer.concat([...Array<Buffer>(count).fill(frame), ping]))
+      let received = 0
+      while (received < count) {
+        // Time for the server to go on, if it did.
+        await pause(20)
+        if (received < count - 10) assert.strictEqual(raw.frames.untaken.length, 0)
+        const messages = await server.run(Socket.receiveAll(socket))
+        assert.isAtMost(messages.length, 5)
+        received += messages.length
+      }
+      assert.strictEqual((await raw.next()).opcode, Opcode.pong)
+    })
+  )
+
+  it(
+    "R53: a client that goes leaves behind what there is room for, not all that could be inflated",
+    withServer({
+      perMessageDeflate: true,
+      application: idle,
+      maxPayload: 2_000_000,
+      closeTimeout: 100
+    }, async (server) => {
+      const { raw, socket } = await connect(server, "permessage-deflate; client_no_context_takeover")
+      const frame = encodeFrame(Opcode.text, deflate(`4${"x".repeat(1_000_000)}`), { rsv: compressed })
+      raw.connection.write(Buffer.concat(Array<Buffer>(60).fill(frame)))
+      const first = await server.run(Socket.receive(socket))
+      assert.lengthOf(first, 1_000_000)
+      await raw.connection.reset()
+      await within(server.run(Socket.closed(socket)), "the end of the session")
+      assert.isAtMost((await server.run(Socket.receiveAll(socket))).length, 5)
+      assert.strictEqual(await server.count(), 0)
     })
   )
 

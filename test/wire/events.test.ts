@@ -344,7 +344,7 @@ describe("events of a session", () => {
   )
 
   it(
-    "a slow listener loses the oldest beyond 4 MiB, is told how many, and holds nobody back",
+    "a slow listener loses the oldest beyond 16 MiB, is told how many, and holds nobody back",
     withServer({ application: sink }, async (server) => {
       const client = await WebSocketClient.connect(server)
       const socket = await server.socket(client.sid)
@@ -363,7 +363,7 @@ describe("events of a session", () => {
       await client.close()
       await listening
       assert.strictEqual(seen[0], "0")
-      const kept = Math.floor(4 * 1024 * 1024 / 300_000)
+      const kept = Math.floor(16 * 1024 * 1024 / 300_000)
       assert.deepStrictEqual(seen.slice(1).map(Number), Array.from({ length: kept }, (_, n) => count - kept + n))
       const warnings = server.logs.filter((it) => it.level === "Warn").map((it) => it.text)
       assert.lengthOf(warnings, 1)

@@ -10,6 +10,8 @@ import { release, rotated, unmask } from "./frameBytes.ts"
 export interface FrameHandler {
   /** A whole message. The bytes of a text are to be read at once; those of a binary message are the receiver's. */
   onMessage(data: Uint8Array, isBinary: boolean): void
+  /** The bytes of a compressed message; reading waits until `isInflating` is false again. Without it there are none. */
+  onCompressed?(data: Uint8Array, isBinary: boolean): void
   /** A ping, whose bytes are to be read at once. */
   onPing(data: Buffer): void
   /** The peer's close frame, behind which nothing is read; its code is 1005 where it has none. */
@@ -33,6 +35,8 @@ export class FrameReader {
   private readonly maxPayload: number
   /** Whether nothing is to be read behind the frame that is being read. */
   isPaused = false
+  /** Whether a message is being inflated, which those behind it wait for. */
+  isInflating = false
   private stopped = false
   /** The beginning of a header that the last chunk cut off, and how much of it there is. */
   private head: Buffer | undefined
@@ -45,6 +49,7 @@ export class FrameReader {
   private received = -1
   /** The message that is being read, where it does not lie in one chunk: 0 between messages. */
   private messageOpcode = 0
+  private isCompressed = false
   private fragments = 0
   private message: Buffer = noBytes
   private stored = 0
@@ -56,13 +61,17 @@ export class FrameReader {
     this.maxPayload = maxPayload
   }
 
+  get mayRead(): boolean {
+    return !this.isPaused && !this.isInflating
+  }
+
   /** Takes the next chunk, whose bytes are the reader's from then on. Returns what is to be pushed again, later. */
   push(chunk: Buffer): Buffer | undefined {
     let at = 0
     let frames = 0
     while (!this.stopped) {
       if (this.received < 0) {
-        if (this.isPaused || frames === framesPerTurn) return at < chunk.length ? chunk.subarray(at) : undefined
+        if (!this.mayRead || frames === framesPerTurn) return at < chunk.length ? chunk.subarray(at) : undefined
         frames++
         at = this.takeHeader(chunk, at)
         if (this.received < 0) break
@@ -84,7 +93,7 @@ export class FrameReader {
 
   /** Takes a message that lies in one chunk. */
   private takeWhole(chunk: Buffer, start: number, end: number): void {
-    if (this.messageOpcode === binary) {
+    if (this.messageOpcode === binary || this.isCompressed) {
       // A copy is the receiver's own, and does not keep the chunk.
       const data = new Uint8Array(chunk.subarray(start, end))
       unmask(data, 0, data.length, this.mask)
@@ -149,7 +158,10 @@ export class FrameReader {
     this.length = length
     this.mask = bytes.readInt32LE(at + size - 4)
     this.received = 0
-    if (opcode === text || opcode === binary) this.messageOpcode = opcode
+    if (opcode === text || opcode === binary) {
+      this.messageOpcode = opcode
+      this.isCompressed = (first & 0x40) !== 0
+    }
     return size
   }
 
@@ -157,7 +169,8 @@ export class FrameReader {
     const opcode = first & 0x0f
     const isContinuation = opcode === 0
     if ((first & 0x30) !== 0) return "RSV2 and RSV3 must be clear"
-    if ((first & 0x40) !== 0) return "RSV1 must be clear"
+    const mayBeCompressed = this.handler.onCompressed !== undefined && !isContinuation && opcode < close
+    if ((first & 0x40) !== 0 && !mayBeCompressed) return "RSV1 must be clear"
     if (opcode <= binary) {
       if (isContinuation !== (this.messageOpcode !== 0)) return `invalid opcode ${opcode}`
     } else if (opcode < close || opcode > pong) return `invalid opcode ${opcode}`
@@ -190,9 +203,9 @@ export class FrameReader {
     if (++this.fragments > maxFragments) return this.breach(1008, undefined)
     if (!this.final) return
     const { isAscii: allAscii, message } = this
-    const isBinary = this.messageOpcode === binary
+    const isKept = this.messageOpcode === binary || this.isCompressed
     // A message is not to hold on to more memory than it needs.
-    const data = !isBinary
+    const data = !isKept
       ? message.subarray(0, stored)
       : message.length === stored
       ? new Uint8Array(message.buffer)
@@ -202,14 +215,26 @@ export class FrameReader {
     this.fragments = 0
     this.isAscii = true
     this.deliver(data, allAscii)
-    if (data.buffer !== message.buffer || !isBinary) release(message)
+    if (data.buffer !== message.buffer || !isKept) release(message)
   }
 
   private deliver(data: Uint8Array, isAscii: boolean): void {
     const isBinary = this.messageOpcode === binary
+    if (this.isCompressed) {
+      this.messageOpcode = 0
+      this.isInflating = true
+      return this.handler.onCompressed!(data, isBinary)
+    }
     if (!isBinary && !isAscii && !isUtf8(data)) return this.breach(1007, "invalid UTF-8 sequence")
     this.messageOpcode = 0
     this.handler.onMessage(data, isBinary)
+  }
+
+  /** Hands over what a compressed message was; `data` are the receiver's. */
+  inflated(data: Uint8Array, isBinary: boolean): void {
+    this.isInflating = false
+    if (!isBinary && !isUtf8(data)) this.breach(1007, "invalid UTF-8 sequence")
+    else this.handler.onMessage(data, isBinary)
   }
 
   private takeControl(chunk: Buffer, start: number, end: number): void {

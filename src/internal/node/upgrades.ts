@@ -4,14 +4,14 @@
 import { STATUS_CODES } from "node:http"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
-import { type ServerOptions, WebSocketServer } from "ws"
 import type { Config } from "../server/config.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
+import { type Agreed, negotiate } from "./deflate.ts"
 import { DeflatedWebSocket } from "./deflatedWebSocket.ts"
 import { forget } from "./effectListeners.ts"
 import { Lingering } from "./lingering.ts"
 import { decide } from "./undecided.ts"
-import { NodeWebSocket, type WebSocketSettings } from "./webSocket.ts"
+import { PlainWebSocket, type WebSocketSettings } from "./webSocket.ts"
 import { type Refusal, switchProtocols } from "./webSocketHandshake.ts"
 
 /** Headers that middlewares want on the 101. */
@@ -25,11 +25,8 @@ export const addHeaders = (request: Http.IncomingMessage, headers: Http.Outgoing
 export type Lines = Readonly<Record<string, string | ReadonlyArray<string>>>
 
 export class Upgrades {
-  /** Where compression is on, for the clients that ask for it. */
-  private readonly deflating: WebSocketServer | undefined
-  private readonly threshold: number
+  private readonly perMessageDeflate: Config["perMessageDeflate"]
   private readonly settings: WebSocketSettings
-  private readonly headers = new WeakMap<Http.IncomingMessage, Lines>()
   constructor({ closeTimeout, maxPayload, perMessageDeflate }: {
     readonly maxPayload: number
     readonly closeTimeout: number
@@ -37,20 +34,7 @@ export class Upgrades {
   }) {
     // A timer holds no more.
     this.settings = { maxPayload, closeTimeout: Math.min(closeTimeout, 2 ** 31 - 1), lingering: new Lingering() }
-    this.threshold = perMessageDeflate?.threshold ?? 0
-    if (perMessageDeflate === undefined) return
-    // `closeTimeout` is newer than the library's published types.
-    const options: ServerOptions & { readonly closeTimeout: number } = {
-      noServer: true,
-      clientTracking: false,
-      maxPayload,
-      perMessageDeflate: { ...perMessageDeflate },
-      closeTimeout: this.settings.closeTimeout
-    }
-    this.deflating = new WebSocketServer(options)
-    this.deflating.on("headers", (lines: Array<string>, request: Http.IncomingMessage) => {
-      lines.push(...this.linesFor(request, this.headers.get(request) ?? {}))
-    })
+    this.perMessageDeflate = perMessageDeflate
   }
 
   get lingering(): Lingering {
@@ -67,6 +51,12 @@ export class Upgrades {
     return lines
   }
 
+  private negotiate(request: Http.IncomingMessage): Agreed | Refusal | undefined {
+    const offered = request.headers["sec-websocket-extensions"]
+    if (this.perMessageDeflate === undefined || offered === undefined) return undefined
+    return negotiate(offered, { ...this.perMessageDeflate, maxPayload: this.settings.maxPayload })
+  }
+
   /**
    * Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. `head` is what
    * the client sent behind its request.
@@ -81,9 +71,10 @@ export class Upgrades {
     const early = decide(request)
     if (early.length > 0) head = Buffer.concat([head, ...early])
     if (socket.destroyed) return done(undefined)
-    const deflating = request.headers["sec-websocket-extensions"] === undefined ? undefined : this.deflating
-    const response = deflating === undefined ? switchProtocols(request) : ""
+    const response = switchProtocols(request)
     if (typeof response !== "string") return refuse(socket, response, () => done(undefined))
+    const agreed = this.negotiate(request)
+    if (agreed !== undefined && "status" in agreed) return refuse(socket, agreed, () => done(undefined))
     const onClose = () => done(undefined)
     socket.once("close", onClose)
     // Whoever has ended its half does not wait for an answer.
@@ -97,18 +88,16 @@ export class Upgrades {
       done(connection)
     }
     process.nextTick(forget, request)
-    if (deflating !== undefined) {
-      this.headers.set(request, headers)
-      return deflating.handleUpgrade(request, socket, head, (ws) => {
-        open(new DeflatedWebSocket(ws, socket, this.settings, this.threshold))
-      })
-    }
     // Before somebody listens, or it would be read at once.
     if (head.length > 0) socket.unshift(head)
-    const connection = new NodeWebSocket(socket, this.settings)
+    const connection = agreed === undefined
+      ? new PlainWebSocket(socket, this.settings)
+      : new DeflatedWebSocket(socket, this.settings, agreed.deflate, this.perMessageDeflate?.threshold ?? 0)
+    const lines = this.linesFor(request, headers)
+    if (agreed !== undefined) lines.unshift(agreed.line)
     // Like Node's own heads.
     socket.write(
-      this.linesFor(request, headers).reduce((all, line) => `${all}${line}\r\n`, response) + "\r\n",
+      lines.reduce((all, line) => `${all}${line}\r\n`, response) + "\r\n",
       "latin1"
     )
     open(connection)

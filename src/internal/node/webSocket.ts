@@ -1,6 +1,6 @@
 /**
- * A WebSocket on its TCP connection, without permessage-deflate: read by our own reader, and written with one system call
- * for a batch of frames.
+ * A WebSocket on its TCP connection, read by our own reader; without permessage-deflate, it is written with one system
+ * call for a batch of frames.
  */
 import * as Net from "node:net"
 import * as CloseReason from "../../CloseReason.ts"
@@ -31,21 +31,21 @@ export const peerClosed = (code: number, reason: string): CloseReason.TransportC
   ...(reason === "" ? {} : { reason })
 })
 
-export class NodeWebSocket implements WebSocketConnection, FrameHandler {
+export abstract class NodeWebSocket implements WebSocketConnection, FrameHandler {
   listener: FrameListener = ignore
   /** Neither side has begun to close. */
   open = true
-  private readonly socket: Net.Socket
-  private readonly settings: WebSocketSettings
-  private readonly reader: FrameReader
+  protected readonly socket: Net.Socket
+  protected readonly settings: WebSocketSettings
+  protected readonly reader: FrameReader
   /** Whether nobody else may have a chunk: neither who gave it to the connection, nor another listener. */
   private ownsChunks: boolean
   /** What was read and not looked at: its time comes in a later turn of the event loop, if reading is not paused then. */
-  private rest: Buffer | undefined
+  protected rest: Buffer | undefined
   private turn: NodeJS.Immediate | undefined
   private isCloseSent = false
   /** Nothing more is read: the peer's close frame came, or it broke the protocol. */
-  private isReadOut = false
+  protected isReadOut = false
   private code = 1006
   private reason = ""
   /** What the connection died of, where that is more than a close. */
@@ -75,22 +75,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     return this.socket.writableLength
   }
 
-  writeFrames(buffers: ReadonlyArray<Uint8Array>): boolean {
-    const { socket } = this
-    if (buffers.length === 1) return socket.write(buffers[0]!)
-    let more = true
-    socket.cork()
-    for (const buffer of buffers) more = socket.write(buffer)
-    socket.uncork()
-    return more
-  }
-
-  writeMessage(data: string | Uint8Array): boolean {
-    if (!this.open) return true
-    return this.socket.write(
-      typeof data === "string" ? encodeFrame(opcodes.text, Buffer.from(data)) : encodeFrame(opcodes.binary, data)
-    )
-  }
+  abstract writeMessage(data: string | Uint8Array, compress: boolean): boolean
 
   whenWritten(done: (written: boolean) => void): void {
     if (!this.socket.writable) return done(false)
@@ -108,22 +93,22 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   resume(): void {
     if (!this.reader.isPaused) return
     this.reader.isPaused = false
-    if (this.rest === undefined) this.socket.resume()
-    else this.goOnLater()
+    this.goOnLater()
   }
 
-  private goOnLater(): void {
-    this.turn ??= setImmediate(goOn, this)
+  protected goOnLater(): void {
+    if (!this.reader.mayRead) return
+    if (this.rest === undefined) this.socket.resume()
+    else this.turn ??= setImmediate(goOn, this)
   }
 
   /** Looks at what a turn before this one has left. */
   goOn(): void {
     const { rest } = this
     this.turn = undefined
-    if (rest === undefined || this.reader.isPaused) return
-    this.rest = undefined
+    if (rest === undefined || !this.reader.mayRead) return
     this.take(rest)
-    if (this.rest === undefined && !this.reader.isPaused) this.socket.resume()
+    if (this.rest === undefined && this.reader.mayRead) this.socket.resume()
   }
 
   terminate(): void {
@@ -146,7 +131,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
   }
 
   /** From here on the peer has its time. */
-  private bound(): void {
+  protected bound(): void {
     const { closeTimeout, lingering } = this.settings
     if (this.closing !== undefined || this.socket.closed) return
     this.closing = setTimeout(destroy, closeTimeout, this.socket)
@@ -178,12 +163,17 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
 
   take(chunk: Buffer): void {
     this.rest = this.reader.push(chunk)
-    if (this.rest !== undefined) this.socket.pause()
-    else if (this.ownsChunks) release(chunk)
+    if (this.rest !== undefined || this.reader.isInflating) this.socket.pause()
+    if (this.rest === undefined && this.ownsChunks) release(chunk)
+    this.endTurn()
+  }
+
+  /** What could be read now was handed over. */
+  protected endTurn(): void {
     this.listener.onTurn()
     // What came before the end is handed over; the connection itself may linger.
     if (this.isReadOut) this.report()
-    else if (this.rest !== undefined && !this.reader.isPaused) this.goOnLater()
+    else if (this.rest !== undefined) this.goOnLater()
   }
 
   /** Somebody else reads along from now on. */
@@ -203,8 +193,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     this.open = false
     this.bound()
     this.socket.end()
-    this.takeRest()
-    this.report()
+    if (this.takeRest()) this.report()
   }
 
   failWrite(cause: unknown): void {
@@ -216,27 +205,49 @@ export class NodeWebSocket implements WebSocketConnection, FrameHandler {
     const { socket } = this
     clearTimeout(this.closing)
     this.open = false
-    this.takeRest()
+    if (!this.takeRest()) return
     if (!this.isReadOut && !socket.readableEnded && socket.readableLength > 0) {
       this.rest = socket.read(socket.readableLength) as Buffer
-      this.takeRest()
+      if (!this.takeRest()) return
     }
     this.settings.lingering.delete(this)
     this.report()
   }
 
-  /** Looks at what was left, whoever paused: there is no later turn. */
-  private takeRest(): void {
-    this.reader.isPaused = false
-    while (this.rest !== undefined) this.take(this.rest)
+  /** Looks at what was left, whoever paused: there is no later turn. Tells whether that is done, or a message being inflated. */
+  protected takeRest(): boolean {
+    const { reader } = this
+    reader.isPaused = false
+    while (this.rest !== undefined && reader.mayRead) this.take(this.rest)
     clearImmediate(this.turn)
+    return reader.mayRead
   }
 
-  private report(): void {
+  protected report(): void {
     const { listener } = this
     this.listener = ignore
     listener.onClose(
       this.failure === undefined ? peerClosed(this.code, this.reason) : CloseReason.transportError(this.failure)
+    )
+  }
+}
+
+/** A WebSocket without permessage-deflate. */
+export class PlainWebSocket extends NodeWebSocket {
+  writeFrames(buffers: ReadonlyArray<Uint8Array>): boolean {
+    const { socket } = this
+    if (buffers.length === 1) return socket.write(buffers[0]!)
+    let more = true
+    socket.cork()
+    for (const buffer of buffers) more = socket.write(buffer)
+    socket.uncork()
+    return more
+  }
+
+  writeMessage(data: string | Uint8Array): boolean {
+    if (!this.open) return true
+    return this.socket.write(
+      typeof data === "string" ? encodeFrame(opcodes.text, Buffer.from(data)) : encodeFrame(opcodes.binary, data)
     )
   }
 }

@@ -9,7 +9,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 
 /** How much may wait for an observer before it loses the oldest: events, and bytes of the data in them. */
-const most = { events: 4096, bytes: 4 * 1024 * 1024 }
+const most = { events: 4096, bytes: 16 * 1024 * 1024 }
 
 /** An event with its size, which would shrink if its data were transferred. */
 type Sized<A> = readonly [event: A, size: number]
@@ -24,7 +24,9 @@ class Observer<A> {
   }
 
   offer(event: A, size: number): void {
-    while (Queue.sizeUnsafe(this.queue) >= most.events || this.bytes + size > most.bytes) {
+    // An event without data pushes none out for its sake: the last large one stays.
+    const room = size === 0 ? Infinity : most.bytes - size
+    while (Queue.sizeUnsafe(this.queue) >= most.events || this.bytes > room) {
       const oldest = Queue.takeUnsafe(this.queue)
       if (oldest === undefined || Exit.isFailure(oldest)) break
       this.bytes -= oldest.value[1]
