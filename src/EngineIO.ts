@@ -291,8 +291,8 @@ export const serve = <A extends SocketApp, E, R>(
   )
 
 /**
- * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. Dies with
- * `OptionsError` where the options are wrong.
+ * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. What parses
+ * bodies comes after them, or leaves text or bytes in `request.body`. Dies with `OptionsError` where the options are wrong.
  *
  * @category handlers
  * @since 0.1.0

@@ -4,7 +4,7 @@ import type { Socket as TcpSocket } from "node:net"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, Mailbox, pending } from "../kit/events.ts"
 import { Connection, encodeRequest, fetchRaw, PollingClient } from "../kit/http.ts"
-import { withServer } from "../kit/server.ts"
+import { idle, withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
 const polling = "/engine.io/?EIO=4&transport=polling"
@@ -205,6 +205,44 @@ describe("beginning of a session", () => {
       })
     }
   }
+
+  it(
+    "R34: the handshake is plain data: a spread, a clone, and JSON have all of it",
+    withServer({ application: idle }, async (server) => {
+      const headers = { Cookie: "a=1; b=%20two", "X-Mine": "x" }
+      const client = await PollingClient.connect(server, { query: { token: "t" }, headers })
+      await WebSocketClient.connect(server, { token: "t" }, { headers })
+      await server.opened.reached(2)
+      for (const { handshake } of server.opened.all) {
+        // A copy first: to ask for a part must change nothing.
+        for (const copy of [{ ...handshake }, structuredClone(handshake), JSON.parse(JSON.stringify(handshake))]) {
+          const { cookies, headers, query, remoteAddress, time, transport, url } = copy as typeof handshake
+          assert.deepInclude({ ...query }, { EIO: "4", token: "t", transport: handshake.transport })
+          assert.deepStrictEqual({ ...cookies }, { a: "1", b: " two" })
+          assert.strictEqual(headers["x-mine"], "x")
+          assert.deepStrictEqual([remoteAddress, time, transport, url], [
+            "127.0.0.1",
+            handshake.time,
+            handshake.transport,
+            handshake.url
+          ])
+        }
+        assert.strictEqual(structuredClone(handshake).headers["cookie"], headers.Cookie)
+        const shown = JSON.parse(JSON.stringify(handshake)) as typeof handshake
+        assert.strictEqual(shown.headers["cookie"], "<redacted>")
+      }
+      const { handshake } = await server.socket(client.sid)
+      assert.deepStrictEqual(Object.keys(handshake).sort(), [
+        "cookies",
+        "headers",
+        "query",
+        "remoteAddress",
+        "time",
+        "transport",
+        "url"
+      ])
+    })
+  )
 
   it(
     "R31: a session is counted when its application starts and until it ends, once",

@@ -29,7 +29,7 @@ import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
 import { sessionContext } from "./context.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import { RequestHandshake } from "./requestHandshake.ts"
+import { makeHandshake } from "./requestHandshake.ts"
 import { generateSid } from "./sid.ts"
 import { traced } from "./tracing.ts"
 
@@ -154,7 +154,7 @@ export abstract class Handshaking {
     }
     if (!engine.reserve(id)) return refuseId("the id is in use")
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
-    const handshake = new RequestHandshake(this.request, this.transport, engine.currentMillis())
+    const handshake = makeHandshake(this.request, this.query, this.transport, engine.currentMillis())
     const session = this.session = new Session(id, revision, handshake, engine, owner)
     let decision: ReturnType<Factory>
     try {

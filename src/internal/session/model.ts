@@ -21,7 +21,10 @@ export type SocketId = string
  * @since 0.1.0
  */
 export interface Handshake {
-  /** The request's headers, names in lower case. */
+  /**
+   * The request's headers, names in lower case. As JSON, and in a log, cookies and other credentials among them read
+   * `<redacted>`; in `url`, `query` and `cookies` nothing does.
+   */
   readonly headers: Readonly<Record<string, string | undefined>>
   /** Path and query. */
   readonly url: string
