@@ -244,6 +244,21 @@ describe("WebSocket", () => {
     )
 
     it(
+      `R71: what came before either reaches the application, however much, ${kind}`,
+      withServer({ application: sink, perMessageDeflate, receiveBuffer: { messages: 100 } }, async (server) => {
+        const messages = Array.from({ length: 5_000 }, (_, i) => `${i}`)
+        for (const leave of ["frame", "end"] as const) {
+          const { raw, sid } = await connect(server, headers)
+          raw.connection.write(Buffer.concat(messages.map((message) => encodeFrame(Opcode.text, `4${message}`))))
+          if (leave === "frame") raw.write(Opcode.close)
+          else raw.connection.socket.end()
+          assert.strictEqual(await server.reasonText(sid), "transport close")
+          assert.deepStrictEqual(server.messagesOf(sid), messages)
+        }
+      })
+    )
+
+    it(
       `R72: a peer that has closed and reads nothing is cut off after closeTimeout, ${kind}`,
       withServer({ application: idle, closeTimeout: 100, perMessageDeflate }, async (server) => {
         const sockets: Array<TcpSocket> = []
