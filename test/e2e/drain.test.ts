@@ -4,8 +4,8 @@ import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { eventually, within } from "../kit/events.ts"
-import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
-import { idle, type TestServer, unwatched, withServer } from "../kit/server.ts"
+import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { idle, TestServer, unwatched, withServer } from "../kit/server.ts"
 import { Opcode, RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
@@ -145,6 +145,29 @@ describe("drain", () => {
       assert.strictEqual(await server.count(), 0)
     })
   )
+})
+
+describe("a server that stops", () => {
+  it("does not wait for handshakes that are being decided: they are refused, and their functions interrupted", async () => {
+    let interrupted = 0
+    const server = await TestServer.start({
+      handshakeTimeout: "1 hour",
+      application: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+    })
+    const connection = await Connection.open(server)
+    const webSocket = refusedUpgrade(server, {})
+    connection.send("GET", polling)
+    await server.settled(polling)
+    await server.requests.reached(2)
+    await server.barrier()
+    const released = server.release()
+    assert.strictEqual((await connection.response()).text, "{\"code\":3,\"message\":\"Server shutting down\"}")
+    assert.strictEqual((await webSocket).response.text, "Server shutting down")
+    await connection.close()
+    await released
+    assert.strictEqual(interrupted, 2)
+    await server.stop()
+  })
 })
 
 interface Fate {

@@ -42,6 +42,7 @@ export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   engine.stopped = true
   engine.draining = true
   engine.each(release)
+  for (const decision of engine.undecided) decision.onStop()
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
   const over = engine.empty.pipe(Effect.andThen(engine.idle), Effect.andThen(engine.platform.quiet))
   return engine.fork(Effect.timeoutOrElse(over, {

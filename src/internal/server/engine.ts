@@ -50,6 +50,8 @@ export class Engine implements SessionHost {
   private readonly reserved = new Set<SocketId>()
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
   readonly alive = new Set<Session>()
+  /** Decisions that the application is about to make, to be told when no server listens any more. */
+  readonly undecided = new Set<{ onStop(): void }>()
   private readonly noSessions = Latch.makeUnsafe(true)
   private readonly nothingRuns = Latch.makeUnsafe(true)
   private dirty: Array<Session> = []

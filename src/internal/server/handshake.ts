@@ -23,6 +23,7 @@ import type { Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import { Application, type Program } from "../session/application.ts"
 import type { Socket, SocketId } from "../session/model.ts"
+import { Deadline } from "../session/deadlines.ts"
 import { Session } from "../session/session.ts"
 import type { Transport } from "../transport/contract.ts"
 import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
@@ -59,20 +60,46 @@ export const currentRoute = (): object | undefined => {
 /** What a request gets in the end. Fails with what the application failed with. */
 export type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown>
 
-/** A decision of the application, which has `handshakeTimeout` for it. */
+/** A decision of the application, which has `handshakeTimeout` for it, and no longer than its server listens. */
 export const inTime = <A, E, R>(
   engine: Engine,
   decision: Effect.Effect<A, E, R>,
   remedy = ""
 ): Effect.Effect<A, E | Unavailable, R> =>
-  Effect.timeoutOrElse(decision, {
-    duration: engine.settings.handshakeTimeout,
-    orElse: () =>
-      Effect.andThen(
-        Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${remedy}`),
-        Effect.fail(new Unavailable({ message: "Handshake timeout" }))
-      )
-  })
+  Effect.raceFirst(
+    decision,
+    Effect.callback<never, Unavailable>((resume) => {
+      const limit = new Limit(resume, remedy)
+      engine.deadlines.after(engine.settings.handshakeTimeout).add(limit)
+      engine.undecided.add(limit)
+      return Effect.sync(() => {
+        limit.cancel()
+        engine.undecided.delete(limit)
+      })
+    })
+  )
+
+/** What ends the wait for a decision. */
+class Limit extends Deadline {
+  private readonly resume: (refusal: Effect.Effect<never, Unavailable>) => void
+  private readonly remedy: string
+  constructor(resume: (refusal: Effect.Effect<never, Unavailable>) => void, remedy: string) {
+    super()
+    this.resume = resume
+    this.remedy = remedy
+  }
+
+  expire(): void {
+    this.resume(Effect.andThen(
+      Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${this.remedy}`),
+      Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+    ))
+  }
+
+  onStop(): void {
+    this.resume(Effect.fail(new Unavailable({ message: "Server shutting down" })))
+  }
+}
 
 /** One handshake. How its session gets its transport, and its client the answer, is up to the kinds of it. */
 export abstract class Handshaking {
