@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import * as Net from "node:net"
 import { Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
@@ -206,6 +206,28 @@ describe("polling: GET", () => {
         await flushed
         await client.post("4still here")
         assert.strictEqual(await server.run(Socket.receive(socket)), "still here")
+      })
+    )
+
+    it(
+      `the last answer of a session that closes is flushed when the network has all of it, or never: ${way}`,
+      withServer({ ...config, application: idle, httpCompression: false }, async (server) => {
+        for (const cut of [false, true]) {
+          const client = await PollingClient.connect(server)
+          const socket = await server.socket(client.sid)
+          await server.run(Socket.send(socket, cut ? large : "hello"))
+          await server.run(Socket.close(socket))
+          const flushed = server.run(Effect.exit(Socket.flushed(socket)))
+          const { connection, response } = await begin(server, client)
+          if (cut) {
+            connection.socket.pause()
+            assert.isTrue(await pending(flushed))
+            await connection.reset()
+          } else assert.strictEqual((await response).text, "4hello\x1e1")
+          assert.strictEqual(Exit.isSuccess(await flushed), !cut)
+          assert.strictEqual(await server.reasonText(client.sid), "forced close")
+          await isGone(client)
+        }
       })
     )
 

@@ -299,8 +299,8 @@ export class Session implements TransportHost {
       this.host.onSent(transport.name, messages - outgoing.messages, bytes - outgoing.bytes)
       if (outgoing.length === 0) this.observers?.publish({ _tag: "Drained" })
     }
-    if (this.state === "closing") this.advanceClose()
     this.sending?.onFlushed(this)
+    if (this.state === "closing") this.advanceClose()
   }
 
   // --- upgrade ---------------------------------------------------------------------------------------------------

@@ -302,7 +302,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
   }
 
   finish(done: () => void): void {
-    if (this.finished) return done()
+    if (this.finished) return this.whenWritten(done)
     if (this.poll === undefined) {
       this.onFinished = done
       return
