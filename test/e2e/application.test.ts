@@ -331,24 +331,34 @@ describe("onDisconnect", () => {
   }, async () => {
     let interrupted = 0
     await withServer({
-      application: () =>
+      drainTimeout: 200,
+      application: (socket) =>
         Effect.succeed({
           app: Effect.never,
-          onDisconnect: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+          onDisconnect: () =>
+            socket.handshake.query["hold"] === undefined
+              ? Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+              : Effect.uninterruptible(Effect.never)
         })
     }, async (server) => {
+      const held = await WebSocketClient.connect(server, { hold: "" })
+      await held.close()
       const polling = await PollingClient.connect(server)
       const poll = await polling.park()
       assert.strictEqual((await polling.post("1")).text, "ok")
       assert.strictEqual((await poll.response).text, "6")
       const webSocket = await WebSocketClient.connect(server)
       await webSocket.close()
-      await server.ended.reached(2)
+      await server.ended.reached(3)
       assert.strictEqual(await server.count(), 0)
       const started = performance.now()
       await eventually("the interruption", () => interrupted, (count) => count === 2, 14_000)
       assert.isBelow(performance.now() - started, 12_000)
-      await logged(server, "Warn", "onDisconnect")
+      const warned = server.logs.filter(({ level, text }) => level === "Warn" && text.includes("onDisconnect"))
+      assert.deepStrictEqual(
+        warned.map(({ annotations }) => annotations?.["session"]),
+        [held, polling, webSocket].map(({ sid }) => `${sid.slice(0, 6)}…`)
+      )
     })()
   })
 })

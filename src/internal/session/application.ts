@@ -152,12 +152,15 @@ export class Application {
   }
 }
 
-/** `onDisconnect`, which may fail or hang and still ends. */
+/** `onDisconnect`, which may fail or hang and still ends. It is warned of before it is interrupted, which may not succeed. */
 const bounded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.timeoutOrElse(effect, {
-    duration: onDisconnectTimeout,
-    orElse: () => Effect.logWarning("onDisconnect was interrupted: it took more than 10 seconds")
-  }).pipe(
+  Effect.raceFirst(
+    effect,
+    Effect.andThen(
+      Effect.sleep(onDisconnectTimeout),
+      Effect.logWarning("onDisconnect is interrupted: it takes more than 10 seconds")
+    )
+  ).pipe(
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("onDisconnect failed", cause)
     )
