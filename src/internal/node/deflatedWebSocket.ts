@@ -3,6 +3,7 @@
  */
 import type * as Net from "node:net"
 import * as CloseReason from "../../CloseReason.ts"
+import { copyOf } from "../protocol/bytes.ts"
 import { encodeFrame, opcodes } from "../transport/webSocketFrames.ts"
 import type { Deflate } from "./deflate.ts"
 import { NodeWebSocket, type WebSocketSettings } from "./webSocket.ts"
@@ -120,7 +121,7 @@ export class DeflatedWebSocket extends NodeWebSocket {
           this.onBreach(new CloseReason.PayloadTooLarge({ limit: this.settings.maxPayload }), 1009)
         } else this.onBreach(new CloseReason.WebSocketProtocol({ code: 1007, message: error.message }), 1007)
         // A copy is the receiver's own: the library's bytes are a piece of what it inflates into.
-      } else this.reader.inflated(isBinary ? new Uint8Array(data) : data, isBinary)
+      } else this.reader.inflated(isBinary ? copyOf(data, 0) : data, isBinary)
       this.endTurn()
       if (this.isGone) this.gone()
       else this.goOnLater()

@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from "node:buffer"
 import { PayloadTooLarge, type TransportFailure, WebSocketProtocol } from "../../CloseReason.ts"
+import { copyOf } from "../protocol/bytes.ts"
 import { opcodes } from "../transport/webSocketFrames.ts"
 import { release, rotated, unmask } from "./frameBytes.ts"
 
@@ -95,7 +96,7 @@ export class FrameReader {
   private takeWhole(chunk: Buffer, start: number, end: number): void {
     if (this.messageOpcode === binary || this.isCompressed) {
       // A copy is the receiver's own, and does not keep the chunk.
-      const data = new Uint8Array(chunk.subarray(start, end))
+      const data = copyOf(chunk, start, end)
       unmask(data, 0, data.length, this.mask)
       this.deliver(data, true)
     } else {
@@ -209,7 +210,7 @@ export class FrameReader {
       ? message.subarray(0, stored)
       : message.length === stored
       ? new Uint8Array(message.buffer)
-      : new Uint8Array(message.subarray(0, stored))
+      : copyOf(message, 0, stored)
     this.message = noBytes
     this.stored = 0
     this.fragments = 0

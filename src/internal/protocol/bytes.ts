@@ -36,6 +36,10 @@ export const fromBase64Lenient = (text: string): Uint8Array => {
   return new Uint8Array(length === memory.byteLength ? memory : memory.slice(0, length))
 }
 
+/** A copy of some bytes in memory of its own. A view of them first: from a `Buffer` it takes twice as long. */
+export const copyOf = (bytes: Uint8Array, start: number, end = bytes.byteLength): Uint8Array =>
+  new Uint8Array(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start))
+
 /** Below this length, a text may as well be kept whole. */
 const worthCutting = 1024
 

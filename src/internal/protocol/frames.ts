@@ -3,6 +3,7 @@
  * R87).
  */
 import * as Data from "effect/Data"
+import { copyOf } from "./bytes.ts"
 
 /** The length of a frame is zero or beyond the limit. */
 export class FrameError extends Data.TaggedError("FrameError")<{ readonly reason: "Empty" | "TooLarge" }> {
@@ -104,8 +105,7 @@ export class FrameDecoder {
   }
 
   #cut(chunk: Uint8Array, start: number, end: number): Uint8Array {
-    const bytes = chunk.subarray(start, end)
-    return this.#binary ? new Uint8Array(bytes) : bytes
+    return this.#binary ? copyOf(chunk, start, end) : chunk.subarray(start, end)
   }
 
   #keep(chunk: Uint8Array, start: number, end: number): void {

@@ -2,7 +2,7 @@
  * Revision 3 of the protocol on strings and bytes: one packet, and both payloads of a poll (rules R64 to R68).
  */
 import type { Message, Packet, PacketType } from "../../Packet.ts"
-import { cut, fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
+import { copyOf, cut, fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
 import { Cursor } from "./cursor.ts"
 import { bare, digits, numbers, types } from "./digits.ts"
 import { PacketError, type PayloadError, payloadError } from "./errors.ts"
@@ -144,7 +144,7 @@ const parseBytes = (
 /** As `parseBinary`, with bytes that are the application's own and do not keep those given alive. */
 export const parseOwnBinary = (bytes: Uint8Array): Packet | PacketError => {
   const packet = parseBinary(bytes)
-  return packet instanceof PacketError ? packet : { type: packet.type, data: new Uint8Array(bytes.subarray(1)) }
+  return packet instanceof PacketError ? packet : { type: packet.type, data: copyOf(bytes, 1) }
 }
 
 const parseUtf8 = (bytes: Uint8Array): Packet | PacketError => {
