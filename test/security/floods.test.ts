@@ -278,3 +278,24 @@ describe("an application that keeps short texts", () => {
     )
   }
 })
+
+describe("a WebSocket that the server has closed", () => {
+  it(
+    "R84: cannot fill the memory with a message that it never ends, while its close frame is waited for",
+    withServer({ closeTimeout: 60_000 }, async (server) => {
+      const connections: Array<TcpSocket> = []
+      server.http.on("connection", (socket: TcpSocket) => connections.push(socket))
+      const client = await PollingClient.connect(server)
+      // One may probe, the others are closed.
+      await RawWebSocket.open(server, { sid: client.sid })
+      const closed = await Promise.all(Array.from({ length: 50 }, () => RawWebSocket.open(server, { sid: client.sid })))
+      for (const candidate of closed) assert.isUndefined(await candidate.closeCode())
+      const fragment = encodeFrame(Opcode.binary, Buffer.alloc(900_000), { fin: false })
+      const { arrayBuffers } = process.memoryUsage()
+      for (const { connection } of closed) connection.write(fragment)
+      const read = () => connections.filter(({ bytesRead }) => bytesRead > fragment.length).length
+      await eventually("all of it", read, (count) => count === closed.length)
+      assert.isBelow(process.memoryUsage().arrayBuffers - arrayBuffers, 20_000_000)
+    })
+  )
+})

@@ -39,6 +39,8 @@ export class FrameReader {
   /** Whether a message is being inflated, which those behind it wait for. */
   isInflating = false
   private stopped = false
+  /** Whether messages are dropped unread. */
+  private isDeaf = false
   /** The beginning of a header that the last chunk cut off, and how much of it there is. */
   private head: Buffer | undefined
   private headLength = 0
@@ -82,6 +84,7 @@ export class FrameReader {
       if (size === 0 && missing > 0) break
       const end = at + size
       if (this.opcode >= close) this.takeControl(chunk, at, end)
+      else if (this.isDeaf) this.skipData(size)
       else if (this.final && this.stored === 0 && this.received === 0 && size === missing) {
         this.received = -1
         this.fragments = 0
@@ -90,6 +93,20 @@ export class FrameReader {
       at = end
     }
     return undefined
+  }
+
+  /** From now on nothing counts but the peer's close frame. */
+  deafen(): void {
+    this.isDeaf = true
+    this.message = noBytes
+    this.stored = 0
+  }
+
+  private skipData(size: number): void {
+    this.received += size
+    if (this.received < this.length) return
+    this.received = -1
+    if (this.final) this.messageOpcode = 0
   }
 
   /** Takes a message that lies in one chunk. */

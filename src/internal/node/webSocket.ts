@@ -119,6 +119,7 @@ export abstract class NodeWebSocket implements WebSocketConnection, FrameHandler
   close(code?: number, reason = ""): void {
     const { socket } = this
     this.open = false
+    this.reader.deafen()
     this.resume()
     if (!this.isCloseSent && socket.writable) {
       this.isCloseSent = true
