@@ -100,7 +100,8 @@ const takeOrWait = (session: Session): Effect.Effect<Message, SocketClosed> => {
  * arrived, for at most `closeTimeout`. It is interrupted when it asks for one more, so that it need not handle the
  * failure: what is to be done at the end belongs into `onDisconnect`, or a finalizer such as `Effect.ensuring`. The same
  * holds for `receiveAll`, `messages` and `forEach`. An `app` that has taken none, and waits for none, is interrupted when
- * the session ends; where the client ended it and messages wait, only after `closeTimeout`.
+ * the session ends; where the client ended it and messages wait, only after `closeTimeout`. One that closes its own
+ * session is interrupted when that has ended, but not in a step of `forEach` or a run of `messages`.
  *
  * The whole of `app` is interrupted, whichever of its fibers asks. Steps of `forEach` and runs of `messages` are awaited
  * before; what another fiber does with a message from `receive` cannot be known, and is not.
@@ -416,6 +417,7 @@ export const close: {
   (socket: Socket, options?: { readonly discard?: boolean | undefined }): Effect.Effect<void> =>
     Effect.sync(() => {
       const session = toSession(socket)
+      session.application?.onClose()
       if (options?.discard === true) session.end({ _tag: "ForcedClose" })
       else session.close({ _tag: "ForcedClose" })
     })

@@ -58,7 +58,7 @@ const takers = {
   ) => Effect.Effect<unknown, unknown, Scope.Scope>
 >
 
-describe("what had arrived when the client left", () => {
+describe("what had arrived when a session ends", () => {
   const numbers = Array.from({ length: 50 }, (_, n) => String(n))
 
   for (const [how, take] of Object.entries(takers)) {
@@ -102,6 +102,39 @@ describe("what had arrived when the client left", () => {
         await server.ended.reached(2)
       })()
     })
+  }
+
+  for (const how of ["receive", "receiveAll", "messages", "forEach"] as const) {
+    for (
+      const [who, end] of [
+        [
+          "somebody else",
+          (server: TestServer, socket: Socket.Socket) => server.run(Socket.close(socket, { discard: true }))
+        ],
+        ["the end of the server", (server: TestServer) => server.release()]
+      ] as const
+    ) {
+      it(`is dealt with where ${who} closes the session: ${how}`, async () => {
+        const steps: Array<string> = []
+        await withServer({
+          application: (socket, server) =>
+            Effect.succeed({
+              app: takers[how](socket, (message) => {
+                server.received.put({ sid: socket.id, message })
+                return Effect.andThen(Effect.sleep("20 millis"), Effect.sync(() => void steps.push(String(message))))
+              })
+            })
+        }, async (server) => {
+          const client = await PollingClient.connect(server)
+          const socket = await server.socket(client.sid)
+          await client.post("4one\x1e4two\x1e4three")
+          await server.received.reached(1)
+          await end(server, socket)
+          await server.reason(client.sid)
+          assert.deepStrictEqual(steps, ["one", "two", "three"])
+        })()
+      })
+    }
   }
 
   it("an application that goes on to something else is interrupted after closeTimeout", async () => {

@@ -33,7 +33,7 @@ export class Application {
   private finishing = false
   /** Steps of `Socket.forEach` in progress, and runs of `Socket.messages`: they hold messages not dealt with yet. */
   private steps = 0
-  /** Whether it has taken a message. */
+  /** Whether it has taken a message, and not closed its session since. */
   private hasTaken = false
   /** Whether it has asked for a message that can never come. */
   private exhausted = false
@@ -106,6 +106,11 @@ export class Application {
   /** A message was taken, perhaps by somebody else. */
   onTaken(): void {
     this.hasTaken ||= this.session.host.isRunning(this.session)
+  }
+
+  /** `Socket.close` was called, perhaps by somebody else. Who closes its own session has nothing to finish but steps. */
+  onClose(): void {
+    if (this.session.host.isRunning(this.session)) this.hasTaken = false
   }
 
   beginStep(): void {
