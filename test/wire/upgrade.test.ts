@@ -377,6 +377,26 @@ describe("upgrade: messages", () => {
   )
 
   it(
+    "R80: a POST of which there was no room for all is refused by the upgrade, and the session goes on",
+    withServer({ application: idle }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const socket = await server.socket(client.sid)
+      const post = client.post("4x\x1e".repeat(5_000) + "4x")
+      const candidate = await WebSocketClient.open(server, { sid: client.sid })
+      candidate.send("2probe")
+      assert.strictEqual(await candidate.next(), "3probe")
+      await server.requests.reached(3)
+      await server.barrier()
+      candidate.send("5")
+      assert.strictEqual((await post).status, 400)
+      candidate.send("4over WebSocket")
+      let last: unknown
+      while (last !== "over WebSocket") last = (await server.run(Socket.receiveAll(socket))).at(-1)
+      assert.isTrue(await server.run(Socket.upgraded(socket)))
+    })
+  )
+
+  it(
     "R81: a POST that is cut short by the upgrade does not end the session",
     withServer({}, async (server) => {
       const { candidate, client } = await probe(server)

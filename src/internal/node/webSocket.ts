@@ -221,6 +221,7 @@ export abstract class NodeWebSocket implements WebSocketConnection, FrameHandler
     reader.isPaused = false
     while (this.rest !== undefined && reader.mayRead) this.take(this.rest)
     clearImmediate(this.turn)
+    this.turn = undefined
     return reader.mayRead
   }
 

@@ -18,7 +18,7 @@ export interface Transport {
   write(outgoing: Outgoing): void
   /** Calls back once everything written so far has left for the network; `false` if the connection died first. */
   whenWritten(done: (written: boolean) => void): void
-  /** Stops, and later continues, reading from the client. */
+  /** Stops, and later continues, reading from the client: also what has come already, but for the packet at hand. */
   pause(): void
   resume(): void
   /**
