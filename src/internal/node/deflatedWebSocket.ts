@@ -3,7 +3,6 @@
  */
 import type * as Net from "node:net"
 import * as CloseReason from "../../CloseReason.ts"
-import { ignore } from "../transport/frameListener.ts"
 import { copyOf } from "../protocol/bytes.ts"
 import { encodeFrame, opcodes } from "../transport/webSocketFrames.ts"
 import type { Deflate } from "./deflate.ts"
@@ -102,8 +101,9 @@ export class DeflatedWebSocket extends NodeWebSocket {
     if (this.isReadOut) this.drop()
     if (!this.isCompressing) return super.close(code, reason)
     this.open = false
-    this.bound()
+    this.reader.deafen()
     this.resume()
+    this.bound()
     this.onQuiet.push(() => super.close(code, reason))
   }
 
@@ -115,11 +115,6 @@ export class DeflatedWebSocket extends NodeWebSocket {
   }
 
   onCompressed(compressed: Uint8Array, isBinary: boolean): void {
-    // Nobody is there to take it, and nobody will be.
-    if (!this.open && this.listener === ignore) {
-      this.reader.isInflating = false
-      return
-    }
     this.deflate.decompress(compressed, true, (error, data) => {
       if (error !== null) {
         this.reader.isInflating = false
