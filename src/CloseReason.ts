@@ -205,6 +205,23 @@ export type CloseReason =
 export const forcedClose: CloseReason = { _tag: "ForcedClose" }
 
 /**
+ * Whether the server's side ended the session: the application, or the end of the server.
+ *
+ * **Example** (Clients that left by themselves)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * CloseReason.isForced(CloseReason.forcedClose) // => true
+ * CloseReason.isForced({ _tag: "PingTimeout" }) // => false
+ * ```
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isForced = (reason: CloseReason): boolean => message(reason) === "forced close"
+
+/**
  * The reason of a session whose client missed its heartbeat.
  *
  * @category constructors

@@ -38,6 +38,7 @@ import { currentRoute, type Factory, Owner } from "./internal/server/handshake.t
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
 import { accept, type WebTransportRequest } from "./internal/server/webTransport.ts"
+import { observe } from "./internal/session/observers.ts"
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
 import type { Sendable, Socket, SocketClosed, SocketId } from "./Socket.ts"
 
@@ -466,7 +467,7 @@ export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect
  */
 export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap(Effect.map(
   EngineIO,
-  ({ engine }) => Stream.suspend(() => engine.observe().stream(() => engine.stopObserving()))
+  ({ engine }) => observe<EngineEvent>(engine)
 ))
 
 /**

@@ -79,7 +79,7 @@ const floors: Readonly<Record<string, Floor>> = {
   session: {
     level: 3,
     owns: (name) => name.startsWith("internal/session/") || name === "Socket.ts",
-    effect: [/^(Array|Ref|PubSub|Fiber\w*|Clock|Stream|Cause|Exit|Function|Inspectable)$/],
+    effect: [/^(Ref|PubSub|MutableList|Fiber\w*|Clock|Stream|Cause|Exit|Function|Inspectable)$/],
     effectTypes: [/^Context$/]
   },
   server: {

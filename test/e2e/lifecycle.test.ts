@@ -12,6 +12,7 @@ import { eventually, pause, turn, within } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, type RequestOptions } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { idle, TestServer, withServer } from "../kit/server.ts"
+import { isReadingPaused, unsentBytes } from "../kit/session.ts"
 import { encodeFrame, Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
@@ -53,9 +54,9 @@ describe("sessions", () => {
         closeTimeout: 100
       }, async (server) => {
         const client = await WebSocketClient.connect(server)
-        const socket = await server.socket(client.sid) as Socket.Socket & { readonly paused: boolean }
+        const socket = await server.socket(client.sid)
         for (let i = 0; i < 500; i++) client.send(`4${"x".repeat(size)}`)
-        await eventually("the limit", () => socket.paused, (paused) => paused)
+        await eventually("the limit", () => isReadingPaused(socket), (paused) => paused)
         // A chunk on its way when reading stops comes in all the same.
         await pause(20)
         client.socket.close()
@@ -292,12 +293,10 @@ describe("sending", () => {
     "goes on when the connection has taken what there was no room for, and not at the next heartbeat",
     withServer({ application: idle, sendBuffer: { bytes: 10_000 }, pingInterval: "1 hour" }, async (server) => {
       const client = await WebSocketClient.connect(server)
-      const socket = await server.socket(client.sid) as Socket.Socket & {
-        readonly transport: { readonly unsent: number }
-      }
+      const socket = await server.socket(client.sid)
       client.socket.pause()
       // More than the network takes, and less than what a connection would tell of when it is gone.
-      while (socket.transport.unsent === 0) {
+      while (unsentBytes(socket) === 0) {
         await server.run(Socket.send(socket, "x".repeat(8_000)))
         await turn()
       }

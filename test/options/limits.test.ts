@@ -1,9 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, type Fiber } from "effect"
+import { Effect, type Fiber } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { createServer } from "node:http"
 import { clientOf, HandshakeRate } from "../../src/internal/server/rate.ts"
-import { Deadlines } from "../../src/internal/session/deadlines.ts"
 import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
@@ -218,11 +217,14 @@ describe("handshakeRate", () => {
 
   it("what is remembered is bounded, and forgotten by itself", async () => {
     const fibers: Array<Fiber.Fiber<void>> = []
-    const deadlines = new Deadlines(
-      await Effect.runPromise(Clock.Clock),
-      (effect) => fibers.push(Effect.runFork(effect))
-    )
-    const rate = new HandshakeRate({ limit: 1, window: 1_000 }, deadlines)
+    const rate = new HandshakeRate({ limit: 1, window: 1_000 }, {
+      now: () => performance.now(),
+      fork: (effect) => {
+        const fiber = Effect.runFork(effect)
+        fibers.push(fiber)
+        return fiber
+      }
+    })
     for (let n = 0; n < 200_000; n++) assert.isTrue(rate.admit(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`))
     assert.isAtMost(rate.size, 65_536)
     assert.lengthOf(fibers, 1)

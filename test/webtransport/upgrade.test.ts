@@ -7,6 +7,7 @@ import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
 import { type Config, sink, type TestServer, withServer } from "../kit/server.ts"
+import { isUpgrading } from "../kit/session.ts"
 import { frame, frames, MemoryClient } from "../kit/webTransport.ts"
 import { WebSocketClient } from "../kit/ws.ts"
 
@@ -108,8 +109,8 @@ describe("upgrade to WebTransport", () => {
       await candidate.end()
       await eventually(
         "a free way",
-        async () => (await server.socket(client.sid) as unknown as { readonly upgrade: unknown }).upgrade,
-        (upgrade) => upgrade === undefined
+        async () => isUpgrading(await server.socket(client.sid)),
+        (upgrading) => !upgrading
       )
       await isPolling(server, client)
     }

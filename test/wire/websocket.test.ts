@@ -8,6 +8,7 @@ import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { eventually, Mailbox, pending } from "../kit/events.ts"
 import { encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
 import { idle, sink, type TestServer, withServer } from "../kit/server.ts"
+import { isReadingPaused } from "../kit/session.ts"
 import { encodeFrame, Opcode, RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 /** A session on a WebSocket whose frames are made by hand. */
@@ -386,7 +387,7 @@ describe("WebSocket", () => {
         await client.next()
         const [socket] = (await server.run(EngineIO.sockets)).values()
         for (let i = 0; i < 500; i++) client.send(`4${"x".repeat(1_000)}`)
-        await eventually("the limit", () => (socket as unknown as { readonly paused: boolean }).paused, (it) => it)
+        await eventually("the limit", () => socket !== undefined && isReadingPaused(socket), (it) => it)
         await server.run(Socket.close(socket!))
         await client.closed
       })

@@ -1,8 +1,9 @@
 import type { Sendable } from "../../Socket.ts"
 import { toBytes } from "../protocol/bytes.ts"
-import { hasSeparator } from "../protocol/revision4.ts"
 import type { Socket } from "../session/model.ts"
-import { entrySize, Outbound } from "../transport/outgoing.ts"
+import { accept } from "../session/outgoing.ts"
+import { get } from "../session/session.ts"
+import { make } from "../transport/entry.ts"
 import type { Engine } from "./engine.ts"
 
 /**
@@ -21,15 +22,11 @@ export interface BroadcastOptions {
 /** Queues one message, encoded once, for all; returns how many sessions took it. */
 export const broadcast = (engine: Engine, message: Sendable, options?: BroadcastOptions): number => {
   const data = typeof message === "string" ? message : toBytes(message)
-  const entry = new Outbound("message", data, options?.compress ?? true, {})
-  const size = entrySize(entry)
-  const isForging = hasSeparator(data)
+  const entry = make("message", data, options?.compress, {})
   let count = 0
   for (const session of engine.all.values()) {
-    if (session.state !== "open" || (options?.filter !== undefined && !options.filter(session))) continue
-    if ((isForging && session.splitsText) || session.mustWait(size)) continue
-    session.push(entry, size)
-    count++
+    if (get(session.state) !== "open" || options?.filter?.(session) === false) continue
+    if (accept(session, entry) === "Accepted") count++
   }
   return count
 }

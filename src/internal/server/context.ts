@@ -34,10 +34,13 @@ const requestKeys = new Set<string>([
 export const sessionContext = (
   engine: Engine,
   context: Context.Context<never>,
-  scope: Scope.Scope,
   session: Session
 ): Context.Context<never> =>
-  Context.add(Context.add(shared(engine, context), CurrentSession, session), Scope.Scope, scope) as Context.Context<
+  Context.add(
+    Context.add(shared(engine, context), CurrentSession, session),
+    Scope.Scope,
+    session.scope
+  ) as Context.Context<
     never
   >
 

@@ -5,7 +5,9 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { CloseReason } from "../../CloseReason.ts"
-import type { Session } from "../session/session.ts"
+import { close } from "../session/close.ts"
+import { end } from "../session/end.ts"
+import { get, labelOf, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
 const shutdown: CloseReason = { _tag: "ServerShutdown", undelivered: 0 }
@@ -15,18 +17,18 @@ export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     engine.draining = true
     engine.hurry()
-    engine.each((session) => session.close(shutdown))
+    engine.each((session) => close(session, shutdown))
     return Effect.timeoutOrElse(engine.empty, {
       duration: timeout,
       orElse: () => Effect.sync(() => cut(engine))
     })
   })
 
-const cut = (engine: Engine): void => engine.each((session) => session.end(shutdown))
+const cut = (engine: Engine): void => engine.each((session) => end(session, shutdown))
 
 const release = (session: Session): void => {
-  if (session.isReachable) session.close(shutdown)
-  else session.end(shutdown)
+  if (get(session.transport).isReachable) close(session, shutdown)
+  else end(session, shutdown)
 }
 
 /** The part of `drainTimeout` that is left for the ends of those who were cut. */
@@ -42,7 +44,7 @@ export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   engine.stopped = true
   engine.draining = true
   engine.each(release)
-  for (const decision of engine.undecided) decision.onStop()
+  engine.stopping.openUnsafe()
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
   const over = engine.empty.pipe(Effect.andThen(engine.idle), Effect.andThen(engine.platform.quiet))
   return engine.fork(Effect.timeoutOrElse(over, {
@@ -50,7 +52,7 @@ export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
     orElse: () => {
       cut(engine)
       engine.platform.cut()
-      for (const { application } of engine.alive) application?.interrupt()
+      for (const { application } of engine.alive) application?.interruptUnsafe()
       return Effect.timeoutOrElse(over, {
         duration: drainTimeout * lastPart,
         orElse: () => Effect.forEach(engine.alive, warn, { discard: true })
@@ -63,7 +65,7 @@ const warn = (session: Session): Effect.Effect<void> =>
   Effect.annotateLogs(
     Effect.logWarning("The server ends before a session: its app, a finalizer or onDisconnect cannot be interrupted"),
     "session",
-    session.label
+    labelOf(session)
   )
 
 /** What a handler has opened can be reached no more: its sessions end as on a shutdown. */

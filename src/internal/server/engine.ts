@@ -5,17 +5,21 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
-import { type CloseReason, message } from "../../CloseReason.ts"
+import { type CloseReason, message, pingTimeout } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
-import { Deadlines } from "../session/deadlines.ts"
+import { Expiry } from "./expiry.ts"
 import type { SocketId } from "../session/model.ts"
-import { Observers } from "../session/observers.ts"
-import type { Session, SessionHost } from "../session/session.ts"
+import { end as endObservers, type Observers, publish } from "../session/observers.ts"
+import { end, settle } from "../session/end.ts"
+import { isOverdue } from "../session/heartbeat.ts"
+import { flush } from "../session/outgoing.ts"
+import { get, labelOf, type Session, type SessionHost } from "../session/session.ts"
 import { isRunning } from "./context.ts"
 import { shutDown } from "./drain.ts"
 import type { EngineEvent } from "./events.ts"
@@ -28,13 +32,8 @@ const foreign =
   "A request was refused, because another handler had opened its session: build a handler once, not for " +
   "every request, and give acceptWebTransport the very function of the handler"
 
-const settle = (session: Session): void => session.settle()
-
-const flush = (session: Session): void => session.flush()
-
 export class Engine implements SessionHost {
   readonly settings: Config
-  readonly deadlines: Deadlines
   readonly platform: Platform
   readonly rate: HandshakeRate | undefined
   private readonly tally: Tally
@@ -45,17 +44,21 @@ export class Engine implements SessionHost {
   sharedContext: Context.Context<never> | undefined
   /** The time of day, in milliseconds. */
   readonly currentMillis: () => number
+  /** Milliseconds since the server began, by the monotonic clock. */
+  readonly now: () => number
+  /** Bodies of POSTs that have begun to arrive. */
+  private readonly bodies: Expiry<{ onBodyLate(): void }>
   private readonly sessions = new Map<SocketId, Session>()
   /** Ids given out to handshakes that are not decided yet. */
   private readonly reserved = new Set<SocketId>()
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
   readonly alive = new Set<Session>()
-  /** Decisions that the application is about to make, to be told when no server listens any more. */
-  readonly undecided = new Set<{ onStop(): void }>()
+  /** Open while no server listens: then nothing is decided any more. */
+  readonly stopping = Latch.makeUnsafe(false)
   private readonly noSessions = Latch.makeUnsafe(true)
   private readonly nothingRuns = Latch.makeUnsafe(true)
   private dirty: Array<Session> = []
-  events: Observers<EngineEvent> | undefined
+  observers: Observers<EngineEvent> | undefined
   /** Whether new handshakes are refused. */
   draining = false
   /** Whether no server listens for us any more. */
@@ -67,8 +70,10 @@ export class Engine implements SessionHost {
     this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")
     this.tally = new Tally(context, () => this.buffered)
     this.currentMillis = () => clock.currentTimeMillisUnsafe()
-    this.deadlines = new Deadlines(clock, (effect) => this.fork(effect))
-    this.rate = settings.handshakeRate && new HandshakeRate(settings.handshakeRate, this.deadlines)
+    const origin = clock.monotonicTimeNanosUnsafe()
+    this.now = () => Number(clock.monotonicTimeNanosUnsafe() - origin) / 1e6
+    this.rate = settings.handshakeRate && new HandshakeRate(settings.handshakeRate, this)
+    this.bodies = new Expiry(settings.bodyTimeout, this, (waiter) => waiter.onBodyLate())
   }
 
   /** Runs what belongs to the server, not to a request; `close` ends it. */
@@ -97,7 +102,8 @@ export class Engine implements SessionHost {
 
   /** A session whose time is over is none any more, whether its timer has fired or not (rule R-H1). */
   get(id: SocketId): Session | undefined {
-    this.sessions.get(id)?.heartbeat.check()
+    const session = this.sessions.get(id)
+    if (session !== undefined && isOverdue(session)) end(session, pingTimeout)
     return this.sessions.get(id)
   }
 
@@ -120,34 +126,53 @@ export class Engine implements SessionHost {
   register(session: Session): void {
     this.reserved.delete(session.id)
     this.sessions.set(session.id, session)
-    this.alive.add(session)
     this.noSessions.closeUnsafe()
-    this.nothingRuns.closeUnsafe()
-    this.tally.opened(session.transportName)
-    this.log("Session opened", session, { transport: session.transportName, revision: session.revision })
-    this.events?.publish({ _tag: "Connection", socket: session })
+    this.tally.opened(get(session.transport).name)
+    this.log("Session opened", session, { transport: get(session.transport).name, revision: session.protocol })
+    this.publish({ _tag: "Connection", socket: session })
   }
 
   onEnd(session: Session, reason: CloseReason): void {
     if (this.sessions.get(session.id) !== session) return
     this.sessions.delete(session.id)
-    this.tally.closed(session.transportName, reason)
+    this.tally.closed(get(session.transport).name, reason)
     this.log("Session closed", session, {
       reason: message(reason),
       ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
     })
-    this.events?.publish({ _tag: "Closed", socket: session, reason })
+    this.publish({ _tag: "Closed", socket: session, reason })
   }
 
-  /** The session's application and `onDisconnect` are done. */
-  onFinished(session: Session): void {
-    this.alive.delete(session)
-    if (this.alive.size === 0) this.nothingRuns.openUnsafe()
+  /** Runs what ends by itself, or with the scope of a session. */
+  run(effect: Effect.Effect<unknown>): Fiber.Fiber<unknown> {
+    const fiber = Effect.runForkWith(this.context)(effect)
+    fiber.addObserver(this.report)
+    return fiber
+  }
+
+  /** Without it, nobody would hear of a fiber that failed. */
+  private readonly report = (exit: Exit.Exit<unknown, unknown>): void => {
+    if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
+      Effect.runForkWith(this.context)(Effect.logError("A fiber of a session failed", exit.cause))
+    }
+  }
+
+  /** Runs the life of a session. */
+  lead(session: Session, life: Effect.Effect<void>): void {
+    this.alive.add(session)
+    this.nothingRuns.closeUnsafe()
+    this.run(life).addObserver(() => {
+      this.alive.delete(session)
+      if (this.alive.size === 0) this.nothingRuns.openUnsafe()
+    })
   }
 
   /** What is still running of sessions that ended gets no more time than the end of the server has. */
   hurry(): void {
-    for (const { application } of this.alive) application?.hurry()
+    const interrupt = Effect.sync(() => {
+      for (const { application, state } of this.alive) if (get(state) === "closed") application?.interruptUnsafe()
+    })
+    this.fork(Effect.andThen(Effect.sleep(this.settings.drainTimeout), interrupt))
   }
 
   /** Waits until there is no session. */
@@ -193,8 +218,13 @@ export class Engine implements SessionHost {
     try {
       f(session)
     } catch (defect) {
-      this.fork(Effect.annotateLogs(Effect.die(defect), "session", session.label))
+      this.fork(Effect.annotateLogs(Effect.die(defect), "session", labelOf(session)))
     }
+  }
+
+  awaitBody(waiter: { onBodyLate(): void }): { cancel(): void } {
+    this.bodies.add(waiter)
+    return { cancel: () => this.bodies.cancel(waiter) }
   }
 
   readonly isRunning = isRunning
@@ -204,9 +234,9 @@ export class Engine implements SessionHost {
   }
 
   onUpgraded(session: Session, from: TransportType, millis: number): void {
-    this.tally.upgraded(from, session.transportName, millis)
-    this.log("Session upgraded", session, { from, to: session.transportName, millis: Math.round(millis) })
-    this.events?.publish({ _tag: "Upgraded", socket: session, from, to: session.transportName })
+    this.tally.upgraded(from, get(session.transport).name, millis)
+    this.log("Session upgraded", session, { from, to: get(session.transport).name, millis: Math.round(millis) })
+    this.publish({ _tag: "Upgraded", socket: session, from, to: get(session.transport).name })
   }
 
   onReceived(transport: TransportType, bytes: number): void {
@@ -225,7 +255,7 @@ export class Engine implements SessionHost {
   onRefused(code: HandshakeError["code"], text: string, context: unknown): void {
     this.tally.refused(code)
     this.log("Request refused", undefined, { code, message: text })
-    this.events?.publish({ _tag: "ConnectionError", code, message: text, context })
+    this.publish({ _tag: "ConnectionError", code, message: text, context })
   }
 
   /** A request named a session of another handler: rightly refused, or an application that builds handlers anew. */
@@ -236,13 +266,17 @@ export class Engine implements SessionHost {
   }
 
   warn(session: Session, words: string): void {
-    this.fork(Effect.annotateLogs(Effect.logWarning(words), "session", session.label))
+    this.fork(Effect.annotateLogs(Effect.logWarning(words), "session", labelOf(session)))
   }
   private toldOfForeign = false
 
+  private publish(event: EngineEvent): void {
+    if (this.observers !== undefined) publish(this.observers, event, 0)
+  }
+
   private get buffered(): number {
     let bytes = 0
-    for (const { outgoing, transport } of this.sessions.values()) bytes += outgoing.bytes + (transport?.unsent ?? 0)
+    for (const { queued, transport } of this.sessions.values()) bytes += queued.bytes + get(transport).unsent
     return bytes
   }
 
@@ -250,15 +284,7 @@ export class Engine implements SessionHost {
   private log(text: string, session: Session | undefined, fields: Record<string, unknown>): void {
     if (!this.isDebug) return
     const line = Effect.annotateLogs(Effect.logDebug(text), fields)
-    this.fork(session === undefined ? line : Effect.annotateLogs(line, "session", session.label))
-  }
-
-  observe(): Observers<EngineEvent> {
-    return this.events ??= new Observers(() => 0)
-  }
-
-  stopObserving(): void {
-    if (this.events?.isEmpty === true) this.events = undefined
+    this.fork(session === undefined ? line : Effect.annotateLogs(line, "session", labelOf(session)))
   }
 
   // --- end ---------------------------------------------------------------------------------------------------------
@@ -270,6 +296,7 @@ export class Engine implements SessionHost {
       this.shuttingDown = shutDown(this)
     } else {
       this.stopped = this.draining = false
+      this.stopping.closeUnsafe()
       // What it would cut now are others.
       this.shuttingDown?.interruptUnsafe()
     }
@@ -285,6 +312,6 @@ export class Engine implements SessionHost {
   close(): void {
     for (const fiber of this.fibers) fiber.interruptUnsafe()
     this.tally.end()
-    this.events?.end()
+    if (this.observers !== undefined) endObservers(this.observers)
   }
 }

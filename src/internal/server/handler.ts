@@ -7,7 +7,8 @@ import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { TransportType } from "../../Transport.ts"
 import { parseQuery, takesBytes } from "../protocol/query.ts"
-import type { Session } from "../session/session.ts"
+import { get, isUpgradable, type Session } from "../session/session.ts"
+import { startUpgrade } from "../session/upgrade.ts"
 import { type Exchange, PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
@@ -121,9 +122,9 @@ export class Handler {
 
   private exchange(session: Session, request: HttpServerRequest, dressing: Dressing.Dressing) {
     return this.engine.platform.exchange(request, dressing, (exchange) => {
-      const { transport } = session
+      const transport = get(session.transport)
       // The session may have ended or moved on while the headers were decided.
-      if (!(transport instanceof PollingTransport) || session.state === "closed") exchange.reject(400)
+      if (!(transport instanceof PollingTransport) || get(session.state) === "closed") exchange.reject(400)
       else if (request.method === "GET") transport.onGet(exchange)
       else transport.onPost(exchange)
     })
@@ -146,7 +147,7 @@ export class Handler {
     const verdict = verify(engine, owner, method, header("origin"), url, false)
     if (verdict._tag !== "Poll") return false
     const dressing = Dressing.ofPoll(Dressing.plain, header("user-agent"))
-    const transport = verdict.session.transport as PollingTransport
+    const transport = get(verdict.session.transport) as unknown as PollingTransport
     if (method === "GET") transport.onGet(toExchange(dressing))
     else transport.onPost(toExchange(dressing))
     return true
@@ -177,8 +178,8 @@ export class Handler {
   ): Answer {
     return this.engine.platform.upgrade(request, Dressing.of101(dressing), (connection) => {
       // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
-      if (transport === "websocket" && session.isUpgradable) {
-        session.startUpgrade(new WebSocketCandidate(connection, takesBytes(parseQuery(request.url))))
+      if (transport === "websocket" && isUpgradable(session)) {
+        startUpgrade(session, new WebSocketCandidate(connection, takesBytes(parseQuery(request.url))))
       } else connection.close()
     })
   }

@@ -21,12 +21,12 @@ import {
 } from "../../HandshakeError.ts"
 import type { Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
-import { Application, type Program } from "../session/application.ts"
+import { end } from "../session/end.ts"
+import { open, type Program } from "../session/life.ts"
 import type { Socket, SocketId } from "../session/model.ts"
-import { Deadline } from "../session/deadlines.ts"
-import { Session } from "../session/session.ts"
+import * as Session from "../session/session.ts"
 import type { Transport } from "../transport/contract.ts"
-import { entrySize, Outbound, Outgoing } from "../transport/outgoing.ts"
+import { type Entry, make } from "../transport/entry.ts"
 import { sessionContext } from "./context.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
@@ -46,7 +46,7 @@ export class Owner {
     this.identity = route ?? this
   }
 
-  owns(session: Session): boolean {
+  owns(session: Session.Session): boolean {
     return (session.owner as Owner).identity === this.identity
   }
 }
@@ -66,40 +66,17 @@ export const inTime = <A, E, R>(
   decision: Effect.Effect<A, E, R>,
   remedy = ""
 ): Effect.Effect<A, E | Unavailable, R> =>
-  Effect.raceFirst(
-    decision,
-    Effect.callback<never, Unavailable>((resume) => {
-      const limit = new Limit(resume, remedy)
-      engine.deadlines.after(engine.settings.handshakeTimeout).add(limit)
-      engine.undecided.add(limit)
-      return Effect.sync(() => {
-        limit.cancel()
-        engine.undecided.delete(limit)
-      })
-    })
-  )
+  Effect.timeoutOrElse(Effect.raceFirst(decision, stopping(engine)), {
+    duration: engine.settings.handshakeTimeout,
+    orElse: () =>
+      Effect.andThen(
+        Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${remedy}`),
+        Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+      )
+  })
 
-/** What ends the wait for a decision. */
-class Limit extends Deadline {
-  private readonly resume: (refusal: Effect.Effect<never, Unavailable>) => void
-  private readonly remedy: string
-  constructor(resume: (refusal: Effect.Effect<never, Unavailable>) => void, remedy: string) {
-    super()
-    this.resume = resume
-    this.remedy = remedy
-  }
-
-  expire(): void {
-    this.resume(Effect.andThen(
-      Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${this.remedy}`),
-      Effect.fail(new Unavailable({ message: "Handshake timeout" }))
-    ))
-  }
-
-  onStop(): void {
-    this.resume(Effect.fail(new Unavailable({ message: "Server shutting down" })))
-  }
-}
+const stopping = (engine: Engine): Effect.Effect<never, Unavailable> =>
+  Effect.flatMap(engine.stopping.await, () => Effect.fail(new Unavailable({ message: "Server shutting down" })))
 
 /** One handshake. How its session gets its transport, and its client the answer, is up to the kinds of it. */
 export abstract class Handshaking {
@@ -111,8 +88,8 @@ export abstract class Handshaking {
   protected dressing: Dressing.Dressing
   /** What the application agreed to. */
   private agreed: { readonly program: Program; readonly context: Context.Context<never> } | undefined
-  private readonly scope = Scope.makeUnsafe()
-  private session: Session | undefined
+  private session: Session.Session | undefined
+  private hasReserved = false
   constructor(
     engine: Engine,
     owner: Owner,
@@ -128,7 +105,7 @@ export abstract class Handshaking {
   }
 
   /** Gives a session that was agreed to its transport, by `begin`. */
-  protected abstract answer(session: Session): Answer
+  protected abstract answer(session: Session.Session): Answer
 
   run(): Answer {
     return traced("EngineIO.handshake", this.transport, Effect.suspend(() => this.admit()))
@@ -169,7 +146,7 @@ export abstract class Handshaking {
 
   /** Lets the application decide. Until it has, the id is reserved, and nothing else exists of the session. */
   private decideAs(id: SocketId): Answer {
-    return Effect.onExit(Effect.suspend(() => this.decide(id)), (exit) => this.abandonUnlessBegun(exit))
+    return Effect.onExit(Effect.suspend(() => this.decide(id)), (exit) => this.abandonUnlessBegun(id, exit))
   }
 
   private decide(id: SocketId): Answer {
@@ -180,9 +157,16 @@ export abstract class Handshaking {
       return Effect.fail(new Unavailable({ message: "Too many sessions" }))
     }
     if (!engine.reserve(id)) return refuseId("the id is in use")
+    this.hasReserved = true
     const revision: Revision = this.query["EIO"] === "4" ? 4 : 3
     const handshake = makeHandshake(this.request, this.query, this.transport, engine.currentMillis())
-    const session = this.session = new Session(id, revision, handshake, engine, owner)
+    return Effect.flatMap(Session.make(id, revision, handshake, owner, engine), (session) => this.ask(session))
+  }
+
+  /** Asks the application for its program. */
+  private ask(session: Session.Session): Answer {
+    const { engine, owner } = this
+    this.session = session
     let decision: ReturnType<Factory>
     try {
       decision = owner.factory(session)
@@ -196,7 +180,7 @@ export abstract class Handshaking {
       return Effect.withFiber((fiber) => this.open(session, value, fiber.context))
     }
     return Effect.flatMap(
-      inTime(engine, Effect.provideService(decision, Scope.Scope, this.scope), returnIt),
+      inTime(engine, Effect.provideService(decision, Scope.Scope, session.scope), returnIt),
       (program) => {
         const open = Effect.withFiber((fiber) => this.open(session, program, fiber.context))
         const dressed = this.dress(session)
@@ -206,16 +190,17 @@ export abstract class Handshaking {
   }
 
   /** Where the handshake came to nothing, nothing is left of its session. */
-  private abandonUnlessBegun(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+  private abandonUnlessBegun(id: SocketId, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     const { session } = this
-    if (session === undefined || session.application !== undefined) return Effect.void
-    this.engine.unreserve(session.id)
-    session.end({ _tag: "ForcedClose" })
-    return Scope.close(this.scope, Exit.asVoid(exit))
+    if (session?.fiber !== undefined) return Effect.void
+    if (this.hasReserved) this.engine.unreserve(id)
+    if (session === undefined) return Effect.void
+    end(session, { _tag: "ForcedClose" })
+    return Scope.close(session.scope, Exit.asVoid(exit))
   }
 
   /** Decides what goes onto the answer: at once, or where the application has a say in it, by the effect. */
-  protected dress(session: Session): Effect.Effect<void, Unavailable> | undefined {
+  protected dress(session: Session.Session): Effect.Effect<void, Unavailable> | undefined {
     const whole = Dressing.ofSession(this.engine, this.dressing, this.request, session.id, this.transport, true)
     if (Effect.isEffect(whole)) {
       return Effect.map(inTime(this.engine, whole), (dressing) => {
@@ -226,11 +211,11 @@ export abstract class Handshaking {
     return undefined
   }
 
-  private open(session: Session, program: Program, context: Context.Context<never>): Answer {
+  private open(session: Session.Session, program: Program, context: Context.Context<never>): Answer {
     const { engine } = this
     if (!isProgram(program)) return notAnApp
     // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
-    const refusal = session.state === "closed"
+    const refusal = Session.get(session.state) === "closed"
       ? new Forbidden({ message: "Forbidden" })
       : engine.draining
       ? new Unavailable({ message: "Server shutting down" })
@@ -241,26 +226,17 @@ export abstract class Handshaking {
   }
 
   /** The session is registered, and then told to the client (rule R19). */
-  protected begin(session: Session, transport: Transport): void {
-    const { engine, scope } = this
+  protected begin(session: Session.Session, transport: Transport): void {
+    const { engine } = this
     const { context, program } = this.agreed!
     // The server may have come to its end while the connection was made.
-    if (session.state === "closed" || engine.draining) return transport.close(false)
-    session.application = new Application(
-      session,
-      program,
-      sessionContext(engine, context, scope, session),
-      scope,
-      engine
-    )
+    if (Session.get(session.state) === "closed" || engine.draining) return transport.close(false)
     engine.register(session)
-    session.open(transport)
-    session.greet(this.opening(session))
-    session.start()
+    open(session, transport, this.opening(session), program, sessionContext(engine, context, session))
   }
 
   /** The open packet and the initial message, before anything the application sends. */
-  private opening(session: Session): Outgoing {
+  private opening(session: Session.Session): ReadonlyArray<Entry> {
     const { settings } = this.engine
     const upgrades = this.transport === "polling" && settings.allowUpgrades
       ? ["websocket", "webtransport"].filter((name) => settings.transports.has(name))
@@ -272,11 +248,8 @@ export abstract class Handshaking {
       pingTimeout: settings.pingTimeout,
       maxPayload: settings.maxPayload
     })
-    const opening = new Outgoing()
-    opening.push(new Outbound("open", data, true, undefined), entrySize(data))
-    const { initialPacket } = settings
-    if (initialPacket !== undefined) opening.push(initialPacket, entrySize(initialPacket))
-    return opening
+    const opening = make("open", data)
+    return settings.initialPacket === undefined ? [opening] : [opening, make("message", settings.initialPacket)]
   }
 }
 

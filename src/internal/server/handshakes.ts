@@ -3,6 +3,7 @@
  */
 import * as jsonp from "../protocol/jsonp.ts"
 import { takesBytes } from "../protocol/query.ts"
+import { doorsOf } from "../session/doors.ts"
 import type { Session } from "../session/session.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketTransport } from "../transport/webSocket.ts"
@@ -17,7 +18,7 @@ export class PollingHandshaking extends Handshaking {
     const { engine, query } = this
     return engine.platform.exchange(this.request, this.dressing, (exchange) => {
       const { j } = query
-      const transport = new PollingTransport(session, {
+      const transport = new PollingTransport(doorsOf(session), {
         // A callback without a number would make a script that is none.
         jsonp: j === undefined ? undefined : jsonp.callbackIndex(j) || "0",
         binary: takesBytes(query) && j === undefined,
@@ -38,7 +39,7 @@ export class WebSocketHandshaking extends Handshaking {
     return this.engine.platform.upgrade(
       this.request,
       of101(this.dressing),
-      (connection) => this.begin(session, new WebSocketTransport(connection, session, takesBytes(this.query)))
+      (connection) => this.begin(session, new WebSocketTransport(connection, doorsOf(session), takesBytes(this.query)))
     )
   }
 }

@@ -2,7 +2,7 @@
  * How many handshakes each remote address has begun lately. A window opens with an address's first handshake and closes
  * by itself; an address that is quiet costs nothing.
  */
-import { Deadline, type DeadlineList, type Deadlines } from "../session/deadlines.ts"
+import { Expiry, type ExpiryHost } from "./expiry.ts"
 
 /**
  * How many addresses are counted at a time. Beyond it the oldest window closes early: who commands so many addresses is
@@ -14,51 +14,41 @@ const mostAddresses = 65_536
 const longestAddress = 64
 
 export class HandshakeRate {
-  private readonly windows = new Map<string, Window>()
+  /** How many each address has begun in its window. */
+  private readonly counts = new Map<string, number>()
   private readonly limit: number
-  private readonly expiry: DeadlineList
-  constructor(options: { readonly limit: number; readonly window: number }, deadlines: Deadlines) {
+  private readonly expiry: Expiry<string>
+  constructor(options: { readonly limit: number; readonly window: number }, host: ExpiryHost) {
     this.limit = options.limit
-    this.expiry = deadlines.after(options.window)
+    this.expiry = new Expiry(options.window, host, (client) => this.counts.delete(client))
   }
 
   /** How many addresses are being counted. */
   get size(): number {
-    return this.windows.size
+    return this.counts.size
   }
 
   /** Counts a handshake; `false` when it is one too many. */
   admit(address: string | undefined): boolean {
     const client = clientOf(address ?? "")
-    const open = this.windows.get(client)
-    if (open !== undefined) return open.count < this.limit && ++open.count > 0
-    if (this.windows.size >= mostAddresses) this.closeOldest()
-    const window = new Window(this.windows, client)
-    this.windows.set(client, window)
-    this.expiry.add(window)
+    const count = this.counts.get(client)
+    if (count !== undefined) {
+      if (count >= this.limit) return false
+      this.counts.set(client, count + 1)
+      return true
+    }
+    if (this.counts.size >= mostAddresses) this.closeOldest()
+    this.counts.set(client, 1)
+    this.expiry.add(client)
     return true
   }
 
   private closeOldest(): void {
-    for (const oldest of this.windows.values()) {
-      oldest.cancel()
-      return oldest.expire()
+    for (const oldest of this.counts.keys()) {
+      this.expiry.cancel(oldest)
+      this.counts.delete(oldest)
+      return
     }
-  }
-}
-
-class Window extends Deadline {
-  count = 1
-  private readonly windows: Map<string, Window>
-  private readonly client: string
-  constructor(windows: Map<string, Window>, client: string) {
-    super()
-    this.windows = windows
-    this.client = client
-  }
-
-  expire(): void {
-    this.windows.delete(this.client)
   }
 }
 

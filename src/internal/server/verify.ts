@@ -12,7 +12,7 @@ import {
 } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
-import type { Session } from "../session/session.ts"
+import { get, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import type { Owner } from "./handshake.ts"
@@ -44,7 +44,7 @@ export const verify = (
     if (session === undefined) return new UnknownSid({ context: { sid } })
     if (!owner.owns(session)) return foreign(engine, session)
     if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
-    const previousTransport = session.transportName
+    const previousTransport = get(session.transport).name
     return previousTransport === transport && transport === "polling"
       ? { _tag: "Poll", session }
       : new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
@@ -94,8 +94,8 @@ export const verifyWebTransport = (
   if (session === undefined) return new UnknownSid({ context: { sid } })
   if (!owns(session)) return foreign(engine, session)
   // Revision 3 does not know the transport.
-  if (session.revision !== 4) {
-    const previousTransport = session.transportName
+  if (session.protocol !== 4) {
+    const previousTransport = get(session.transport).name
     return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
   return verifyUpgrade(engine, session, transport)

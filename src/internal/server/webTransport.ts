@@ -10,8 +10,11 @@ import type * as Scope from "effect/Scope"
 import { BadRequest } from "../../HandshakeError.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import { parseQuery } from "../protocol/query.ts"
-import { Deadline } from "../session/deadlines.ts"
-import type { Session } from "../session/session.ts"
+import { close } from "../session/close.ts"
+import { doorsOf } from "../session/doors.ts"
+import { end } from "../session/end.ts"
+import { get, isUpgradable, type Session } from "../session/session.ts"
+import { startUpgrade } from "../session/upgrade.ts"
 import type { FrameListener } from "../transport/frameListener.ts"
 import { parseFrame, WebTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
 import {
@@ -93,12 +96,12 @@ const serve = (
 /** The scope closes: what the session had accepted is delivered first, as far as that is possible in time. */
 const leave = (engine: Engine, session: Session, ended: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (session.transportName !== "webtransport") return Effect.sync(() => session.upgrade?.abandon())
+    if (get(session.transport).name !== "webtransport") return Effect.sync(() => session.upgrade?.interruptUnsafe())
     const reason = { _tag: "ServerShutdown", undelivered: 0 } as const
-    session.close(reason)
+    close(session, reason)
     return Effect.timeoutOrElse(ended, {
       duration: engine.settings.drainTimeout,
-      orElse: () => Effect.sync(() => session.end(reason))
+      orElse: () => Effect.sync(() => end(session, reason))
     })
   })
 
@@ -185,9 +188,9 @@ const join = (
       const { session } = verdict
       const { allowRequest } = engine.settings
       const upgrade = Effect.suspend(() => {
-        if (!session.isUpgradable) return Effect.fail(invalid)
+        if (!isUpgradable(session)) return Effect.fail(invalid)
         onJoin(session)
-        session.startUpgrade(new WebTransportCandidate(connection))
+        startUpgrade(session, new WebTransportCandidate(connection))
         return Effect.void
       })
       return traced(
@@ -225,7 +228,7 @@ class WebTransportHandshaking extends Handshaking {
 
   protected answer(session: Session): Answer {
     this.onJoin(session)
-    this.begin(session, new WebTransportTransport(this.connection, session))
+    this.begin(session, new WebTransportTransport(this.connection, doorsOf(session)))
     return Effect.succeed(respond.nothing)
   }
 }
@@ -245,16 +248,7 @@ const toSid = (data: unknown): string | undefined => {
 const hostOf = (engine: Engine): ConnectionHost => ({
   maxPayload: engine.settings.maxPayload,
   after: (millis, f) => {
-    const timer = new Timer(f)
-    engine.deadlines.after(millis).add(timer)
-    return () => timer.cancel()
+    const fiber = engine.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(f)))
+    return () => fiber.interruptUnsafe()
   }
 })
-
-class Timer extends Deadline {
-  readonly expire: () => void
-  constructor(f: () => void) {
-    super()
-    this.expire = f
-  }
-}

@@ -1,100 +1,83 @@
 /**
- * The heartbeat of one session: one deadline that is, in turn, the next ping and the pong it awaits (rules R-H1–R-H7).
- * It belongs to the session and not to a transport, so an outstanding pong survives the upgrade (R82).
+ * The heartbeat, as the protocol has it (rules R-H1 to R-H7). In revision 4 the server pings and the client answers; in
+ * revision 3 it is the client who pings. Both run in the session's fiber, whatever the transport (R82), and every time is
+ * counted from when the one before was due, so that lateness does not add up.
  */
-import { pingTimeout } from "../../CloseReason.ts"
-import { Deadline } from "./deadlines.ts"
-import type { Session } from "./session.ts"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { pingTimeout as timedOut } from "../../CloseReason.ts"
+import { noop, ping } from "../transport/entry.ts"
+import { end } from "./end.ts"
+import { push } from "./outgoing.ts"
+import { get, isPaused, type Session } from "./session.ts"
 
-export class Heartbeat extends Deadline {
-  private readonly session: Session
-  private awaitingPong = false
-  private sentAt = 0
-  /** The last round trip in milliseconds; -1 before the first. */
-  rtt = -1
-  /** While we have stopped reading: what had been written when progress was last seen, and when that was. */
-  private seenWrites = -1
-  private seenAt = 0
-  constructor(session: Session) {
-    super()
-    this.session = session
-  }
+/** Ends the session when its client falls silent. */
+export const heartbeat = (session: Session): Effect.Effect<void> =>
+  session.protocol === 4 ? pingClient(session) : awaitPings(session)
 
-  start(): void {
-    const { deadlines, settings } = this.session.host
-    deadlines.after(
-      this.session.revision === 4 ? settings.pingInterval : settings.pingInterval + settings.pingTimeout
-    ).add(this)
-  }
-
-  /** The client's half arrived: its pong in revision 4, its ping in revision 3. */
-  beat(): void {
-    const { deadlines } = this.session.host
-    if (this.awaitingPong) {
-      this.awaitingPong = false
-      this.rtt = deadlines.now() - this.sentAt
-      this.session.host.onRoundTrip(this.rtt)
+/** Revision 4: a ping every `pingInterval`, and its pong within `pingTimeout`. */
+const pingClient = (session: Session): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const { pulse, server } = session
+    const { pingInterval } = server.settings
+    while (true) {
+      const due = pulse.heardAt + pingInterval
+      for (let left = due - server.now(); left > 0; left = due - server.now()) yield* Effect.sleep(Math.ceil(left))
+      // A pong that nobody asked for begins the interval anew.
+      if (pulse.heardAt + pingInterval > due) continue
+      pulse.pingedAt = server.now()
+      pulse.pong = Deferred.makeUnsafe()
+      if (get(session.state) === "open") push(session, ping)
+      if (!(yield* pongInTime(session, pulse.pong))) return end(session, timedOut)
     }
-    this.start()
-  }
+  })
 
-  /** The client is evidently there, or could not be heard: a wait for its pong begins anew. */
-  extend(): void {
-    if (this.awaitingPong) this.session.host.deadlines.after(this.session.host.settings.pingTimeout).add(this)
-    else if (this.session.revision === 3) this.start()
-  }
+const pongInTime = (session: Session, pong: Deferred.Deferred<void>): Effect.Effect<boolean> =>
+  Effect.gen(function*() {
+    const { pulse, server } = session
+    do {
+      for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
+        if (Option.isSome(yield* Effect.timeoutOption(Deferred.await(pong), Math.ceil(left)))) return true
+      }
+    } while (isExcused(session))
+    return false
+  })
 
-  /** Does now what is due, although no timer has noticed yet. */
-  check(): void {
-    while (this.list !== undefined && this.isDue(this.session.host.deadlines.now())) {
-      this.cancel()
-      this.expire()
-    }
-  }
+/** Revision 3: a ping of the client every `pingInterval + pingTimeout` at the latest. */
+const awaitPings = (session: Session): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const { pulse, server } = session
+    do {
+      for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
+        yield* Effect.sleep(Math.ceil(left))
+      }
+    } while (isExcused(session))
+    end(session, timedOut)
+  })
 
-  // Deadlines are rounded up. A ping must not be early, but a client's time must not be longer by that (rule R-H4).
-  private isDue(now: number): boolean {
-    return this.at <= (this.isAwaiting ? Math.ceil(now) : now)
-  }
+/** Whether the client has been silent for too long, although its session does not know yet. */
+export const isOverdue = (session: Session): boolean =>
+  session.server.now() >= session.pulse.deadline && !isExcused(session)
 
-  /** Whether it is the client's turn. */
-  private get isAwaiting(): boolean {
-    return this.awaitingPong || this.session.revision === 3
+/**
+ * While we read nothing from the client, its silence is our doing, and it gets more time; but a client that also takes
+ * nothing of what waits for it is gone.
+ */
+const isExcused = (session: Session): boolean => {
+  const { pulse, server } = session
+  if (!isPaused(session)) {
+    pulse.seenWrites = -1
+    return false
   }
-
-  expire(): void {
-    const session = this.session
-    const { deadlines, settings } = session.host
-    if (this.isAwaiting) {
-      if (!this.isExcused()) return session.end(pingTimeout)
-      deadlines.after(settings.pingTimeout).add(this)
-      // We read nothing, so only by writing do we learn whether there is anybody.
-      return session.touch()
-    }
-    // From when the ping was due, however late we are: lateness must not add up.
-    deadlines.after(settings.pingTimeout).add(this, this.at)
-    this.awaitingPong = true
-    this.sentAt = deadlines.now()
-    session.sendPing()
-  }
-
-  /**
-   * While we read nothing from the client, its silence is our doing; but a client that also takes nothing of what waits
-   * for it is gone.
-   */
-  private isExcused(): boolean {
-    const session = this.session
-    if (!session.paused) {
-      this.seenWrites = -1
-      return false
-    }
-    const { deadlines, settings } = session.host
-    const now = deadlines.now()
-    if (session.outgoing.length === 0 || session.writes !== this.seenWrites) {
-      this.seenWrites = session.writes
-      this.seenAt = now
-      return true
-    }
-    return now - this.seenAt < settings.pingInterval + settings.pingTimeout
-  }
+  const { pingInterval, pingTimeout } = server.settings
+  const now = Math.floor(server.now())
+  if (session.outgoing.messages.length === 0 || session.writes !== pulse.seenWrites) {
+    pulse.seenWrites = session.writes
+    pulse.seenAt = now
+  } else if (now - pulse.seenAt >= pingInterval + pingTimeout) return false
+  pulse.deadline = now + pingTimeout
+  // Only by writing do we learn whether anybody is there: a connection whose other end is gone answers with an error.
+  if (session.outgoing.messages.length === 0) push(session, session.protocol === 4 ? ping : noop)
+  return true
 }

@@ -1,86 +1,112 @@
 /**
- * The messages on their way to one application: a mailbox with byte accounting whose takers are woken in the turn in
- * which the messages arrived, not through the scheduler.
+ * The way in: what arrives goes into the session's queue, and the application takes it from there, by whatever function
+ * of `Queue` it likes. What it has not taken is limited by `receiveBuffer`; beyond it the transport stops reading, until
+ * the message that found no room is in.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import type { Message } from "../../Packet.ts"
+import { utf8Length } from "../protocol/bytes.ts"
+import { SocketClosed } from "./model.ts"
+import { extend } from "./pulse.ts"
+import { fork, get, type Session } from "./session.ts"
 
-/** What a message costs beside its bytes: the object, and its place here. */
+/** What a message costs beside its bytes: the object, and its place in the queue. */
 const overhead = 256
 
-type Resume = (effect: Effect.Effect<void>) => void
-
-export class Incoming {
-  // Made for the first message, given back when a burst is over: an idle session holds none.
-  private items: Array<Message | undefined> | undefined
-  private sizes: Array<number> | undefined
-  private head = 0
-  private tail = 0
-  /** What waits costs so much. */
-  bytes = 0
-  private waiter: Resume | undefined
-  private moreWaiters: Array<Resume> | undefined
-  /** Whether anybody has ever taken a message, or waited for one. */
-  isUsed = false
-
-  get length(): number {
-    return this.tail - this.head
+/** Puts a message of `length` bytes into the queue, or has it wait for room. */
+export const receive = (session: Session, message: Message, length: number): void => {
+  const size = length + overhead
+  if (session.held !== undefined) admit(session)
+  const { incoming, server: { settings: { receiveBuffer } } } = session
+  const waiting = incoming.messages.length
+  session.receivedBytes = waiting === 0 ? size : session.receivedBytes + size
+  if (waiting >= receiveBuffer.messages || (waiting > 0 && session.receivedBytes > receiveBuffer.bytes)) {
+    const most = roomFor(session, size)
+    if (most <= waiting) return hold(session, message, most)
   }
+  put(session, message)
+}
 
-  push(message: Message, length: number): void {
-    const size = length + overhead
-    const index = this.tail++
-    if (this.items === undefined || this.sizes === undefined) {
-      this.items = [message]
-      this.sizes = [size]
-    } else {
-      this.items[index] = message
-      this.sizes[index] = size
-    }
-    this.bytes += size
+const put = (session: Session, message: Message): void => {
+  Queue.offerUnsafe(session.incoming, message)
+}
+
+/** Wakes whoever waits for a message: once for all that arrived together, in the same turn of the event loop. */
+export const wake = (session: Session): void => Queue.flushUnsafe(session.incoming)
+
+/**
+ * The capacity with which the queue takes a message of `size` bytes once there is room for it, and not before. Takers need
+ * not say what they took: the sizes of what waits are added up only here, and that is no more often than `receiveBuffer`
+ * was filled.
+ */
+const roomFor = (session: Session, size: number): number => {
+  const { incoming: { messages }, server: { settings: { receiveBuffer } } } = session
+  const sizes: Array<number> = []
+  for (let bucket = messages.head; bucket !== undefined; bucket = bucket.next) {
+    for (let index = bucket.offset; index < bucket.array.length; index++) sizes.push(sizeOf(bucket.array[index]))
   }
-
-  shift(): Message | undefined {
-    if (this.head === this.tail) return undefined
-    const items = this.items!
-    const sizes = this.sizes!
-    const index = this.head++
-    const message = items[index]
-    items[index] = undefined
-    this.isUsed = true
-    this.bytes -= sizes[index]!
-    if (this.head === this.tail) {
-      this.head = this.tail = 0
-      if (index >= 64) this.items = this.sizes = undefined
-    } else if (this.head >= 1024 && this.head * 2 >= this.tail) {
-      this.items = items.slice(this.head, this.tail)
-      this.sizes = sizes.slice(this.head, this.tail)
-      this.tail -= this.head
-      this.head = 0
-    }
-    return message
+  let bytes = sizes.reduce((sum, size) => sum + size, size)
+  session.receivedBytes = bytes
+  let taken = Math.max(0, sizes.length + 1 - receiveBuffer.messages)
+  for (let index = 0; index < sizes.length && (index < taken || bytes > receiveBuffer.bytes); index++) {
+    bytes -= sizes[index]!
+    taken = Math.max(taken, index + 1)
   }
+  // An empty queue takes one message of any size.
+  return sizes.length - Math.min(taken, sizes.length) + 1
+}
 
-  /** Suspends until `wake`. Spurious wake-ups happen: whoever waited looks again. */
-  readonly wait: Effect.Effect<void> = Effect.callback((resume: Resume) => {
-    this.isUsed = true
-    if (this.waiter === undefined) this.waiter = resume
-    else (this.moreWaiters ??= []).push(resume)
-  })
+const sizeOf = (message: Message): number =>
+  overhead + (typeof message === "string" ? utf8Length(message) : message.byteLength)
 
-  /**
-   * To be called when a wait was interrupted. A place cannot be given up by name without an object a wait, so all are:
-   * who is still there is woken, and waits again.
-   */
-  get leave(): Effect.Effect<void> {
-    return Effect.sync(() => this.wake())
-  }
+const hold = (session: Session, message: Message, capacity: number): void => {
+  get(session.transport).pause()
+  session.incoming.capacity = capacity
+  const offer = fork(session, Effect.map(Queue.offer(session.incoming, message), () => release(session)))
+  session.held = { message, offer }
+}
 
-  /** Resumes every waiting taker, on the caller's stack: call it last. */
-  wake(): void {
-    const { moreWaiters, waiter } = this
-    this.waiter = this.moreWaiters = undefined
-    if (waiter !== undefined) waiter(Effect.void)
-    if (moreWaiters !== undefined) { for (const resume of moreWaiters) resume(Effect.void) }
-  }
+/** There was room: the transport reads on. */
+const release = (session: Session): void => {
+  session.held = undefined
+  session.incoming.capacity = Infinity
+  if (get(session.state) === "closed") return
+  // What shows that the client lives may have waited behind what we did not read.
+  extend(session)
+  get(session.transport).resume()
+}
+
+/** Reads on, whether there is room or not. */
+export const proceed = (session: Session): void => {
+  if (session.held === undefined) return
+  admit(session)
+  extend(session)
+  get(session.transport).resume()
+}
+
+/** Lets the message in that waits for room. */
+const admit = (session: Session): void => {
+  const { message, offer } = session.held!
+  session.held = undefined
+  offer.interruptUnsafe()
+  session.incoming.capacity = Infinity
+  put(session, message)
+}
+
+/** Nothing more will come: whoever takes gets what is there, and then fails. */
+export const finish = (session: Session): void => {
+  if (session.held !== undefined) admit(session)
+  Queue.failCauseUnsafe(session.incoming, Cause.fail(closedError(session)))
+  wake(session)
+}
+
+/** What everything fails with that asks too much of a session. Without a stack, which would say nothing, and cost the most. */
+export const closedError = (session: Session): SocketClosed => {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  const error = new SocketClosed({ reason: session.reason! })
+  Error.stackTraceLimit = stackTraceLimit
+  return error
 }

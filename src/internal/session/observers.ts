@@ -1,97 +1,90 @@
 /**
- * Broadcast of what happens to whoever watches: made on the first subscription, gone with the last, free in between.
+ * Broadcast of what happens to whoever watches: a `PubSub` made for the first of them, gone with the last, and nothing in
+ * between. Nobody waits for one that is slow: it loses the oldest, and is told so.
  */
-import * as Arr from "effect/Array"
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
+import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 
 /** How much may wait for an observer before it loses the oldest: events, and bytes of the data in them. */
 const most = { events: 4096, bytes: 16 * 1024 * 1024 }
 
-/** An event with its size, which would shrink if its data were transferred. */
-type Sized<A> = readonly [event: A, size: number]
+/** Those who watch something. */
+export interface Observers<A> {
+  readonly pubsub: PubSub.PubSub<Numbered<A>>
+  count: number
+  /** How many events were published. */
+  published: number
+  /** The sizes of those that somebody has not taken, and their sum. */
+  readonly sizes: Array<number>
+  bytes: number
+}
 
-/** Somebody who watches. */
-class Observer<A> {
-  readonly queue: Queue.Queue<Sized<A>, Cause.Done>
-  private bytes = 0
-  private lost = 0
-  constructor(queue: Queue.Queue<Sized<A>, Cause.Done>) {
-    this.queue = queue
+/** An event and its number; the end has no event. */
+interface Numbered<A> {
+  readonly number: number
+  readonly event: A | undefined
+}
+
+/** Something that can be watched. */
+export interface Observed<A> {
+  observers: Observers<A> | undefined
+}
+
+/** Tells of an event with `size` bytes of data. */
+export const publish = <A>(observers: Observers<A>, event: A, size: number): void => {
+  const { pubsub, sizes } = observers
+  forget(observers, sizes.length - PubSub.sizeUnsafe(pubsub))
+  // An event without data pushes none out for its sake: the last large one stays.
+  const isFull = () => sizes.length >= most.events || (size > 0 && observers.bytes + size > most.bytes)
+  while (sizes.length > 0 && isFull()) {
+    pubsub.pubsub.slide()
+    forget(observers, 1)
   }
+  sizes.push(size)
+  observers.bytes += size
+  PubSub.publishUnsafe(pubsub, { number: observers.published++, event })
+}
 
-  offer(event: A, size: number): void {
-    // An event without data pushes none out for its sake: the last large one stays.
-    const room = size === 0 ? Infinity : most.bytes - size
-    while (Queue.sizeUnsafe(this.queue) >= most.events || this.bytes > room) {
-      const oldest = Queue.takeUnsafe(this.queue)
-      if (oldest === undefined || Exit.isFailure(oldest)) break
-      this.bytes -= oldest.value[1]
-      this.lost++
+const forget = <A>(observers: Observers<A>, count: number): void => {
+  for (const size of observers.sizes.splice(0, count)) observers.bytes -= size
+}
+
+/** Ends every stream, after what it was given. */
+export const end = <A>({ pubsub, published }: Observers<A>): void => {
+  PubSub.endUnsafe(pubsub, { number: published, event: undefined })
+}
+
+/** What happens from when the stream runs. */
+export const observe = <A>(observed: Observed<A>): Stream.Stream<A> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const pubsub = yield* PubSub.unbounded<Numbered<A>>()
+    const observers = observed.observers ??= {
+      pubsub,
+      count: 0,
+      published: 0,
+      sizes: [],
+      bytes: 0
     }
-    this.bytes += size
-    Queue.offerUnsafe(this.queue, [event, size])
-  }
-
-  /** Waits for events, and takes all there are. */
-  readonly take = Effect.suspend(() => {
-    const { lost } = this
-    this.lost = 0
-    const taken = Effect.map(
-      Queue.takeAll(this.queue),
-      Arr.map(([event, size]) => {
-        this.bytes -= size
-        return event
-      })
+    yield* Effect.acquireRelease(
+      Effect.sync(() => observers.count++),
+      () =>
+        Effect.sync(() => {
+          if (--observers.count === 0 && observed.observers === observers) observed.observers = undefined
+        })
     )
-    return lost === 0
-      ? taken
-      : Effect.andThen(Effect.logWarning(`A listener was too slow, and missed ${lost} events`), taken)
-  })
-}
-
-export class Observers<A> {
-  private readonly observers = new Set<Observer<A>>()
-  private readonly sizeOf: (event: A) => number
-  /** `sizeOf` gives the bytes of the data in an event. */
-  constructor(sizeOf: (event: A) => number) {
-    this.sizeOf = sizeOf
-  }
-
-  get isEmpty(): boolean {
-    return this.observers.size === 0
-  }
-
-  publish(event: A): void {
-    const size = this.sizeOf(event)
-    for (const observer of this.observers) observer.offer(event, size)
-  }
-
-  /** Ends every subscriber's stream, after what it was given. */
-  end(): void {
-    for (const { queue } of this.observers) Queue.endUnsafe(queue)
-    this.observers.clear()
-  }
-
-  /** A stream that subscribes when it is run, and unsubscribes when it ends; `onEmpty` is told of the last to go. */
-  stream(onEmpty: () => void): Stream.Stream<A> {
-    return Stream.unwrap(Effect.map(
-      Effect.acquireRelease(
-        Effect.map(Queue.unbounded<Sized<A>, Cause.Done>(), (queue) => {
-          const observer = new Observer(queue)
-          this.observers.add(observer)
-          return observer
-        }),
-        (observer) =>
-          Effect.sync(() => {
-            this.observers.delete(observer)
-            if (this.isEmpty) onEmpty()
-          })
-      ),
-      ({ take }) => Stream.fromPull(Effect.succeed(take))
-    ))
-  }
-}
+    const subscription = yield* PubSub.subscribe(observers.pubsub)
+    let next = observers.published
+    return Stream.fromPull(Effect.succeed(Effect.gen(function*() {
+      const taken = yield* PubSub.takeAll(subscription)
+      // We were woken on the stack of what happened; whoever watches acts in a turn of its own.
+      yield* Effect.yieldNow
+      const missed = taken[0].number - next
+      if (missed > 0) yield* Effect.logWarning(`A listener was too slow, and missed ${missed} events`)
+      next = taken[taken.length - 1]!.number + 1
+      const events = taken.flatMap(({ event }) => event === undefined ? [] : [event])
+      const [first, ...others] = events
+      return first === undefined ? yield* Cause.done() : [first, ...others] as const
+    })))
+  }))

@@ -1,94 +1,87 @@
 /**
- * The move of a session from polling to another transport: probe, noop loop, swap (rules R76–R84).
+ * The move of a session from polling to another transport, as the protocol has it: a probe, noops for the polls that
+ * still come, the swap (rules R76 to R84).
  */
-import type { Packet, PacketError } from "../../Packet.ts"
-import type { Candidate, CandidateHost } from "../transport/contract.ts"
-import { PollingTransport } from "../transport/polling.ts"
-import { Deadline } from "./deadlines.ts"
-import type { Session } from "./session.ts"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { type Packet, PacketError, type PacketType } from "../../Packet.ts"
+import type { Candidate } from "../transport/contract.ts"
+import { doorsOf } from "./doors.ts"
+import { flush } from "./outgoing.ts"
+import { fork, get, isPaused, publish, type Session, set } from "./session.ts"
 
-/** How often a GET that a client opened during its upgrade is answered, in milliseconds (rule R77). */
+/** How long a client that polls again before it has seen the answer to its probe has to wait, in milliseconds. */
+const firstNoop = 10
+
+/** How often a poll is answered that a client opened during its upgrade, in milliseconds (rule R77). */
 const noopInterval = 100
 
-/** The same for the first: often the client polls once more before it has seen the answer to its probe. */
-const firstNoopInterval = 10
-
-/** The upgrade in progress; as a deadline, its timeout. */
-export class Upgrade extends Deadline implements CandidateHost {
-  readonly candidate: Candidate
-  private readonly session: Session
-  private readonly noops: NoopLoop
-  private readonly startedAt: number
-  private isProbed = false
-  constructor(session: Session, candidate: Candidate) {
-    super()
-    this.session = session
-    this.candidate = candidate
-    this.noops = new NoopLoop(session)
-    this.startedAt = session.host.deadlines.now()
-  }
-
-  start(): void {
-    this.session.upgrade = this
-    this.session.host.deadlines.after(this.session.host.settings.upgradeTimeout).add(this)
-    this.candidate.start(this)
-  }
-
-  get revision(): 3 | 4 {
-    return this.session.revision
-  }
-
-  onPacket(packet: Packet | PacketError): void {
-    if (this.session.upgrade !== this) return
-    if ("type" in packet && packet.type === "ping" && packet.data === "probe" && !this.isProbed) {
-      // Once: no client asks again, and one that does without reading would have us hold all the answers.
-      this.isProbed = true
-      this.candidate.send({ type: "pong", data: "probe" })
-      this.session.observers?.publish({ _tag: "Upgrading", transport: this.candidate.name })
-      this.noops.tick()
-    } else if ("type" in packet && packet.type === "upgrade") {
-      this.stop()
-      this.session.swap(this.candidate, this.session.host.deadlines.now() - this.startedAt)
-    } else {
-      this.abandon()
-    }
-  }
-
-  onClose(): void {
-    if (this.session.upgrade === this) this.stop()
-  }
-
-  /** The client did not complete the upgrade in time. */
-  expire(): void {
-    this.abandon()
-  }
-
-  /** Gives the upgrade up; the session stays on its transport, and the client may try again. */
-  abandon(): void {
-    this.stop()
-    this.candidate.close()
-  }
-
-  private stop(): void {
-    this.cancel()
-    this.noops.cancel()
-    if (this.session.upgrade === this) this.session.upgrade = undefined
-  }
+/** Begins the upgrade to `candidate`; given up, the session stays where it is, and the client may try again. */
+export const startUpgrade = (session: Session, candidate: Candidate): void => {
+  fork(
+    session,
+    Effect.onExit(upgrade(session, candidate), (exit) => {
+      session.upgrade = undefined
+      if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
+      return Effect.void
+    })
+  )
 }
 
-class NoopLoop extends Deadline {
-  private readonly session: Session
-  constructor(session: Session) {
-    super()
-    this.session = session
-  }
+/** Whether the candidate became the session's transport. */
+const upgrade = (session: Session, candidate: Candidate): Effect.Effect<boolean> =>
+  Effect.gen(function*() {
+    session.upgrade = yield* Effect.fiber
+    const { server } = session
+    const startedAt = server.now()
+    // An upgrade takes two packets, or one; whoever waits gets each in the step in which it arrives, because the frames
+    // behind the last belong to the new transport already.
+    const first = Deferred.makeUnsafe<Packet | PacketError | undefined>()
+    const second = Deferred.makeUnsafe<Packet | PacketError | undefined>()
+    const arrive = (packet: Packet | PacketError | undefined): void => {
+      const exit = Exit.succeed(packet)
+      if (!Deferred.doneUnsafe(first, exit)) Deferred.doneUnsafe(second, exit)
+    }
+    candidate.start({ revision: session.protocol, onPacket: arrive, onClose: () => arrive(undefined) })
+    const timeout = Effect.andThen(Effect.sleep(server.settings.upgradeTimeout), Effect.sync(() => arrive(undefined)))
+    yield* Effect.forkChild(timeout, { startImmediately: true })
+    let packet = yield* Deferred.await(first)
+    if (isOf(packet, "ping") && packet.data === "probe") {
+      candidate.send({ type: "pong", data: "probe" })
+      publish(session, { _tag: "Upgrading", transport: candidate.name })
+      yield* Effect.forkChild(answerPolls(session), { startImmediately: true })
+      packet = yield* Deferred.await(second)
+    }
+    if (!isOf(packet, "upgrade")) return false
+    swap(session, candidate, startedAt)
+    return true
+  })
 
-  tick(interval = firstNoopInterval): void {
-    this.session.host.deadlines.after(interval).add(this)
-    if (this.session.transport instanceof PollingTransport) this.session.transport.noop()
-  }
+const isOf = (packet: Packet | PacketError | undefined, type: PacketType): packet is Packet =>
+  packet !== undefined && !(packet instanceof PacketError) && packet.type === type
 
-  expire(): void {
-    this.tick(noopInterval)
-  }
+/** Lets the client stop polling, however often it begins again. */
+const answerPolls = (session: Session): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    get(session.transport).noop()
+    yield* Effect.sleep(firstNoop)
+    while (true) {
+      get(session.transport).noop()
+      yield* Effect.sleep(noopInterval)
+    }
+  })
+
+/** The queues stay, the transport changes: nothing is lost or reordered (rule R78). */
+const swap = (session: Session, candidate: Candidate, startedAt: number): void => {
+  const { server } = session
+  const old = get(session.transport)
+  old.close(false)
+  const transport = candidate.adopt(doorsOf(session))
+  set(session.transport, transport)
+  session.upgraded = true
+  server.onUpgraded(session, old.name, server.now() - startedAt)
+  publish(session, { _tag: "Upgraded", transport: transport.name })
+  if (isPaused(session)) transport.pause()
+  flush(session)
 }

@@ -1,11 +1,14 @@
 /**
- * What a session and its transport owe each other. A transport knows its wire and nothing of the registry, the
- * heartbeat or the application.
+ * What a session and its transport owe each other. A transport is a name, a way out and a way in: the session hands it
+ * the queue to drain, and it hands what arrives to the session's doors. It knows its wire and nothing of the registry,
+ * the heartbeat or the application.
  */
+import type * as Effect from "effect/Effect"
+import type * as Queue from "effect/Queue"
 import type { CloseReason } from "../../CloseReason.ts"
-import type { Message, Packet, PacketError } from "../../Packet.ts"
+import type { Message, Packet, PacketError, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
-import type { Outgoing } from "./outgoing.ts"
+import type { Account, Entry } from "./entry.ts"
 
 /** One way to carry packets for one session. */
 export interface Transport {
@@ -14,18 +17,23 @@ export interface Transport {
   readonly writable: boolean
   /** Bytes taken from the session that the network has not taken yet. */
   readonly unsent: number
-  /** Takes from `outgoing` what the wire can carry now. */
-  write(outgoing: Outgoing): void
+  /** Whether the client has a way to get what waits for it without a new connection. */
+  readonly isReachable: boolean
+  /** Whether a client may leave it for a better one (rule R76). */
+  readonly isUpgradable: boolean
+  /** Whether U+001E in a text would make several packets of it: a payload of revision 4 has no escape. */
+  readonly splitsText: boolean
+  /** Takes from `out` what the wire can carry now, and books it. */
+  write(out: Queue.Dequeue<Entry>, account: Account): void
   /** Calls back once everything written so far has left for the network; `false` if the connection died first. */
   whenWritten(done: (written: boolean) => void): void
   /** Stops, and later continues, reading from the client: also what has come already, but for the packet at hand. */
   pause(): void
   resume(): void
-  /**
-   * The orderly end after the last packet, by the server: tells the client, then calls back once it is told or cannot
-   * be any more.
-   */
-  finish(done: () => void): void
+  /** Lets go of a client that waits here while it is on its way to another transport (rule R77). */
+  noop(): void
+  /** The orderly end after the last packet, by the server: done when the client is told, or cannot be any more. */
+  readonly finish: Effect.Effect<void>
   /**
    * The end, at once. `peer` says that the client ended the session itself, which changes what a waiting request of its
    * is answered.
@@ -33,9 +41,9 @@ export interface Transport {
   close(peer: boolean): void
 }
 
-/** What a transport reports to its session. */
-export interface TransportHost {
-  readonly revision: 3 | 4
+/** The doors of a session: what its transport reports to it. */
+export interface Doors {
+  readonly revision: Revision
   /** A message of `size` bytes arrived. The application is woken by `onTurn`, not here. */
   onMessage(message: Message, size: number): void
   /** A packet arrived that is not a message, or a message while packets are observed. */
@@ -65,13 +73,38 @@ export interface Candidate {
   start(host: CandidateHost): void
   send(packet: Packet): void
   close(): void
-  /** Makes it the transport of `host`. */
-  adopt(host: TransportHost): Transport
+  /** Makes it the transport behind these doors. */
+  adopt(doors: Doors): Transport
 }
 
 /** What a candidate reports, until it is adopted. */
 export interface CandidateHost {
-  readonly revision: 3 | 4
+  readonly revision: Revision
   onPacket(packet: Packet | PacketError): void
   onClose(): void
+}
+
+const nothing = (name: TransportType): Transport => ({
+  name,
+  writable: false,
+  unsent: 0,
+  isReachable: false,
+  isUpgradable: false,
+  splitsText: name === "polling",
+  write: () => {},
+  whenWritten: () => {},
+  pause: () => {},
+  resume: () => {},
+  noop: () => {},
+  get finish(): Effect.Effect<void> {
+    throw new Error("a session closes after it has opened")
+  },
+  close: () => {}
+})
+
+/** What a session has for a transport until it is open. */
+export const pending: Readonly<Record<TransportType, Transport>> = {
+  polling: nothing("polling"),
+  websocket: nothing("websocket"),
+  webtransport: nothing("webtransport")
 }

@@ -3,14 +3,16 @@
  * same in another dress (R55–R57).
  */
 import { Aborted, InvalidContent, Overlap, parseError, transportError } from "../../CloseReason.ts"
+import * as Effect from "effect/Effect"
+import type * as Queue from "effect/Queue"
 import type { Packet, Revision } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import { Cursor } from "../protocol/cursor.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
-import type { Transport, TransportHost } from "./contract.ts"
-import { type Entry, mayCompress, Outbound, type Outgoing } from "./outgoing.ts"
+import type { Doors, Transport } from "./contract.ts"
+import { type Account, type Entry, take } from "./entry.ts"
 
 /** The body of a POST, or why there is none: it is larger than may be, or somebody else has read it. */
 export type Body = { readonly body: string | Uint8Array } | "too large" | "taken"
@@ -73,7 +75,8 @@ const taken = "The body of a POST was read before it came to the engine, and req
 export class PollingTransport implements Transport, ExchangeHolder {
   readonly name = "polling"
   readonly unsent = 0
-  private readonly host: TransportHost
+  readonly isUpgradable = true
+  private readonly host: Doors
   private readonly options: PollingOptions
   private poll: Exchange | undefined
   /** The last GET that was answered, until its answer has left. */
@@ -93,13 +96,21 @@ export class PollingTransport implements Transport, ExchangeHolder {
   /** Set while the last packet, close, waits for the client's next GET. */
   private onFinished: (() => void) | undefined
   private finished = false
-  constructor(host: TransportHost, options: PollingOptions) {
+  constructor(host: Doors, options: PollingOptions) {
     this.host = host
     this.options = options
   }
 
   get writable(): boolean {
     return this.poll !== undefined
+  }
+
+  get isReachable(): boolean {
+    return this.writable
+  }
+
+  get splitsText(): boolean {
+    return this.host.revision === 4
   }
 
   /** Parks the GET of the handshake, for the packets that open the session. */
@@ -250,41 +261,39 @@ export class PollingTransport implements Transport, ExchangeHolder {
     this.goOn()
   }
 
-  write(outgoing: Outgoing): void {
-    if (this.host.revision === 3) this.write3(outgoing)
-    else this.write4(outgoing)
+  write(out: Queue.Dequeue<Entry>, account: Account): void {
+    if (this.host.revision === 3) this.write3(out, account)
+    else this.write4(out, account)
   }
 
-  private write4(outgoing: Outgoing): void {
+  private write4(out: Queue.Dequeue<Entry>, account: Account): void {
     let payload = ""
     let compress = false
     // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
-    while (outgoing.length > 0 && (payload === "" || payload.length < this.limit)) {
-      const entry = outgoing.peek()!
-      outgoing.drop()
+    while (out.messages.length > 0 && (payload === "" || payload.length < this.limit)) {
+      const entry = take(out, account)!
       const text = encode4(entry)
       payload = payload === "" ? text : payload + revision4.separator + text
-      compress ||= mayCompress(entry)
+      compress ||= entry.compress
     }
-    if (this.host.closing && outgoing.length === 0) {
+    if (this.host.closing && out.messages.length === 0) {
       payload += revision4.separator + "1"
       this.finished = true
     }
     this.answer(payload, compress)
   }
 
-  private write3(outgoing: Outgoing): void {
+  private write3(out: Queue.Dequeue<Entry>, account: Account): void {
     const packets: Array<Packet> = []
     let bytes = 0
     let compress = false
-    while (outgoing.length > 0 && bytes < this.limit) {
-      const entry = outgoing.peek()!
-      bytes += outgoing.peekSize()
-      outgoing.drop()
-      packets.push(entry instanceof Outbound ? entry : { type: "message", data: entry })
-      compress ||= mayCompress(entry)
+    while (out.messages.length > 0 && bytes < this.limit) {
+      const entry = take(out, account)!
+      bytes += entry.size
+      packets.push(entry)
+      compress ||= entry.compress
     }
-    if (this.host.closing && outgoing.length === 0) {
+    if (this.host.closing && out.messages.length === 0) {
       packets.push({ type: "close" })
       this.finished = true
     }
@@ -301,14 +310,18 @@ export class PollingTransport implements Transport, ExchangeHolder {
     else this.answered.whenWritten(done)
   }
 
-  finish(done: () => void): void {
-    if (this.finished) return this.whenWritten(done)
-    if (this.poll === undefined) {
-      this.onFinished = done
-      return
-    }
-    this.answer(this.control("1"))
-    done()
+  get finish(): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const done = () => resume(Effect.void)
+      if (this.closed) return done()
+      if (this.finished) return this.whenWritten(done)
+      if (this.poll === undefined) {
+        this.onFinished = done
+        return
+      }
+      this.answer(this.control("1"))
+      done()
+    })
   }
 
   private tellFinished(): void {
@@ -320,7 +333,7 @@ export class PollingTransport implements Transport, ExchangeHolder {
   close(peer: boolean): void {
     if (this.closed) return
     this.closed = true
-    this.onFinished = undefined
+    this.tellFinished()
     this.late?.cancel()
     if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
     const { held, post, unread } = this
@@ -356,8 +369,5 @@ export class PollingTransport implements Transport, ExchangeHolder {
 
 const read = (transport: PollingTransport): void => transport.read()
 
-const encode4 = (entry: Entry): string => {
-  if (!(entry instanceof Outbound)) return revision4.encodeMessage(entry)
-  if (entry.shared === undefined) return revision4.encodeText(entry.type, entry.data)
-  return entry.shared.text4 ??= revision4.encodeText(entry.type, entry.data)
-}
+const encode4 = ({ data, shared, type }: Entry): string =>
+  shared === undefined ? revision4.encodeText(type, data) : shared.text4 ??= revision4.encodeText(type, data)

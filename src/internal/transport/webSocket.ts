@@ -1,13 +1,15 @@
 /**
  * Packets over one WebSocket: a packet a frame, both ways (rules R59, R70–R75).
  */
+import * as Effect from "effect/Effect"
+import type * as Queue from "effect/Queue"
 import { type CloseReason, parseError } from "../../CloseReason.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
-import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
+import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
 import { decodeText, type FrameListener, ignore } from "./frameListener.ts"
-import { type Entry, mayCompress, type Outgoing } from "./outgoing.ts"
+import { type Account, type Entry, take } from "./entry.ts"
 import { encodeEntry, takeBatch } from "./webSocketFrames.ts"
 
 /** A WebSocket that is open, as the edge provides it. */
@@ -34,11 +36,14 @@ export interface WebSocketConnection {
 
 export class WebSocketTransport implements Transport, FrameListener {
   readonly name = "websocket"
+  readonly isReachable = true
+  readonly isUpgradable = false
+  readonly splitsText = false
   private readonly connection: WebSocketConnection
-  private readonly host: TransportHost
+  private readonly host: Doors
   private readonly binary: boolean
   private full = false
-  constructor(connection: WebSocketConnection, host: TransportHost, binary: boolean) {
+  constructor(connection: WebSocketConnection, host: Doors, binary: boolean) {
     this.connection = connection
     this.host = host
     this.binary = binary
@@ -53,19 +58,18 @@ export class WebSocketTransport implements Transport, FrameListener {
     return this.connection.unsent
   }
 
-  write(outgoing: Outgoing): void {
+  write(out: Queue.Dequeue<Entry>, account: Account): void {
     const connection = this.connection
     const revision = this.host.revision
-    while (outgoing.length > 0) {
+    while (out.messages.length > 0) {
       let more: boolean
       if (connection.writeFrames !== undefined) {
-        more = connection.writeFrames(takeBatch(outgoing, revision, this.binary))
+        more = connection.writeFrames(takeBatch(out, account, revision, this.binary))
       } else {
-        const entry: Entry = outgoing.peek()!
-        outgoing.drop()
+        const entry = take(out, account)!
         more = connection.writeMessage(
           encodeEntry(entry, revision, this.binary),
-          mayCompress(entry)
+          entry.compress
         )
       }
       if (!more) {
@@ -87,11 +91,15 @@ export class WebSocketTransport implements Transport, FrameListener {
     this.connection.resume()
   }
 
-  finish(done: () => void): void {
-    this.connection.whenWritten(() => {
-      this.connection.close()
-      done()
-    })
+  noop(): void {}
+
+  get finish(): Effect.Effect<void> {
+    return Effect.callback((resume) =>
+      this.connection.whenWritten(() => {
+        this.connection.close()
+        resume(Effect.void)
+      })
+    )
   }
 
   close(_peer: boolean): void {
@@ -154,7 +162,7 @@ export class WebSocketCandidate implements Candidate, FrameListener {
     this.connection.close()
   }
 
-  adopt(host: TransportHost): Transport {
+  adopt(host: Doors): Transport {
     return new WebSocketTransport(this.connection, host, this.binary)
   }
 

@@ -2,11 +2,12 @@
  * WebSocket frames as a server sends them: unmasked, unfragmented, written by hand so that a batch of packets is one
  * buffer and one system call.
  */
+import type * as Queue from "effect/Queue"
 import type { Revision } from "../../Packet.ts"
 import { toBase64 } from "../protocol/bytes.ts"
 import { numbers } from "../protocol/digits.ts"
 import { encodeText } from "../protocol/revision4.ts"
-import { dataOf, type Entry, isShared, Outbound, type Outgoing, typeOf } from "./outgoing.ts"
+import { type Account, type Entry, isShared, make, take } from "./entry.ts"
 
 /** What a frame is (RFC 6455, section 5.2). */
 export const opcodes = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
@@ -50,21 +51,21 @@ export const encodeFrame = (opcode: number, payload: Uint8Array): Uint8Array => 
 /** What goes before the data inside the frame: the type digit of a text packet, revision 3's type byte, or nothing. */
 const prefixSize = (data: unknown, revision: Revision): number => typeof data !== "object" || revision === 3 ? 1 : 0
 
-export const frameSize = (entry: Entry, size: number, revision: Revision): number => {
-  if (isShared(entry)) return sharedFrame(entry, size, revision).length
-  const length = size + prefixSize(dataOf(entry), revision)
+export const frameSize = (entry: Entry, revision: Revision): number => {
+  if (isShared(entry)) return sharedFrame(entry, revision).length
+  const length = entry.size + prefixSize(entry.data, revision)
   return headerSize(length) + length
 }
 
 /** Writes one frame into `target`; returns where the next one goes. */
-const writeFrame = (target: Buffer, at: number, entry: Entry, size: number, revision: Revision): number => {
+const writeFrame = (target: Buffer, at: number, entry: Entry, revision: Revision): number => {
   if (isShared(entry)) {
-    const frame = sharedFrame(entry, size, revision)
+    const frame = sharedFrame(entry, revision)
     target.set(frame, at)
     return at + frame.length
   }
-  const data = dataOf(entry)
-  const type = entry instanceof Outbound ? 0x30 + numbers[entry.type] : 0x34
+  const { data, size } = entry
+  const type = 0x30 + numbers[entry.type]
   if (data === undefined) {
     at = writeHeader(target, at, opcodes.text, 1)
     target[at] = type
@@ -85,13 +86,13 @@ const writeFrame = (target: Buffer, at: number, entry: Entry, size: number, revi
 }
 
 /** The frame that all sockets of a broadcast share, made by the first that needs it. */
-export const sharedFrame = (entry: Outbound, size: number, revision: Revision): Uint8Array => {
+export const sharedFrame = (entry: Entry, revision: Revision): Uint8Array => {
   const shared = entry.shared!
   const ready = revision === 3 ? shared.frame3 : shared.frame4
   if (ready !== undefined) return ready
-  const plain = new Outbound(entry.type, entry.data, entry.compress, undefined)
-  const frame = Buffer.allocUnsafeSlow(frameSize(plain, size, revision))
-  writeFrame(frame, 0, plain, size, revision)
+  const plain = make(entry.type, entry.data)
+  const frame = Buffer.allocUnsafeSlow(frameSize(plain, revision))
+  writeFrame(frame, 0, plain, revision)
   if (revision === 3) shared.frame3 = frame
   else shared.frame4 = frame
   return frame
@@ -101,45 +102,41 @@ export const sharedFrame = (entry: Outbound, size: number, revision: Revision): 
 const encodeBase64 = (data: Uint8Array, revision: Revision): string => (revision === 3 ? "b4" : "b") + toBase64(data)
 
 /** Whether a packet's payload is worth writing without a copy. */
-const isLarge = (entry: Entry, size: number): boolean => size > copyLimit && typeof dataOf(entry) === "object"
+const isLarge = ({ data, size }: Entry): boolean => size > copyLimit && typeof data === "object"
 
 /**
- * Takes packets off `outgoing` into the buffers of one write: usually one, more where a large payload goes uncopied.
+ * Takes packets off the queue into the buffers of one write: usually one, more where a large payload goes uncopied.
  */
-export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolean): Array<Uint8Array> => {
-  const first = outgoing.peek()!
-  if (binary && outgoing.length === 1 && isShared(first)) {
-    const frame = sharedFrame(first, outgoing.peekSize(), revision)
-    outgoing.drop()
-    return [frame]
-  }
+export const takeBatch = (
+  out: Queue.Dequeue<Entry>,
+  account: Account,
+  revision: Revision,
+  binary: boolean
+): Array<Uint8Array> => {
+  let entry = take(out, account)
+  if (binary && out.messages.length === 0 && isShared(entry!)) return [sharedFrame(entry, revision)]
   const buffers: Array<Uint8Array> = []
   let total = 0
   const group: Array<Entry> = []
-  const sizes: Array<number> = []
   let groupBytes = 0
   const endGroup = (extra: number): Buffer | undefined => {
     if (groupBytes + extra === 0) return undefined
     const buffer = Buffer.allocUnsafe(groupBytes + extra)
     let at = 0
-    for (let i = 0; i < group.length; i++) at = writeFrame(buffer, at, group[i]!, sizes[i]!, revision)
+    for (let i = 0; i < group.length; i++) at = writeFrame(buffer, at, group[i]!, revision)
     group.length = 0
-    sizes.length = 0
     groupBytes = 0
     buffers.push(buffer)
     return buffer
   }
-  while (total < batchLimit) {
-    const entry = outgoing.peek()
-    if (entry === undefined) break
-    const size = outgoing.peekSize()
-    const data = dataOf(entry)
+  for (; entry !== undefined; entry = total < batchLimit ? take(out, account) : undefined) {
+    const { data, size } = entry
     if (!binary && typeof data === "object") {
       endGroup(0)
       const frame = encodeFrame(opcodes.text, Buffer.from(encodeBase64(data, revision), "latin1"))
       buffers.push(frame)
       total += frame.length
-    } else if (isLarge(entry, size) && !isShared(entry)) {
+    } else if (isLarge(entry) && !isShared(entry)) {
       const prefix = prefixSize(data, revision)
       const at = groupBytes
       const buffer = endGroup(headerSize(size + prefix) + prefix)!
@@ -148,13 +145,11 @@ export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolea
       buffers.push(data as Uint8Array)
       total += size
     } else {
-      const bytes = frameSize(entry, size, revision)
+      const bytes = frameSize(entry, revision)
       group.push(entry)
-      sizes.push(size)
       groupBytes += bytes
       total += bytes
     }
-    outgoing.drop()
   }
   endGroup(0)
   return buffers
@@ -162,8 +157,8 @@ export const takeBatch = (outgoing: Outgoing, revision: Revision, binary: boolea
 
 /** One packet for a connection that frames by itself (permessage-deflate, WebTransport). */
 export const encodeEntry = (entry: Entry, revision: Revision, binary: boolean): string | Uint8Array => {
-  const data = dataOf(entry)
-  if (typeof data !== "object") return encodeText(typeOf(entry), data)
+  const { data } = entry
+  if (typeof data !== "object") return encodeText(entry.type, data)
   if (!binary) return encodeBase64(data, revision)
   if (revision === 4) return data
   const bytes = new Uint8Array(data.byteLength + 1)

@@ -2,11 +2,13 @@
  * Packets over one WebTransport session: a packet a frame, both ways, on the stream the client opened (rules R85–R88).
  * Revision 4 only.
  */
+import * as Effect from "effect/Effect"
+import type * as Queue from "effect/Queue"
 import { type CloseReason, parseError } from "../../CloseReason.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import * as revision4 from "../protocol/revision4.ts"
-import type { Candidate, CandidateHost, Transport, TransportHost } from "./contract.ts"
-import type { Outgoing } from "./outgoing.ts"
+import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
+import type { Account, Entry } from "./entry.ts"
 import { decodeText, type FrameListener } from "./frameListener.ts"
 import type { WebTransportConnection } from "./webTransportConnection.ts"
 import { takeFrames, textFrame } from "./webTransportFrames.ts"
@@ -19,13 +21,16 @@ const farewellTimeout = 2_000
 
 export class WebTransportTransport implements Transport, FrameListener {
   readonly name = "webtransport"
+  readonly isReachable = true
+  readonly isUpgradable = false
+  readonly splitsText = false
   private readonly connection: WebTransportConnection
-  private readonly host: TransportHost
+  private readonly host: Doors
   /** Pings written whose pongs have not come. */
   private pings = 0
   private onFarewell: (() => void) | undefined
   private cancelFarewell: (() => void) | undefined
-  constructor(connection: WebTransportConnection, host: TransportHost) {
+  constructor(connection: WebTransportConnection, host: Doors) {
     this.connection = connection
     this.host = host
     connection.listen(this)
@@ -40,10 +45,10 @@ export class WebTransportTransport implements Transport, FrameListener {
     return this.connection.unsent
   }
 
-  write(outgoing: Outgoing): void {
+  write(out: Queue.Dequeue<Entry>, account: Account): void {
     const { connection } = this
-    while (outgoing.length > 0 && connection.writable) {
-      const { buffers, pings } = takeFrames(outgoing)
+    while (out.messages.length > 0 && connection.writable) {
+      const { buffers, pings } = takeFrames(out, account)
       this.pings += pings
       connection.write(buffers)
     }
@@ -65,21 +70,25 @@ export class WebTransportTransport implements Transport, FrameListener {
    * A session that is closed takes with it what its client has not read yet, acknowledged or not. So the last packet is a
    * ping: its pong, on a stream that keeps the order, says that the client has everything.
    */
-  finish(done: () => void): void {
-    const { connection } = this
-    connection.resume()
-    connection.write([textFrame("ping")])
-    this.pings++
-    this.onFarewell = () => {
-      this.close(false)
-      done()
-    }
-    connection.finish(() => {
-      if (this.onFarewell !== undefined) {
-        this.cancelFarewell = connection.host.after(farewellTimeout, () => this.onFarewell?.())
+  get finish(): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const { connection } = this
+      connection.resume()
+      connection.write([textFrame("ping")])
+      this.pings++
+      this.onFarewell = () => {
+        this.close(false)
+        resume(Effect.void)
       }
+      connection.finish(() => {
+        if (this.onFarewell !== undefined) {
+          this.cancelFarewell = connection.host.after(farewellTimeout, () => this.onFarewell?.())
+        }
+      })
     })
   }
+
+  noop(): void {}
 
   close(_peer: boolean): void {
     this.onFarewell = undefined
@@ -138,7 +147,7 @@ export class WebTransportCandidate implements Candidate, FrameListener {
     this.connection.close()
   }
 
-  adopt(host: TransportHost): Transport {
+  adopt(host: Doors): Transport {
     return new WebTransportTransport(this.connection, host)
   }
 

@@ -1,10 +1,11 @@
 /**
  * Packets as frames of a WebTransport stream, several to a write (rule R85). WebTransport has revision 4 only.
  */
+import type * as Queue from "effect/Queue"
 import { encodeText } from "../protocol/revision4.ts"
 import { frameHeader } from "../protocol/frames.ts"
 import type { PacketType } from "../../Packet.ts"
-import { dataOf, type Entry, isShared, type Outbound, type Outgoing, ping, typeOf } from "./outgoing.ts"
+import { type Account, type Entry, isShared, take } from "./entry.ts"
 import { batchLimit, copyLimit } from "./webSocketFrames.ts"
 
 /** What goes out together. */
@@ -24,13 +25,13 @@ export const textFrame = (type: PacketType, data?: string): Uint8Array => {
 const emptyBinary = Uint8Array.of(1, 0x62)
 
 const frame = (entry: Entry): Uint8Array => {
-  const data = dataOf(entry)
-  if (typeof data !== "object") return textFrame(typeOf(entry), data)
+  const { data } = entry
+  if (typeof data !== "object") return textFrame(entry.type, data)
   return data.byteLength === 0 ? emptyBinary : Buffer.concat([frameHeader(data.byteLength, true), data])
 }
 
 /** The frame that all sockets of a broadcast share, made by the first that needs it. */
-const sharedFrame = (entry: Outbound): Uint8Array => entry.shared!.webTransport ??= frame(entry)
+const sharedFrame = (entry: Entry): Uint8Array => entry.shared!.webTransport ??= frame(entry)
 
 // In memory of its own, since what a stream is given is the stream's.
 const join = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
@@ -43,8 +44,8 @@ const join = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
   return joined
 }
 
-/** Takes packets off `outgoing`: small ones copied into one buffer, large ones as they are behind their header. */
-export const takeFrames = (outgoing: Outgoing): Batch => {
+/** Takes packets off the queue: small ones copied into one buffer, large ones as they are behind their header. */
+export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch => {
   const buffers: Array<Uint8Array> = []
   let group: Array<Uint8Array> = []
   let pings = 0
@@ -59,10 +60,13 @@ export const takeFrames = (outgoing: Outgoing): Batch => {
     group.push(bytes)
     length += bytes.byteLength
   }
-  for (let entry = outgoing.peek(); entry !== undefined && total < batchLimit; entry = outgoing.peek()) {
-    outgoing.drop()
-    if (entry === ping) pings++
-    const data = dataOf(entry)
+  for (
+    let entry = take(out, account);
+    entry !== undefined;
+    entry = total < batchLimit ? take(out, account) : undefined
+  ) {
+    if (entry.type === "ping") pings++
+    const { data } = entry
     if (typeof data === "object" && data.byteLength > copyLimit && !isShared(entry)) {
       add(frameHeader(data.byteLength, true))
       endGroup()

@@ -1,0 +1,103 @@
+/**
+ * The doors of a session: what its transport reports to it, and what follows from that (rules R62, R63, R91).
+ */
+import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
+import type { Message, Packet, Revision } from "../../Packet.ts"
+import { utf8Length } from "../protocol/bytes.ts"
+import type { Doors } from "../transport/contract.ts"
+import { pong } from "../transport/entry.ts"
+import { end } from "./end.ts"
+import * as incoming from "./incoming.ts"
+import { flush, push } from "./outgoing.ts"
+import { extend, hear } from "./pulse.ts"
+import { get, publish, type Session } from "./session.ts"
+
+/** How many pongs may wait for a client of revision 3: one that never takes them must not fill our memory. */
+const mostPongs = 1_000
+
+/** What a transport of this session reports to. */
+export const doorsOf = (session: Session): Doors => new SessionDoors(session)
+
+class SessionDoors implements Doors {
+  private readonly session: Session
+  constructor(session: Session) {
+    this.session = session
+  }
+
+  get revision(): Revision {
+    return this.session.protocol
+  }
+
+  get closing(): boolean {
+    return get(this.session.state) === "closing"
+  }
+
+  get observed(): boolean {
+    return this.session.observers !== undefined
+  }
+
+  onMessage(message: Message, size: number): void {
+    const { session } = this
+    const { server } = session
+    if (get(session.state) !== "open") return
+    server.onReceived(get(session.transport).name, size)
+    if (server.settings.anyPacketIsAlive) extend(session)
+    incoming.receive(session, message, size)
+  }
+
+  onPacket(packet: Packet): void {
+    const { session } = this
+    const isHeartbeat = packet.type === (session.protocol === 4 ? "pong" : "ping")
+    // Before the session is open, and while it closes, what arrives is dropped (rule R63), but shows that the client lives.
+    if (get(session.state) !== "open") return isHeartbeat ? hear(session) : undefined
+    if (session.observers !== undefined) publish(session, { _tag: "PacketReceived", packet })
+    if (isHeartbeat) {
+      hear(session)
+      publish(session, { _tag: "Heartbeat" })
+      const waiting = session.outgoing.messages.length - session.queued.messages
+      return session.protocol === 3 && waiting < mostPongs ? push(session, pong) : undefined
+    }
+    switch (packet.type) {
+      case "message": {
+        const data = packet.data ?? ""
+        return this.onMessage(data, typeof data === "string" ? utf8Length(data) : data.byteLength)
+      }
+      case "ping":
+      case "pong":
+        return end(session, transportError(new InvalidHeartbeat()))
+      default:
+        if (session.server.settings.anyPacketIsAlive) extend(session)
+    }
+  }
+
+  onTurn(): void {
+    const { session } = this
+    // What the application sends in answer is flushed here, so that it need not be scheduled.
+    const wasScheduled = session.scheduled
+    session.scheduled = true
+    incoming.wake(session)
+    if (session.outgoing.messages.length > 0) flush(session)
+    else session.scheduled = wasScheduled
+  }
+
+  awaitBody(waiter: { onBodyLate(): void }): { cancel(): void } {
+    return this.session.server.awaitBody(waiter)
+  }
+
+  onPostRefused(limit: number): void {
+    publish(this.session, { _tag: "PostRefused", limit })
+    this.session.server.onPostRefused(this.session, limit)
+  }
+
+  onBodyTaken(words: string): void {
+    this.session.server.warn(this.session, words)
+  }
+
+  onWritable(): void {
+    flush(this.session)
+  }
+
+  onClose(reason: CloseReason): void {
+    end(this.session, reason)
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * The life of a session, as its fiber leads it: it starts the application, keeps the heartbeat, and sees to what is owed
+ * when the session has ended: the application's end, `onDisconnect` once, the scope.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as CloseReason from "../../CloseReason.ts"
+import type { Transport } from "../transport/contract.ts"
+import { type Entry, put, takeAll } from "../transport/entry.ts"
+import { close } from "./close.ts"
+import { heartbeat } from "./heartbeat.ts"
+import { wake } from "./incoming.ts"
+import { flush } from "./outgoing.ts"
+import { hear } from "./pulse.ts"
+import { get, labelOf, type Session, set } from "./session.ts"
+
+/** The user's program for one session: the parts of a `SocketApp`. */
+export interface Program {
+  readonly app: Effect.Effect<unknown, unknown, never>
+  readonly onDisconnect?: ((reason: CloseReason.CloseReason) => Effect.Effect<void>) | undefined
+}
+
+/** How long `onDisconnect` may take, in milliseconds. */
+const onDisconnectTimeout = 10_000
+
+/**
+ * Opens a session that is registered, on its first transport: writes the packets of the handshake, ahead of what the
+ * factory sent (rule R31), and starts its fiber.
+ */
+export const open = (
+  session: Session,
+  transport: Transport,
+  opening: ReadonlyArray<Entry>,
+  program: Program,
+  context: Context.Context<never>
+): void => {
+  const { outgoing, queued, server } = session
+  hear(session)
+  set(session.state, "open")
+  set(session.transport, transport)
+  const sent = takeAll(outgoing, queued)
+  for (const entry of opening) put(outgoing, queued, entry)
+  transport.write(outgoing, queued)
+  for (const entry of sent) put(outgoing, queued, entry)
+  flush(session)
+  if (get(session.state) !== "closed") server.lead(session, live(session, program, context))
+}
+
+const live = (session: Session, program: Program, context: Context.Context<never>): Effect.Effect<void> =>
+  Effect.onExit(
+    Effect.withFiber<void>((fiber) => {
+      session.fiber = fiber
+      if (session.reason !== undefined) close(session, session.reason)
+      start(session, program.app, context)
+      return heartbeat(session)
+    }),
+    () => takeLeave(session, program, context)
+  )
+
+/** Runs the application; when it ends, so does the session. */
+const start = (session: Session, app: Program["app"], context: Context.Context<never>): void => {
+  const fiber = session.application = Effect.runForkWith(context)(app)
+  fiber.addObserver((exit) => {
+    const state = get(session.state)
+    const isEnding = state === "closing" || state === "closed"
+    // At the end of its session it may well fail, as `Socket.receive` does; a defect is one at any time.
+    if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
+      runFor(session, context, Effect.logError("The application of a session failed", exit.cause))
+    }
+    close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : { _tag: "AppFailed", cause: exit.cause })
+  })
+  wake(session)
+}
+
+/** Runs what is not the user's program, but belongs to it. */
+const runFor = (session: Session, context: Context.Context<never>, effect: Effect.Effect<void>): Fiber.Fiber<void> =>
+  Effect.runForkWith(context)(Effect.annotateLogs(effect, "session", labelOf(session)))
+
+/** The session is closed. Most sessions leave nothing to wait for. */
+const takeLeave = (
+  session: Session,
+  { onDisconnect }: Program,
+  context: Context.Context<never>
+): Effect.Effect<void> => {
+  const isDone = session.application?.pollUnsafe() !== undefined
+  if (isDone && onDisconnect === undefined) return Scope.closeUnsafe(session.scope, Exit.void) ?? Effect.void
+  const leaving = Effect.gen(function*() {
+    if (!isDone) yield* endApplication(session)
+    if (onDisconnect !== undefined) yield* bounded(Effect.suspend(() => onDisconnect(session.reason!)))
+    yield* Scope.close(session.scope, Exit.void)
+  }).pipe(Effect.catchCause((cause) => Effect.logError("A finalizer of a session failed", cause)))
+  // In a fiber of its own, since the end of the session has interrupted this one.
+  return Effect.asVoid(Fiber.await(runFor(session, context, leaving)))
+}
+
+/**
+ * Whoever has taken a message finishes with it, and gets what else had arrived: the application goes on until it asks for
+ * more than will ever come, for `closeTimeout` at most (`drainTimeout` when the server ends).
+ */
+const endApplication = (session: Session): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const application = session.application!
+    const { closeTimeout, drainTimeout } = session.server.settings
+    if (isOwed(session)) {
+      yield* Effect.timeoutOption(
+        Fiber.await(application),
+        session.reason!._tag === "ServerShutdown" ? drainTimeout : closeTimeout
+      )
+    }
+    yield* Fiber.interrupt(application)
+  })
+
+/** Whether the application may be dealing with a message, or still come for one. */
+const isOwed = (session: Session): boolean => {
+  const waiting = Queue.sizeUnsafe(session.incoming)
+  if (session.steps > 0 || (session.hasTaken && !session.exhausted)) return true
+  // It has never asked for any. Where the server ends the session, it is not waited for.
+  return waiting > 0 && !CloseReason.isForced(session.reason!)
+}
+
+/** Somebody asked for a message that can never come: the application ends, once it has dealt with those it has. */
+export const exhaust = (session: Session): void => {
+  session.exhausted = true
+  if (session.steps === 0) session.application?.interruptUnsafe()
+}
+
+/** A message was taken, perhaps by somebody else. */
+export const noteTaken = (session: Session): void => {
+  session.hasTaken ||= session.server.isRunning(session)
+}
+
+/** `Socket.close` was called, perhaps by somebody else. Who closes its own session has nothing to finish but steps. */
+export const noteClose = (session: Session): void => {
+  if (session.server.isRunning(session)) session.hasTaken = false
+}
+
+/** A message is in the hands of the application, or of a stream, until `endStep`. */
+export const beginStep = (session: Session): void => {
+  session.steps++
+  noteTaken(session)
+}
+
+export const endStep = (session: Session): void => {
+  session.steps--
+  if (session.exhausted && session.steps === 0) session.application?.interruptUnsafe()
+}
+
+/** `onDisconnect`, which may fail or hang and still ends. It is warned of before it is interrupted, which may not succeed. */
+const bounded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.raceFirst(
+    effect,
+    Effect.andThen(
+      Effect.sleep(onDisconnectTimeout),
+      Effect.logWarning("onDisconnect is interrupted: it takes more than 10 seconds")
+    )
+  ).pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("onDisconnect failed", cause)
+    )
+  )

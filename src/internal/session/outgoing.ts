@@ -1,0 +1,170 @@
+/**
+ * The way out: what is sent goes into the session's queue, and the transport takes from it all it can, once a turn of the
+ * event loop. What waits is limited by `sendBuffer`; beyond it senders wait in line.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as MutableList from "effect/MutableList"
+import * as Queue from "effect/Queue"
+import { transportError, WriteFailed } from "../../CloseReason.ts"
+import type { Packet } from "../../Packet.ts"
+import { hasSeparator } from "../protocol/revision4.ts"
+import { type Entry, put } from "../transport/entry.ts"
+import { end, signal } from "./end.ts"
+import { closedError } from "./incoming.ts"
+import { InvalidMessage, type SocketClosed, type SocketEvent } from "./model.ts"
+import { fork, get, publish, type Session } from "./session.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// accepting
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What became of a message that was to be sent. */
+export type Acceptance = "Accepted" | "Full" | "Closed" | "Invalid"
+
+/** Accepts a message if there is room and nobody waits before it: for `send`, `offer` and `broadcast` alike. */
+export const accept = (session: Session, entry: Entry): Acceptance => {
+  const refusal = refusalOf(session, entry)
+  if (refusal !== undefined) return refusal
+  if (isInLine(session) || isFull(session, entry.size)) return "Full"
+  push(session, entry)
+  return "Accepted"
+}
+
+const refusalOf = (session: Session, entry: Entry): "Closed" | "Invalid" | undefined => {
+  const state = get(session.state)
+  // A session that its function closes while it opens has a reason already.
+  if (state !== "open" && (state !== "opening" || session.reason !== undefined)) return "Closed"
+  return get(session.transport).splitsText && session.protocol === 4 && hasSeparator(entry.data) ? "Invalid" : undefined
+}
+
+/** Whether a message of `size` bytes has to wait. An empty buffer takes one of any size. */
+const isFull = ({ queued, server: { settings: { sendBuffer } }, transport }: Session, size: number): boolean => {
+  const { unsent } = get(transport)
+  return (queued.messages > 0 || unsent > 0) &&
+    (queued.messages >= sendBuffer.messages || queued.bytes + unsent + size > sendBuffer.bytes)
+}
+
+/** Sends messages one behind the other; waits until all are accepted. */
+export const send = (
+  session: Session,
+  entries: ReadonlyArray<Entry>
+): Effect.Effect<void, SocketClosed | InvalidMessage> => {
+  for (const entry of entries) {
+    const refusal = refusalOf(session, entry)
+    if (refusal === "Closed") return Effect.fail(closedError(session))
+    if (refusal === "Invalid") return Effect.fail(new InvalidMessage({ id: session.id }))
+  }
+  let sent = 0
+  while (sent < entries.length && accept(session, entries[sent]!) === "Accepted") sent++
+  return sent === entries.length ? Effect.void : waitInLine(session, entries.slice(sent))
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// waiting
+// ---------------------------------------------------------------------------------------------------------------------
+
+const isInLine = (session: Session): boolean => session.waiting !== undefined
+
+/** Interrupted, it leaves unsent what was not accepted yet. */
+const waitInLine = (session: Session, entries: ReadonlyArray<Entry>): Effect.Effect<void, SocketClosed> =>
+  Effect.gen(function*() {
+    let line = session.waiting
+    if (line === undefined) {
+      // A queue without capacity is a line: who offers waits until somebody takes.
+      line = session.waiting = yield* Queue.bounded<Entry>(0)
+      fork(session, admit(session, line))
+    }
+    const left = yield* Queue.offerAll(line, entries)
+    if (left.length > 0) return yield* Effect.fail(closedError(session))
+  })
+
+/** Lets those in line in as room appears, until nobody waits. */
+const admit = (session: Session, line: Queue.Queue<Entry>): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    // The first stands in line a moment later.
+    yield* Effect.yieldNow
+    for (let next = first(line); next !== undefined; next = first(line)) {
+      if (!isFull(session, next.size)) {
+        Queue.takeUnsafe(line)
+        push(session, next)
+      } else if (session.outgoing.messages.length > 0 || !(yield* written(session))) {
+        yield* progress(session)
+      }
+    }
+    session.waiting = undefined
+  })
+
+/** Who is first in line, still standing there. */
+const first = ({ state }: Queue.Queue<Entry>): Entry | undefined => {
+  if (state._tag !== "Open") return undefined
+  for (const offer of state.offers) return offer._tag === "Single" ? offer.message : offer.remaining[offer.offset]
+  return undefined
+}
+
+/** Waits until all that a transport was given has left for the network; false if its connection died first. */
+const written = (session: Session): Effect.Effect<boolean> =>
+  Effect.callback((resume) => get(session.transport).whenWritten((isWritten) => resume(Effect.succeed(isWritten))))
+
+/** Waits for the next flush, or the end. */
+export const progress = (session: Session): Effect.Effect<void> =>
+  Effect.suspend(() => Deferred.await(session.progress ??= Deferred.makeUnsafe()))
+
+/** Waits until everything accepted so far was handed to the network. */
+export const flushed = (session: Session): Effect.Effect<void, SocketClosed> =>
+  Effect.suspend(() => {
+    const { accepted } = session.queued
+    // What told the client of the end may be what is waited for.
+    const closed = Effect.andThen(
+      Effect.andThen(Deferred.await(session.closed), Effect.yieldNow),
+      Effect.suspend(() => Effect.fail(closedError(session)))
+    )
+    const done = Effect.gen(function*() {
+      while (session.queued.taken < accepted || get(session.state) === "opening" || !(yield* written(session))) {
+        yield* progress(session)
+      }
+    })
+    return Effect.raceFirst(closed, done)
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// moving on
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Puts a packet into the queue, and has it flushed at the end of this turn. */
+export const push = (session: Session, entry: Entry): void => {
+  if (session.observers !== undefined) publish(session, { _tag: "PacketCreated", packet: toPacket(entry) })
+  put(session.outgoing, session.queued, entry)
+  if (session.scheduled || get(session.state) === "opening") return
+  session.scheduled = true
+  session.server.schedule(session)
+}
+
+/** Gives the transport all it can take. */
+export const flush = (session: Session): void => {
+  session.scheduled = false
+  if (get(session.state) === "closed") return
+  const { outgoing, queued, server } = session
+  const transport = get(session.transport)
+  if (outgoing.messages.length > 0 && transport.writable) {
+    const { bytes, messages } = queued
+    if (session.observers !== undefined) {
+      publish(session, { _tag: "Flushed", packets: MutableList.toArray<Entry>(outgoing.messages).map(toPacket) })
+    }
+    if (transport.unsent === 0) session.unsent = 0
+    try {
+      transport.write(outgoing, queued)
+    } catch (cause) {
+      return end(session, transportError(new WriteFailed({ cause })))
+    }
+    session.unsent += messages - queued.messages
+    session.writes++
+    server.onSent(transport.name, messages - queued.messages, bytes - queued.bytes)
+    if (outgoing.messages.length === 0) publish(session, drained)
+  }
+  signal(session)
+}
+
+const drained: SocketEvent = { _tag: "Drained" }
+
+const toPacket = ({ data, type }: Entry): Packet => data === undefined ? { type } : { type, data }
