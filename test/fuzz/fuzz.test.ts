@@ -1,6 +1,8 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { runFuzz } from "./fuzz.ts"
+import { intents } from "./intents.ts"
 import { Random } from "./random.ts"
+import { Siege } from "./siege.ts"
 
 describe("the fuzzer", () => {
   it("makes the same choices from the same seed", () => {
@@ -18,4 +20,27 @@ describe("the fuzzer", () => {
     assert.isAbove(report.inputs, 50)
     assert.isAbove(report.messages, 50)
   }, 60_000)
+})
+
+describe("memory and the turns of the event loop stay within bounds, and bystanders and neighbours notice nothing of", () => {
+  const seed = 1
+  let siege: Siege
+  beforeAll(async () => {
+    siege = await Siege.begin(seed)
+  }, 60_000)
+  afterAll(() => siege.stop())
+
+  for (const name of Object.keys(intents)) {
+    it(name, async () => {
+      await siege.run(name, seed, 0.4)
+    }, 60_000)
+  }
+
+  it(
+    "all of these: nothing is left of them, and nobody who holds on to the servers keeps them from their end",
+    async () => {
+      assert.isAbove((await siege.end(seed)).messages, 50)
+    },
+    60_000
+  )
 })

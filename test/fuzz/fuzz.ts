@@ -2,10 +2,11 @@
  * One round of fuzzing: a server with options by chance, attacked, with bystanders that must not notice.
  */
 import { EngineIO } from "../../src/index.ts"
-import { EngineClient, type Mode } from "../kit/client.ts"
-import { eventually, pause } from "../kit/events.ts"
+import { modes } from "../kit/client.ts"
+import { eventually } from "../kit/events.ts"
 import { TestServer } from "../kit/server.ts"
 import { attack, type Battlefield } from "./attacks.ts"
+import { Bystander } from "./bystander.ts"
 import { Random } from "./random.ts"
 
 /** What a round did. */
@@ -23,49 +24,6 @@ export interface Report {
   readonly inputs: number
   readonly sessions: number
   readonly messages: number
-}
-
-/** A client that minds its own business: it sends numbers and gets each of them back, in order. */
-class Bystander {
-  readonly #client: EngineClient
-  readonly #mode: Mode
-  #sent = 0
-  #isStopped = false
-  readonly #done: Promise<void>
-
-  private constructor(client: EngineClient, mode: Mode) {
-    this.#client = client
-    this.#mode = mode
-    this.#done = this.#run()
-    this.#done.catch(() => undefined)
-  }
-
-  static async join(server: TestServer, mode: Mode): Promise<Bystander> {
-    return new Bystander(await EngineClient.connect(server, mode), mode)
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#isStopped) {
-      const first = this.#sent
-      for (let n = 0; n < 5; n++) this.#client.send(String(this.#sent++))
-      const answers = await this.#client.messages.take(5)
-      answers.forEach((answer, n) => {
-        if (answer !== String(first + n)) {
-          throw new Error(`bystander by ${this.#mode}: ${answer} instead of ${first + n}`)
-        }
-      })
-      await pause(5)
-    }
-  }
-
-  /** How many messages it exchanged, none of them missing, twice or in another's place. */
-  async stop(): Promise<number> {
-    this.#isStopped = true
-    await this.#done
-    const { untaken } = this.#client.messages
-    if (untaken.length > 0) throw new Error(`bystander by ${this.#mode}: ${untaken.length} messages too many`)
-    return this.#sent
-  }
 }
 
 const options = (random: Random) => ({
@@ -86,8 +44,6 @@ const options = (random: Random) => ({
   anyPacketIsAlive: random.chance(0.3),
   receiveBuffer: { messages: random.pick([1, 1_000]) }
 })
-
-const modes: ReadonlyArray<Mode> = ["polling", "websocket", "upgrade"]
 
 /** Attacks a new server by chance and checks what is left of it. Fails with what is wrong. */
 export const runRound = async (seed: number, count: number): Promise<Round> => {
@@ -127,7 +83,7 @@ export const runRound = async (seed: number, count: number): Promise<Round> => {
 
 /** The command that runs one round again. */
 export const replay = (seed: number, count: number): string =>
-  `npm run fuzz -- --seed ${seed} --rounds 1 --count ${count}`
+  `npm run fuzz -- --seed ${seed} --rounds 1 --count ${count} --what inputs`
 
 /** Runs rounds until the time or their number is up. A failure says how to repeat it. */
 export const runFuzz = async (settings: {
