@@ -156,16 +156,13 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
       const platform = new NodePlatform(config)
       const engine = new Engine(config, platform, yield* Clock.Clock, yield* Effect.context<never>())
       yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          engine.onStop(true)
-          return Effect.andThen(
-            engine.over,
-            Effect.sync(() => {
-              engine.close()
-              platform.close()
-            })
-          )
-        })
+        Effect.andThen(
+          Drain.stop(engine),
+          Effect.sync(() => {
+            engine.close()
+            platform.close()
+          })
+        )
       )
       return { engine, platform }
     })
@@ -367,7 +364,7 @@ export const attach = <A extends SocketApp, E, R>(
     const handlers = yield* toNodeHandlers(f, { middleware: options.middleware })
     yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
     yield* Effect.acquireRelease(
-      Effect.sync(() => platform.mount(server as Server, engine.onStop)),
+      Effect.sync(() => platform.mount(server as Server, (isStopped) => Drain.onStop(engine, isStopped))),
       () => Effect.sync(() => platform.unmount(server as Server))
     )
   })

@@ -1,7 +1,7 @@
 /**
  * The packet types and their digits, which both revisions share (rules R58, R64).
  */
-import type { Packet, PacketType } from "../../Packet.ts"
+import type { Packet, PacketType } from "./packetModel.ts"
 
 /** The types in the order of their digits. */
 export const types: ReadonlyArray<PacketType> = ["open", "close", "ping", "pong", "message", "upgrade", "noop"]

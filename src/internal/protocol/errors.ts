@@ -3,7 +3,7 @@
  * below those two modules make them.
  */
 import * as Data from "effect/Data"
-import type { Packet } from "../../Packet.ts"
+import type { Packet } from "./packetModel.ts"
 
 const packetMessages = {
   Empty: "an empty text or an empty frame is no packet",

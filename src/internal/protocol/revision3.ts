@@ -1,7 +1,7 @@
 /**
  * Revision 3 of the protocol on strings and bytes: one packet, and both payloads of a poll (rules R64 to R68).
  */
-import type { Message, Packet, PacketType } from "../../Packet.ts"
+import type { Message, Packet, PacketType } from "./packetModel.ts"
 import { copyOf, cut, fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
 import { Cursor } from "./cursor.ts"
 import { bare, digits, numbers, types } from "./digits.ts"

@@ -1,7 +1,7 @@
 /**
  * Revision 4 of the protocol on strings and bytes: one packet, and the payload of a poll (rules R58 to R60).
  */
-import type { Message, Packet, PacketType } from "../../Packet.ts"
+import type { Message, Packet, PacketType } from "./packetModel.ts"
 import { cut, fromBase64Lenient, toBase64 } from "./bytes.ts"
 import { Cursor } from "./cursor.ts"
 import { bare, digits, types } from "./digits.ts"

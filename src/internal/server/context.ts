@@ -7,7 +7,6 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerRequest"
 import * as Scope from "effect/Scope"
 import type { Session } from "../session/session.ts"
-import type { Engine } from "./engine.ts"
 
 /** The session whose application a fiber belongs to. */
 class CurrentSession extends Context.Service<CurrentSession, Session>()("effect-engine.io/CurrentSession") {}
@@ -16,6 +15,11 @@ class CurrentSession extends Context.Service<CurrentSession, Session>()("effect-
 export const isRunning = (session: Session): boolean => {
   const fiber = Fiber.getCurrent()
   return fiber !== undefined && Context.getOrUndefined(fiber.context, CurrentSession) === session
+}
+
+/** Who holds the context that most of its sessions have in common. */
+export interface ContextHolder {
+  sharedContext: Context.Context<never> | undefined
 }
 
 // The last is Effect's own state of a request. None of it may live as long as a session.
@@ -32,25 +36,25 @@ const requestKeys = new Set<string>([
  * what is left out here, so that one context serves all their sessions.
  */
 export const sessionContext = (
-  engine: Engine,
+  holder: ContextHolder,
   context: Context.Context<never>,
   session: Session
 ): Context.Context<never> =>
   Context.add(
-    Context.add(shared(engine, context), CurrentSession, session),
+    Context.add(shared(holder, context), CurrentSession, session),
     Scope.Scope,
     session.scope
   ) as Context.Context<
     never
   >
 
-const shared = (engine: Engine, context: Context.Context<never>): Context.Context<never> => {
-  const known = engine.sharedContext
+const shared = (holder: ContextHolder, context: Context.Context<never>): Context.Context<never> => {
+  const known = holder.sharedContext
   const services = context.mapUnsafe
   if (known !== undefined && isSame(known.mapUnsafe, services)) return known
   const own = new Map<string, unknown>()
   for (const [key, service] of services) if (!requestKeys.has(key)) own.set(key, service)
-  return engine.sharedContext = Context.makeUnsafe(own)
+  return holder.sharedContext = Context.makeUnsafe(own)
 }
 
 const isSame = (known: ReadonlyMap<string, unknown>, services: ReadonlyMap<string, unknown>): boolean => {

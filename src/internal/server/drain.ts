@@ -3,7 +3,7 @@
  * what is left when the time is over is cut.
  */
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import type { CloseReason } from "../../CloseReason.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
@@ -39,7 +39,7 @@ const lastPart = 0.1
  * cannot come back, so its session ends now and reports what it did not get. Returns the fiber that waits until nothing
  * is left of them, and cuts what is left when the time is nearly over; when it is over, the fiber waits no longer.
  */
-export const shutDown = (engine: Engine): Fiber.Fiber<void> => {
+const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   const { drainTimeout } = engine.settings
   engine.stopped = true
   engine.draining = true
@@ -67,6 +67,26 @@ const warn = (session: Session): Effect.Effect<void> =>
     "session",
     labelOf(session)
   )
+
+/** Nothing listens for the server any more; or something does again (rule R-C9). */
+export const onStop = (engine: Engine, isStopped: boolean): void => {
+  if (isStopped === engine.stopped) return
+  if (isStopped) {
+    engine.shuttingDown = shutDown(engine)
+  } else {
+    engine.stopped = engine.draining = false
+    engine.stopping.closeUnsafe()
+    // What it would cut now are others.
+    engine.shuttingDown?.interruptUnsafe()
+  }
+}
+
+/** Stops the server; waits until that is over, which takes no longer than `drainTimeout`. */
+export const stop = (engine: Engine): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    onStop(engine, true)
+    return engine.shuttingDown === undefined ? Effect.void : Effect.asVoid(Fiber.await(engine.shuttingDown))
+  })
 
 /** What a handler has opened can be reached no more: its sessions end as on a shutdown. */
 export const leave = (engine: Engine, owner: object): void =>

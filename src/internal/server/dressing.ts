@@ -8,8 +8,15 @@ import type * as Headers from "effect/http/Headers"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { TransportType } from "../../Transport.ts"
 import type { SocketId } from "../session/model.ts"
-import type { Engine } from "./engine.ts"
+import type { Config } from "./config.ts"
 import { isFraming, isHeaderName, isHeaderValue } from "./headerFields.ts"
+
+/** What it needs of the server. */
+export interface DressingHost {
+  readonly settings: Pick<Config, "cookie" | "responseHeaders">
+  readonly platform: { header(request: HttpServerRequest, name: string): string | undefined }
+  readonly stopped: boolean
+}
 
 export interface Dressing {
   /** On every answer, refusals too. */
@@ -32,9 +39,9 @@ const everywhere = (headers: Readonly<Record<string, string>>): Dressing => ({
 export const plain = everywhere({})
 
 /** The part that needs no session: what a refusal wears. */
-export const ofRequest = (engine: Engine, cors: Readonly<Record<string, string>> | undefined): Dressing => {
-  if (cors === undefined) return engine.stopped ? closing : plain
-  return everywhere(engine.stopped ? { ...cors, ...closing.always } : cors)
+export const ofRequest = (host: DressingHost, cors: Readonly<Record<string, string>> | undefined): Dressing => {
+  if (cors === undefined) return host.stopped ? closing : plain
+  return everywhere(host.stopped ? { ...cors, ...closing.always } : cors)
 }
 
 // A server that no longer listens waits for its connections to close.
@@ -59,15 +66,15 @@ const add = (dressing: Dressing, added: Headers.Input): Dressing => {
 
 /** The whole of it, for a session's request. */
 export const ofSession = (
-  engine: Engine,
+  host: DressingHost,
   dressing: Dressing,
   request: HttpServerRequest,
   id: SocketId,
   transport: TransportType,
   initial: boolean
 ): Dressing | Effect.Effect<Dressing> => {
-  const { cookie, responseHeaders } = engine.settings
-  if (transport === "polling") dressing = ofPoll(dressing, engine.platform.header(request, "user-agent"))
+  const { cookie, responseHeaders } = host.settings
+  if (transport === "polling") dressing = ofPoll(dressing, host.platform.header(request, "user-agent"))
   if (initial && cookie !== undefined && transport === "polling") dressing = { ...dressing, cookies: cookie(id) }
   if (responseHeaders === undefined) return dressing
   return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => add(dressing, added))

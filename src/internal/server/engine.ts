@@ -6,7 +6,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
@@ -21,7 +21,6 @@ import { isOverdue } from "../session/heartbeat.ts"
 import { flush } from "../session/outgoing.ts"
 import { get, labelOf, type Session, type SessionHost } from "../session/session.ts"
 import { isRunning } from "./context.ts"
-import { shutDown } from "./drain.ts"
 import type { EngineEvent } from "./events.ts"
 import type { Config } from "./config.ts"
 import { Tally } from "./metrics.ts"
@@ -63,6 +62,8 @@ export class Engine implements SessionHost {
   draining = false
   /** Whether no server listens for us any more. */
   stopped = false
+  /** Sees to the end of the server since it has stopped; see `drain.ts`. */
+  shuttingDown: Fiber.Fiber<void> | undefined
   constructor(settings: Config, platform: Platform, clock: Clock.Clock, context: Context.Context<never>) {
     this.settings = settings
     this.platform = platform
@@ -288,25 +289,6 @@ export class Engine implements SessionHost {
   }
 
   // --- end ---------------------------------------------------------------------------------------------------------
-
-  /** Nothing listens for us any more; or something does again (rule R-C9). */
-  readonly onStop = (isStopped: boolean): void => {
-    if (isStopped === this.stopped) return
-    if (isStopped) {
-      this.shuttingDown = shutDown(this)
-    } else {
-      this.stopped = this.draining = false
-      this.stopping.closeUnsafe()
-      // What it would cut now are others.
-      this.shuttingDown?.interruptUnsafe()
-    }
-  }
-  private shuttingDown: Fiber.Fiber<void> | undefined
-
-  /** Waits for what `onStop` has begun, which takes no longer than `drainTimeout`. */
-  get over(): Effect.Effect<unknown> {
-    return this.shuttingDown === undefined ? Effect.void : Fiber.await(this.shuttingDown)
-  }
 
   /** Stops what belongs to the server. Sessions are ended before. */
   close(): void {

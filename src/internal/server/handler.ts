@@ -12,6 +12,7 @@ import { startUpgrade } from "../session/upgrade.ts"
 import { type Exchange, PollingTransport } from "../transport/polling.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
+import { onStop } from "./drain.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import { type Answer, inTime, type Owner } from "./handshake.ts"
@@ -36,6 +37,7 @@ export const handle = (toEngine: (context: Context.Context<never>) => Engine, ow
 export class Handler {
   readonly engine: Engine
   private readonly owner: Owner
+  private readonly onStop = (isStopped: boolean): void => onStop(this.engine, isStopped)
   constructor(engine: Engine, owner: Owner) {
     this.engine = engine
     this.owner = owner
@@ -43,7 +45,7 @@ export class Handler {
 
   handle(request: HttpServerRequest): Answer {
     const { platform } = this.engine
-    platform.watch(request, this.engine.onStop)
+    platform.watch(request, this.onStop)
     const turn = platform.turn(request)
     return turn === undefined
       ? this.answer(request)
