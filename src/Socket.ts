@@ -452,7 +452,7 @@ export const buffered = (socket: Socket): Effect.Effect<{ readonly messages: num
 export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Duration>> =>
   Effect.sync(() => {
     const { rtt } = toSession(socket).pulse
-    return rtt < 0 ? Option.none() : Option.some(Duration.millis(rtt))
+    return rtt === undefined ? Option.none() : Option.some(Duration.millis(rtt))
   })
 
 /**

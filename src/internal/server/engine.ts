@@ -162,7 +162,8 @@ export class Engine implements SessionHost {
   lead(session: Session, life: Effect.Effect<void>): void {
     this.alive.add(session)
     this.nothingRuns.closeUnsafe()
-    this.run(life).addObserver(() => {
+    Effect.runForkWith(this.context)(life).addObserver((exit) => {
+      this.report(exit)
       this.alive.delete(session)
       if (this.alive.size === 0) this.nothingRuns.openUnsafe()
     })

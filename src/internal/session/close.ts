@@ -22,20 +22,20 @@ export const close = (session: Session, reason: CloseReason): void => {
   fork(session, deliver(session))
 }
 
-const deliver = (session: Session): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    flush(session)
-    while (get(session.state) === "closing") {
-      const transport = get(session.transport)
-      if (session.outgoing.messages.length > 0) {
-        yield* progress(session)
-      } else {
-        yield* transport.finish
-        // The client may have moved to another transport before it was told.
-        if (transport === get(session.transport)) return
-      }
+const deliver = Effect.fnUntraced(function*(session: Session) {
+  flush(session)
+  while (get(session.state) === "closing") {
+    const transport = get(session.transport)
+    if (session.outgoing.messages.length > 0) {
+      yield* progress(session)
+    } else {
+      yield* transport.finish
+      // The client may have moved to another transport before it was told.
+      if (transport === get(session.transport)) return
     }
-  }).pipe(
-    Effect.timeoutOption(session.server.settings.closeTimeout),
-    Effect.map(() => end(session, session.reason!))
-  )
+  }
+}, (delivered, session) =>
+  Effect.map(
+    Effect.timeoutOption(delivered, session.server.settings.closeTimeout),
+    () => end(session, session.reason!)
+  ))

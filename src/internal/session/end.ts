@@ -19,7 +19,6 @@ export const end = (session: Session, cause: CloseReason): void => {
   while (Queue.takeUnsafe(outgoing) !== undefined) { /* dropped */ }
   queued.messages = queued.bytes = 0
   session.reason = reason
-  session.pulse.deadline = Number.MAX_SAFE_INTEGER
   set(session.state, "closed")
   server.onEnd(session, reason)
   server.settle(session)

@@ -17,44 +17,41 @@ export const heartbeat = (session: Session): Effect.Effect<void> =>
   session.protocol === 4 ? pingClient(session) : awaitPings(session)
 
 /** Revision 4: a ping every `pingInterval`, and its pong within `pingTimeout`. */
-const pingClient = (session: Session): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    const { pulse, server } = session
-    const { pingInterval } = server.settings
-    while (true) {
-      const due = pulse.heardAt + pingInterval
-      for (let left = due - server.now(); left > 0; left = due - server.now()) yield* Effect.sleep(Math.ceil(left))
-      // A pong that nobody asked for begins the interval anew.
-      if (pulse.heardAt + pingInterval > due) continue
-      pulse.pingedAt = server.now()
-      pulse.pong = Deferred.makeUnsafe()
-      if (get(session.state) === "open") push(session, ping)
-      if (!(yield* pongInTime(session, pulse.pong))) return end(session, timedOut)
-    }
-  })
+const pingClient = Effect.fnUntraced(function*(session: Session) {
+  const { pulse, server } = session
+  const { pingInterval } = server.settings
+  while (true) {
+    const due = pulse.heardAt + pingInterval
+    for (let left = due - server.now(); left > 0; left = due - server.now()) yield* Effect.sleep(Math.ceil(left))
+    // A pong that nobody asked for begins the interval anew.
+    if (pulse.heardAt + pingInterval > due) continue
+    const pong = Deferred.makeUnsafe<void>()
+    pulse.ping = { sentAt: server.now(), pong }
+    if (get(session.state) === "open") push(session, ping)
+    if (!(yield* pongInTime(session, pong))) return end(session, timedOut)
+  }
+})
 
-const pongInTime = (session: Session, pong: Deferred.Deferred<void>): Effect.Effect<boolean> =>
-  Effect.gen(function*() {
-    const { pulse, server } = session
-    do {
-      for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
-        if (Option.isSome(yield* Effect.timeoutOption(Deferred.await(pong), Math.ceil(left)))) return true
-      }
-    } while (isExcused(session))
-    return false
-  })
+const pongInTime = Effect.fnUntraced(function*(session: Session, pong: Deferred.Deferred<void>) {
+  const { pulse, server } = session
+  do {
+    for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
+      if (Option.isSome(yield* Effect.timeoutOption(Deferred.await(pong), Math.ceil(left)))) return true
+    }
+  } while (isExcused(session))
+  return false
+})
 
 /** Revision 3: a ping of the client every `pingInterval + pingTimeout` at the latest. */
-const awaitPings = (session: Session): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    const { pulse, server } = session
-    do {
-      for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
-        yield* Effect.sleep(Math.ceil(left))
-      }
-    } while (isExcused(session))
-    end(session, timedOut)
-  })
+const awaitPings = Effect.fnUntraced(function*(session: Session) {
+  const { pulse, server } = session
+  do {
+    for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
+      yield* Effect.sleep(Math.ceil(left))
+    }
+  } while (isExcused(session))
+  end(session, timedOut)
+})
 
 /** Whether the client has been silent for too long, although its session does not know yet. */
 export const isOverdue = (session: Session): boolean =>

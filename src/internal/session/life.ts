@@ -102,18 +102,17 @@ const takeLeave = (
  * Whoever has taken a message finishes with it, and gets what else had arrived: the application goes on until it asks for
  * more than will ever come, for `closeTimeout` at most (`drainTimeout` when the server ends).
  */
-const endApplication = (session: Session): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    const application = session.application!
-    const { closeTimeout, drainTimeout } = session.server.settings
-    if (isOwed(session)) {
-      yield* Effect.timeoutOption(
-        Fiber.await(application),
-        session.reason!._tag === "ServerShutdown" ? drainTimeout : closeTimeout
-      )
-    }
-    yield* Fiber.interrupt(application)
-  })
+const endApplication = Effect.fnUntraced(function*(session: Session) {
+  const application = session.application!
+  const { closeTimeout, drainTimeout } = session.server.settings
+  if (isOwed(session)) {
+    yield* Effect.timeoutOption(
+      Fiber.await(application),
+      session.reason!._tag === "ServerShutdown" ? drainTimeout : closeTimeout
+    )
+  }
+  yield* Fiber.interrupt(application)
+})
 
 /** Whether the application may be dealing with a message, or still come for one. */
 const isOwed = (session: Session): boolean => {

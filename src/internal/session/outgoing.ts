@@ -67,33 +67,36 @@ export const send = (
 const isInLine = (session: Session): boolean => session.waiting !== undefined
 
 /** Interrupted, it leaves unsent what was not accepted yet. */
-const waitInLine = (session: Session, entries: ReadonlyArray<Entry>): Effect.Effect<void, SocketClosed> =>
-  Effect.gen(function*() {
-    let line = session.waiting
-    if (line === undefined) {
-      // A queue without capacity is a line: who offers waits until somebody takes.
-      line = session.waiting = yield* Queue.bounded<Entry>(0)
-      fork(session, admit(session, line))
-    }
-    const left = yield* Queue.offerAll(line, entries)
-    if (left.length > 0) return yield* Effect.fail(closedError(session))
-  })
+const waitInLine = Effect.fnUntraced(function*(
+  session: Session,
+  entries: ReadonlyArray<Entry>
+): Effect.fn.Return<void, SocketClosed | InvalidMessage> {
+  let line = session.waiting
+  if (line === undefined) {
+    // A queue without capacity is a line: who offers waits until somebody takes.
+    line = session.waiting = yield* Queue.bounded<Entry>(0)
+    fork(session, admit(session, line))
+  }
+  const left = yield* Queue.offerAll(line, entries)
+  // The line was closed, with the session or because nobody stood in it.
+  if (left.length > 0) yield* send(session, left)
+})
 
 /** Lets those in line in as room appears, until nobody waits. */
-const admit = (session: Session, line: Queue.Queue<Entry>): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    // The first stands in line a moment later.
-    yield* Effect.yieldNow
-    for (let next = first(line); next !== undefined; next = first(line)) {
-      if (!isFull(session, next.size)) {
-        Queue.takeUnsafe(line)
-        push(session, next)
-      } else if (session.outgoing.messages.length > 0 || !(yield* written(session))) {
-        yield* progress(session)
-      }
+const admit = Effect.fnUntraced(function*(session: Session, line: Queue.Queue<Entry>) {
+  // The first stands in line a moment later.
+  yield* Effect.yieldNow
+  for (let next = first(line); next !== undefined; next = first(line)) {
+    if (!isFull(session, next.size)) {
+      Queue.takeUnsafe(line)
+      push(session, next)
+    } else if (session.outgoing.messages.length > 0 || !(yield* written(session))) {
+      yield* progress(session)
     }
-    session.waiting = undefined
-  })
+  }
+  session.waiting = undefined
+  Queue.shutdownUnsafe(line)
+})
 
 /** Who is first in line, still standing there. */
 const first = ({ state }: Queue.Queue<Entry>): Entry | undefined => {

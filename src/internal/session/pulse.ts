@@ -13,17 +13,17 @@ export const hear = (session: Session): void => {
   const now = server.now()
   pulse.heardAt = Math.ceil(now)
   pulse.deadline = Math.floor(now) + pingInterval + pingTimeout
-  const { pong } = pulse
-  if (pong === undefined) return
-  pulse.pong = undefined
-  pulse.rtt = now - pulse.pingedAt
+  const { ping } = pulse
+  if (ping === undefined) return
+  pulse.ping = undefined
+  pulse.rtt = now - ping.sentAt
   server.onRoundTrip(pulse.rtt)
-  Deferred.doneUnsafe(pong, Exit.void)
+  Deferred.doneUnsafe(ping.pong, Exit.void)
 }
 
 /** The client is evidently there, or could not be heard: a wait for it begins anew. */
 export const extend = ({ protocol, pulse, server }: Session): void => {
   const { pingInterval, pingTimeout } = server.settings
   if (protocol === 3) pulse.deadline = Math.floor(server.now()) + pingInterval + pingTimeout
-  else if (pulse.pong !== undefined) pulse.deadline = Math.floor(server.now()) + pingTimeout
+  else if (pulse.ping !== undefined) pulse.deadline = Math.floor(server.now()) + pingTimeout
 }

@@ -57,12 +57,10 @@ export interface Pulse {
   heardAt: number
   /** When its silence ends the session. */
   deadline: number
-  /** When the last ping left. */
-  pingedAt: number
-  /** The last round trip in milliseconds; -1 before the first. */
-  rtt: number
-  /** What the fiber of the session waits for between a ping and its pong. */
-  pong: Deferred.Deferred<void> | undefined
+  /** The last round trip in milliseconds. */
+  rtt: number | undefined
+  /** Between a ping and its pong: when it was sent, and what the session's fiber waits for. */
+  ping: { readonly sentAt: number; readonly pong: Deferred.Deferred<void> } | undefined
   /** While we have stopped reading: what had been written when progress was last seen, and when that was. */
   seenWrites: number
   seenAt: number
@@ -89,10 +87,9 @@ export class Session implements Socket {
   readonly closed: Deferred.Deferred<CloseReason> = Deferred.makeUnsafe()
   readonly pulse: Pulse = {
     heardAt: 0,
-    deadline: Number.MAX_SAFE_INTEGER,
-    pingedAt: 0,
-    rtt: -1,
-    pong: undefined,
+    deadline: 0,
+    rtt: undefined,
+    ping: undefined,
     seenWrites: -1,
     seenAt: 0
   }

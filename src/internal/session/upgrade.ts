@@ -30,47 +30,45 @@ export const startUpgrade = (session: Session, candidate: Candidate): void => {
 }
 
 /** Whether the candidate became the session's transport. */
-const upgrade = (session: Session, candidate: Candidate): Effect.Effect<boolean> =>
-  Effect.gen(function*() {
-    session.upgrade = yield* Effect.fiber
-    const { server } = session
-    const startedAt = server.now()
-    // An upgrade takes two packets, or one; whoever waits gets each in the step in which it arrives, because the frames
-    // behind the last belong to the new transport already.
-    const first = Deferred.makeUnsafe<Packet | PacketError | undefined>()
-    const second = Deferred.makeUnsafe<Packet | PacketError | undefined>()
-    const arrive = (packet: Packet | PacketError | undefined): void => {
-      const exit = Exit.succeed(packet)
-      if (!Deferred.doneUnsafe(first, exit)) Deferred.doneUnsafe(second, exit)
-    }
-    candidate.start({ revision: session.protocol, onPacket: arrive, onClose: () => arrive(undefined) })
-    const timeout = Effect.andThen(Effect.sleep(server.settings.upgradeTimeout), Effect.sync(() => arrive(undefined)))
-    yield* Effect.forkChild(timeout, { startImmediately: true })
-    let packet = yield* Deferred.await(first)
-    if (isOf(packet, "ping") && packet.data === "probe") {
-      candidate.send({ type: "pong", data: "probe" })
-      publish(session, { _tag: "Upgrading", transport: candidate.name })
-      yield* Effect.forkChild(answerPolls(session), { startImmediately: true })
-      packet = yield* Deferred.await(second)
-    }
-    if (!isOf(packet, "upgrade")) return false
-    swap(session, candidate, startedAt)
-    return true
-  })
+const upgrade = Effect.fnUntraced(function*(session: Session, candidate: Candidate) {
+  session.upgrade = yield* Effect.fiber
+  const { server } = session
+  const startedAt = server.now()
+  // An upgrade takes two packets, or one; whoever waits gets each in the step in which it arrives, because the frames
+  // behind the last belong to the new transport already.
+  const first = Deferred.makeUnsafe<Packet | PacketError | undefined>()
+  const second = Deferred.makeUnsafe<Packet | PacketError | undefined>()
+  const arrive = (packet: Packet | PacketError | undefined): void => {
+    const exit = Exit.succeed(packet)
+    if (!Deferred.doneUnsafe(first, exit)) Deferred.doneUnsafe(second, exit)
+  }
+  candidate.start({ revision: session.protocol, onPacket: arrive, onClose: () => arrive(undefined) })
+  const timeout = Effect.andThen(Effect.sleep(server.settings.upgradeTimeout), Effect.sync(() => arrive(undefined)))
+  yield* Effect.forkChild(timeout, { startImmediately: true })
+  let packet = yield* Deferred.await(first)
+  if (isOf(packet, "ping") && packet.data === "probe") {
+    candidate.send({ type: "pong", data: "probe" })
+    publish(session, { _tag: "Upgrading", transport: candidate.name })
+    yield* Effect.forkChild(answerPolls(session), { startImmediately: true })
+    packet = yield* Deferred.await(second)
+  }
+  if (!isOf(packet, "upgrade")) return false
+  swap(session, candidate, startedAt)
+  return true
+})
 
 const isOf = (packet: Packet | PacketError | undefined, type: PacketType): packet is Packet =>
   packet !== undefined && !(packet instanceof PacketError) && packet.type === type
 
 /** Lets the client stop polling, however often it begins again. */
-const answerPolls = (session: Session): Effect.Effect<void> =>
-  Effect.gen(function*() {
+const answerPolls = Effect.fnUntraced(function*(session: Session) {
+  get(session.transport).noop()
+  yield* Effect.sleep(firstNoop)
+  while (true) {
     get(session.transport).noop()
-    yield* Effect.sleep(firstNoop)
-    while (true) {
-      get(session.transport).noop()
-      yield* Effect.sleep(noopInterval)
-    }
-  })
+    yield* Effect.sleep(noopInterval)
+  }
+})
 
 /** The queues stay, the transport changes: nothing is lost or reordered (rule R78). */
 const swap = (session: Session, candidate: Candidate, startedAt: number): void => {
