@@ -184,6 +184,15 @@ describe("the floors", () => {
     assert.deepStrictEqual(circles, [])
   })
 
+  // What one transport can, or does in its own way, stands in its contract, for the next one too.
+  it("ask no transport for its name or class to decide something", () => {
+    const asked = /\b(?:instanceof|as) \w+(?:Transport|Candidate)\b|\.name\s*[!=]==?\s*"|"\s*[!=]==?\s*[\w.()]+\.name\b/
+    const found = modules.filter(({ name, text }) =>
+      floorOf(name) !== floors["transport"] && asked.test(withoutComments(text))
+    )
+    assert.deepStrictEqual(found.map(({ name }) => name), [])
+  })
+
   it("do not go through the barrel", () => {
     assert.deepStrictEqual(offences((_, __, { file }) => file !== "index.ts"), [])
   })

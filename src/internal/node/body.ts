@@ -6,7 +6,7 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
 import { utf8Length } from "../protocol/bytes.ts"
-import type { Body } from "../transport/polling.ts"
+import type { Body } from "../transport/requests.ts"
 
 type Done = (body: Body) => void
 

@@ -145,7 +145,7 @@ export class Engine implements SessionHost {
   }
 
   /** Runs what ends by itself, or with the scope of a session. */
-  run(effect: Effect.Effect<unknown>): Fiber.Fiber<unknown> {
+  run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A> {
     const fiber = Effect.runForkWith(this.context)(effect)
     fiber.addObserver(this.report)
     return fiber

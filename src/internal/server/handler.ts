@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { TransportType } from "../../Transport.ts"
 import { parseQuery, takesBytes } from "../protocol/query.ts"
-import { get, isUpgradable, type Session } from "../session/session.ts"
+import { isUpgradable, requestsOf, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
-import { type Exchange, PollingTransport } from "../transport/polling.ts"
+import type { Exchange, Requests } from "../transport/requests.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { onStop } from "./drain.ts"
@@ -124,11 +124,10 @@ export class Handler {
 
   private exchange(session: Session, request: HttpServerRequest, dressing: Dressing.Dressing) {
     return this.engine.platform.exchange(request, dressing, (exchange) => {
-      const transport = get(session.transport)
+      const requests = requestsOf(session)
       // The session may have ended or moved on while the headers were decided.
-      if (!(transport instanceof PollingTransport) || get(session.state) === "closed") exchange.reject(400)
-      else if (request.method === "GET") transport.onGet(exchange)
-      else transport.onPost(exchange)
+      if (requests === undefined) exchange.reject(400)
+      else hand(requests, request.method, exchange)
     })
   }
 
@@ -148,10 +147,7 @@ export class Handler {
     if (method !== "GET" && method !== "POST") return false
     const verdict = verify(engine, owner, method, header("origin"), url, false)
     if (verdict._tag !== "Poll") return false
-    const dressing = Dressing.ofPoll(Dressing.plain, header("user-agent"))
-    const transport = get(verdict.session.transport) as unknown as PollingTransport
-    if (method === "GET") transport.onGet(toExchange(dressing))
-    else transport.onPost(toExchange(dressing))
+    hand(verdict.requests, method, toExchange(Dressing.ofPoll(Dressing.plain, header("user-agent"))))
     return true
   }
 
@@ -186,6 +182,9 @@ export class Handler {
     })
   }
 }
+
+const hand = (requests: Requests, method: string, exchange: Exchange): void =>
+  method === "GET" ? requests.onGet(exchange) : requests.onPost(exchange)
 
 const kindOf = (transport: TransportType, isUpgrade: boolean) =>
   transport === "websocket" ? WebSocketHandshaking : isUpgrade ? EmptyHandshaking : PollingHandshaking

@@ -232,13 +232,13 @@ export abstract class Handshaking {
     // The server may have come to its end while the connection was made.
     if (Session.get(session.state) === "closed" || engine.draining) return transport.close(false)
     engine.register(session)
-    open(session, transport, this.opening(session), program, sessionContext(engine, context, session))
+    open(session, transport, this.opening(session, transport), program, sessionContext(engine, context, session))
   }
 
   /** The open packet and the initial message, before anything the application sends. */
-  private opening(session: Session.Session): ReadonlyArray<Entry> {
+  private opening(session: Session.Session, { isUpgradable }: Transport): ReadonlyArray<Entry> {
     const { settings } = this.engine
-    const upgrades = this.transport === "polling" && settings.allowUpgrades
+    const upgrades = isUpgradable && settings.allowUpgrades
       ? ["websocket", "webtransport"].filter((name) => settings.transports.has(name))
       : []
     const data = JSON.stringify({

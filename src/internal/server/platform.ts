@@ -6,7 +6,7 @@ import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type { Dressing } from "./dressing.ts"
-import type { Exchange } from "../transport/polling.ts"
+import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 
 /** The client of an upgrade is gone, or broke the WebSocket handshake and was told so: there is nobody to answer. */

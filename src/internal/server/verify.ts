@@ -12,7 +12,8 @@ import {
 } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
-import { get, type Session } from "../session/session.ts"
+import { get, requestsOf, type Session } from "../session/session.ts"
+import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import type { Owner } from "./handshake.ts"
@@ -20,7 +21,7 @@ import type { Owner } from "./handshake.ts"
 /** What a request turned out to be, when it is none that is refused. */
 export type Verdict =
   | { readonly _tag: "Handshake"; readonly transport: TransportType }
-  | { readonly _tag: "Poll"; readonly session: Session }
+  | { readonly _tag: "Poll"; readonly session: Session; readonly requests: Requests }
   | { readonly _tag: "Upgrade"; readonly session: Session; readonly transport: TransportType }
 
 export const verify = (
@@ -45,8 +46,9 @@ export const verify = (
     if (!owner.owns(session)) return foreign(engine, session)
     if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
     const previousTransport = get(session.transport).name
-    return previousTransport === transport && transport === "polling"
-      ? { _tag: "Poll", session }
+    const requests = requestsOf(session)
+    return previousTransport === transport && requests !== undefined
+      ? { _tag: "Poll", session, requests }
       : new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
   if (method !== "GET") return new BadHandshakeMethod({ context: { method } })

@@ -3,6 +3,8 @@
  * R85, R86). What guards the other transports guards this one.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Option from "effect/Option"
@@ -13,7 +15,7 @@ import { parseQuery } from "../protocol/query.ts"
 import { close } from "../session/close.ts"
 import { doorsOf } from "../session/doors.ts"
 import { end } from "../session/end.ts"
-import { get, isUpgradable, type Session } from "../session/session.ts"
+import { isUpgradable, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
 import type { FrameListener } from "../transport/frameListener.ts"
 import { parseFrame, WebTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
@@ -82,8 +84,9 @@ const serve = (
     const begun = Effect.flatMap(
       firstPacket(engine, connection),
       (packet) =>
-        begin(engine, factory, connection, request, packet, (session) => {
-          onInterrupt = leave(engine, session, ended)
+        begin(engine, factory, connection, request, packet, (session, upgrade) => {
+          const leaving = leave(engine, session, ended)
+          onInterrupt = upgrade === undefined ? leaving : leaveUpgrade(upgrade, leaving)
         })
     )
     return Effect.raceFirst(begun, ended).pipe(
@@ -96,7 +99,6 @@ const serve = (
 /** The scope closes: what the session had accepted is delivered first, as far as that is possible in time. */
 const leave = (engine: Engine, session: Session, ended: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (get(session.transport).name !== "webtransport") return Effect.sync(() => session.upgrade?.interruptUnsafe())
     const reason = { _tag: "ServerShutdown", undelivered: 0 } as const
     close(session, reason)
     return Effect.timeoutOrElse(ended, {
@@ -104,6 +106,13 @@ const leave = (engine: Engine, session: Session, ended: Effect.Effect<void>): Ef
       orElse: () => Effect.sync(() => end(session, reason))
     })
   })
+
+/** The same before the session is here: it stays where it was. */
+const leaveUpgrade = (upgrade: Fiber.Fiber<boolean>, leaving: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.andThen(Effect.sync(() => upgrade.interruptUnsafe()), Fiber.await(upgrade)),
+    (exit) => Exit.isSuccess(exit) && exit.value ? leaving : Effect.void
+  )
 
 /** The first packet, or `undefined` where none came in time or what came is none. */
 const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect.Effect<Packet | undefined> =>
@@ -130,6 +139,9 @@ const invalid = new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } 
 
 const refused = (engine: Engine): void => engine.onRefused(invalid.code, invalid.message, invalid.context)
 
+/** Told of the session that is here, or will be when its upgrade is over. */
+type OnJoin = (session: Session, upgrade?: Fiber.Fiber<boolean>) => void
+
 /** How a refused session is closed. */
 interface Refusal {
   readonly closeCode: number
@@ -142,7 +154,7 @@ const begin = (
   connection: WebTransportConnection,
   request: HttpServerRequest.HttpServerRequest,
   packet: Packet | undefined,
-  onJoin: (session: Session) => void
+  onJoin: OnJoin
 ): Effect.Effect<Refusal | undefined> => {
   const begun = packet === undefined || packet.type !== "open"
     ? Effect.fail(invalid)
@@ -170,7 +182,7 @@ const join = (
   connection: WebTransportConnection,
   request: HttpServerRequest.HttpServerRequest,
   packet: Packet,
-  onJoin: (session: Session) => void
+  onJoin: OnJoin
 ): Effect.Effect<unknown, unknown, unknown> => {
   const query = parseQuery(request.url)
   // The transport has no other revision.
@@ -189,8 +201,7 @@ const join = (
       const { allowRequest } = engine.settings
       const upgrade = Effect.suspend(() => {
         if (!isUpgradable(session)) return Effect.fail(invalid)
-        onJoin(session)
-        startUpgrade(session, new WebTransportCandidate(connection))
+        onJoin(session, startUpgrade(session, new WebTransportCandidate(connection)))
         return Effect.void
       })
       return traced(
@@ -209,14 +220,14 @@ const join = (
 class WebTransportHandshaking extends Handshaking {
   protected readonly transport = "webtransport"
   private readonly connection: WebTransportConnection
-  private readonly onJoin: (session: Session) => void
+  private readonly onJoin: OnJoin
   constructor(
     engine: Engine,
     owner: Owner,
     request: HttpServerRequest.HttpServerRequest,
     query: Record<string, string>,
     connection: WebTransportConnection,
-    onJoin: (session: Session) => void
+    onJoin: OnJoin
   ) {
     super(engine, owner, request, query, plain)
     this.connection = connection

@@ -18,6 +18,7 @@ import type { CloseReason } from "../../CloseReason.ts"
 import type { Message, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import { pending, type Transport } from "../transport/contract.ts"
+import type { Requests } from "../transport/requests.ts"
 import { type Account, emptyAccount, type Entry } from "../transport/entry.ts"
 import { type Handshake, type Socket, type SocketClosed, type SocketEvent, type SocketState, TypeId } from "./model.ts"
 import { type Observers, publish as publishTo } from "./observers.ts"
@@ -29,7 +30,7 @@ export interface SessionHost {
   /** Milliseconds since the server began, by the monotonic clock. */
   now(): number
   /** Runs what belongs to a session's scope, in the server's context; starts at once. */
-  run(effect: Effect.Effect<unknown>): Fiber.Fiber<unknown>
+  run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A>
   /** Runs the life of a session: its end is waited for when the server ends. */
   lead(session: Session, life: Effect.Effect<void>): void
   /** Has the session flushed at the end of the current turn of the event loop. */
@@ -217,7 +218,7 @@ export const set = <A>(ref: Ref.Ref<A>, value: A): void => {
 export const labelOf = (session: { readonly id: string }): string => `${session.id.slice(0, 6)}…`
 
 /** Runs what belongs to a session; its end interrupts it. */
-export const fork = (session: Session, effect: Effect.Effect<unknown>): Fiber.Fiber<unknown> =>
+export const fork = <A>(session: Session, effect: Effect.Effect<A>): Fiber.Fiber<A> =>
   Fiber.runIn(session.server.run(effect), session.scope)
 
 /** Whether we have stopped reading until the application catches up. */
@@ -240,6 +241,10 @@ const dataSize = (event: SocketEvent): number => {
       return 0
   }
 }
+
+/** Where the requests of its client go, while it is on a transport that takes them. */
+export const requestsOf = (session: Session): Requests | undefined =>
+  get(session.state) === "closed" ? undefined : get(session.transport).requests
 
 /** Whether it may move to another transport, and is not moving already (rule R76). */
 export const isUpgradable = (session: Session): boolean =>

@@ -5,6 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import { type Packet, PacketError, type PacketType } from "../../Packet.ts"
 import type { Candidate } from "../transport/contract.ts"
 import { doorsOf } from "./doors.ts"
@@ -17,8 +18,11 @@ const firstNoop = 10
 /** How often a poll is answered that a client opened during its upgrade, in milliseconds (rule R77). */
 const noopInterval = 100
 
-/** Begins the upgrade to `candidate`; given up, the session stays where it is, and the client may try again. */
-export const startUpgrade = (session: Session, candidate: Candidate): void => {
+/**
+ * Begins the upgrade to `candidate`; given up, the session stays where it is, and the client may try again. The fiber says
+ * whether the candidate became the session's transport.
+ */
+export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fiber<boolean> =>
   fork(
     session,
     Effect.onExit(upgrade(session, candidate), (exit) => {
@@ -27,7 +31,6 @@ export const startUpgrade = (session: Session, candidate: Candidate): void => {
       return Effect.void
     })
   )
-}
 
 /** Whether the candidate became the session's transport. */
 const upgrade = Effect.fnUntraced(function*(session: Session, candidate: Candidate) {

@@ -9,6 +9,7 @@ import type { CloseReason } from "../../CloseReason.ts"
 import type { Message, Packet, PacketError, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import type { Account, Entry } from "./entry.ts"
+import type { Requests } from "./requests.ts"
 
 /** One way to carry packets for one session. */
 export interface Transport {
@@ -23,6 +24,8 @@ export interface Transport {
   readonly isUpgradable: boolean
   /** Whether U+001E in a text would make several packets of it: a payload of revision 4 has no escape. */
   readonly splitsText: boolean
+  /** Where the requests of HTTP of its client go; `undefined` where it takes none. */
+  readonly requests: Requests | undefined
   /** Takes from `out` what the wire can carry now, and books it. */
   write(out: Queue.Dequeue<Entry>, account: Account): void
   /** Calls back once everything written so far has left for the network; `false` if the connection died first. */
@@ -91,6 +94,7 @@ const nothing = (name: TransportType): Transport => ({
   isReachable: false,
   isUpgradable: false,
   splitsText: name === "polling",
+  requests: undefined,
   write: () => {},
   whenWritten: () => {},
   pause: () => {},

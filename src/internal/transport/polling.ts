@@ -13,39 +13,7 @@ import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Doors, Transport } from "./contract.ts"
 import { type Account, type Entry, take } from "./entry.ts"
-
-/** The body of a POST, or why there is none: it is larger than may be, or somebody else has read it. */
-export type Body = { readonly body: string | Uint8Array } | "too large" | "taken"
-
-/** A request of a polling client that waits for its answer. */
-export interface Exchange {
-  readonly contentType: string | undefined
-  /**
-   * Answers a GET with a payload. `compress` says whether any packet in it may be compressed; if it is, the answer goes
-   * out later.
-   */
-  respond(payload: string | Uint8Array, contentType: string, compress: boolean): void
-  /** Calls back when the answer, until now on its way, has left for the network; with `false` if it never will. */
-  whenWritten(done: (written: boolean) => void): void
-  /** Answers a POST whose packets were taken. */
-  ok(): void
-  /** Answers with a status, and words for whoever runs the server. */
-  reject(status: number, words?: string): void
-  /** Drops the connection without an answer. */
-  destroy(): void
-  /** Reads the body; called back once, and not after `onAborted`. */
-  readBody(limit: number, binary: boolean, done: (body: Body) => void): void
-  /** Whether the answer is given. */
-  readonly isAnswered: boolean
-  holder: ExchangeHolder | undefined
-}
-
-/** Told of the end of an exchange, once. */
-export interface ExchangeHolder {
-  /** The client gave the request up before it was answered, or a GET before it had the whole answer. */
-  onAborted(exchange: Exchange): void
-  onWritten(exchange: Exchange): void
-}
+import type { Exchange, ExchangeHolder, Requests } from "./requests.ts"
 
 export interface PollingOptions {
   /** The `j` of a JSONP client, digits only; `undefined` for all others. */
@@ -72,7 +40,7 @@ interface Unread {
 const taken = "The body of a POST was read before it came to the engine, and request.body is neither text nor bytes: " +
   "mount the engine before what parses bodies, such as express.json()"
 
-export class PollingTransport implements Transport, ExchangeHolder {
+export class PollingTransport implements Transport, Requests, ExchangeHolder {
   readonly name = "polling"
   readonly unsent = 0
   readonly isUpgradable = true
@@ -99,6 +67,10 @@ export class PollingTransport implements Transport, ExchangeHolder {
   constructor(host: Doors, options: PollingOptions) {
     this.host = host
     this.options = options
+  }
+
+  get requests(): Requests {
+    return this
   }
 
   get writable(): boolean {

@@ -50,6 +50,10 @@ export class WebSocketTransport implements Transport, FrameListener {
     connection.listener = this
   }
 
+  get requests(): undefined {
+    return undefined
+  }
+
   get writable(): boolean {
     return !this.full && this.connection.open
   }

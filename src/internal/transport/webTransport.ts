@@ -37,6 +37,10 @@ export class WebTransportTransport implements Transport, FrameListener {
     connection.resume()
   }
 
+  get requests(): undefined {
+    return undefined
+  }
+
   get writable(): boolean {
     return this.connection.writable
   }
