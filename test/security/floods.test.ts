@@ -299,3 +299,16 @@ describe("a WebSocket that the server has closed", () => {
     })
   )
 })
+
+describe("a client that leaves behind messages for which there is no room", () => {
+  it(
+    "costs no more than they do: three hundred thousand in a chunk of WebTransport",
+    withServer({ ...everywhere, application: idle, closeTimeout: 100 }, async (server) => {
+      const [client, sid] = await MemoryClient.open(server)
+      await client.write(Buffer.alloc(900_000, frames("4")))
+      client.kill()
+      // What took quadratic time would not come to an end within the time a test has.
+      assert.strictEqual(await server.reasonText(sid), "transport close")
+    })
+  )
+})

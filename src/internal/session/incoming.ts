@@ -18,7 +18,7 @@ const overhead = 256
 /** Puts a message of `length` bytes into the queue, or has it wait for room. */
 export const receive = (session: Session, message: Message, length: number): void => {
   const size = length + overhead
-  if (session.held !== undefined) admit(session)
+  if (session.held !== undefined) return holdInstead(session, message, size)
   const { incoming, server: { settings: { receiveBuffer } } } = session
   const waiting = incoming.messages.length
   session.receivedBytes = waiting === 0 ? size : session.receivedBytes + size
@@ -66,6 +66,17 @@ const hold = (session: Session, message: Message, capacity: number): void => {
   session.incoming.capacity = capacity
   const offer = fork(session, Effect.map(Queue.offer(session.incoming, message), () => release(session)))
   session.held = { message, offer }
+}
+
+/**
+ * The transport gave a message although there was no room for the one before: that goes in, and this one waits. For as
+ * much room, so that the queue is not looked through for each of what a connection had at its end.
+ */
+const holdInstead = (session: Session, message: Message, size: number): void => {
+  const { capacity } = session.incoming
+  admit(session)
+  session.receivedBytes += size
+  hold(session, message, capacity)
 }
 
 /** There was room: the transport reads on. */
