@@ -569,11 +569,11 @@ export const holdOn = async (random: Random, field: Field): Promise<void> => {
 
 /** All intents by name; first those whose sessions take the longest to be given up. */
 export const intents: Readonly<Record<string, Intent>> = {
-  "many small messages in a POST": { run: crumbsInPosts, bounds: { held: 48 * MB } },
+  "many small messages in a POST": { run: crumbsInPosts, bounds: { held: 64 * MB } },
   "many small messages in a chunk": { run: crumbsInFrames },
   "a small message in much that is none": { run: smallInLarge },
   "messages that are small when deflated": { run: bombs },
-  "an application that is slow to look at packets": { run: observed, bounds: { held: 40 * MB, peak: 200 * MB } },
+  "an application that is slow to look at packets": { run: observed, bounds: { held: 48 * MB, peak: 400 * MB } },
   "an application whose sends time out": { run: waitingSends, bounds: { peak: 300 * MB, turn: 1_000 } },
   "requests that overlap": { run: overlaps },
   "a short text in a long POST": { run: shortInLong },
@@ -590,11 +590,11 @@ export const intents: Readonly<Record<string, Intent>> = {
   "a crowd at the door": { run: crowdAtTheDoor },
   "closed WebSockets on open connections": { run: closesWithoutEnd },
   "lives that break off anywhere": { run: leavesAnywhere },
-  "much is asked for and nothing read": { run: asksAndReadsNothing, bounds: { held: 80 * MB, peak: 200 * MB } },
+  "much is asked for and nothing read": { run: asksAndReadsNothing, bounds: { held: 80 * MB } },
   "answers that are cut": { run: cutAnswers, bounds: { held: 100 * MB, peak: 300 * MB } },
   "answers that are cut while they are compressed": {
     run: compressedAndCut,
-    bounds: { held: 200 * MB, peak: 400 * MB }
+    bounds: { held: 200 * MB, peak: 800 * MB }
   },
   "text that means something elsewhere": { run: hostileText, logs: /header/ }
 }
