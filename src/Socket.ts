@@ -7,21 +7,16 @@
  * @module
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type CloseReason, forcedClose } from "./CloseReason.ts"
+import type { CloseReason } from "./CloseReason.ts"
 import { toBytes } from "./internal/protocol/bytes.ts"
-import { close as closeSession } from "./internal/session/close.ts"
-import { end } from "./internal/session/end.ts"
-import { beginStep, endStep, exhaust, noteClose, noteTaken } from "./internal/session/life.ts"
 import {
   type InvalidMessage,
   type Socket,
@@ -30,9 +25,6 @@ import {
   type SocketState,
   TypeId
 } from "./internal/session/model.ts"
-import * as outgoing from "./internal/session/outgoing.ts"
-import { observe } from "./internal/session/observers.ts"
-import { get, type Session } from "./internal/session/session.ts"
 import { type Entry, make } from "./internal/transport/entry.ts"
 import type { Message, Packet } from "./Packet.ts"
 import type { TransportType } from "./Transport.ts"
@@ -66,21 +58,19 @@ export interface SendOptions {
   readonly compress?: boolean | undefined
 }
 
-const toSession = (socket: Socket): Session => socket as Session
-
 // ---------------------------------------------------------------------------------------------------------------------
 // receiving
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Who takes is noted, and who asks for more than will ever come. */
-const taking = <A>(session: Session, taken: Effect.Effect<A, SocketClosed>): Effect.Effect<A, SocketClosed> =>
+const taking = <A>(socket: Socket, taken: Effect.Effect<A, SocketClosed>): Effect.Effect<A, SocketClosed> =>
   Effect.mapBoth(taken, {
     onFailure: (error) => {
-      exhaust(session)
+      socket[TypeId].exhaust(socket)
       return error
     },
     onSuccess: (messages) => {
-      noteTaken(session)
+      socket[TypeId].noteTaken(socket)
       return messages
     }
   })
@@ -120,7 +110,7 @@ const taking = <A>(session: Session, taken: Effect.Effect<A, SocketClosed>): Eff
  * @since 0.1.0
  */
 export const receive = (socket: Socket): Effect.Effect<Message, SocketClosed> =>
-  taking(toSession(socket), Queue.take(toSession(socket).incoming))
+  taking(socket, Queue.take(socket[TypeId].incoming(socket)))
 
 /**
  * Takes all messages that have arrived; waits for one where there is none. Fails like `receive`.
@@ -129,7 +119,7 @@ export const receive = (socket: Socket): Effect.Effect<Message, SocketClosed> =>
  * @since 0.1.0
  */
 export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Message>], SocketClosed> =>
-  taking(toSession(socket), Queue.takeAll(toSession(socket).incoming))
+  taking(socket, Queue.takeAll(socket[TypeId].incoming(socket)))
 
 /**
  * The queue from which `receive` takes, for whoever would use what `Queue` offers: `takeBetween`, `poll`, `Stream.fromQueue`.
@@ -154,8 +144,8 @@ export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Mes
  */
 export const incoming = (socket: Socket): Queue.Dequeue<Message, SocketClosed> => {
   // Who has the queue will take from it.
-  noteTaken(toSession(socket))
-  return toSession(socket).incoming
+  socket[TypeId].noteTaken(socket)
+  return socket[TypeId].incoming(socket)
 }
 
 /**
@@ -174,13 +164,12 @@ export const incoming = (socket: Socket): Queue.Dequeue<Message, SocketClosed> =
 export const messages = (socket: Socket): Stream.Stream<Message, SocketClosed> =>
   // The scope is that of the whole stream, not only of its beginning.
   Stream.unwrap(Effect.map(Effect.scope, (scope) => {
-    const session = toSession(socket)
     let isRunning = false
     const begin = Effect.suspend(() => {
       if (isRunning) return Effect.void
       isRunning = true
-      beginStep(session)
-      return Scope.addFinalizer(scope, Effect.sync(() => endStep(session)))
+      socket[TypeId].beginStep(socket)
+      return Scope.addFinalizer(scope, Effect.sync(() => socket[TypeId].endStep(socket)))
     })
     return Stream.flattenArray(Stream.fromEffectRepeat(Effect.tap(receiveAll(socket), () => begin)))
   }))
@@ -219,7 +208,7 @@ export const forEach: {
   f: (message: Message) => Effect.Effect<unknown, E, R>
 ): Effect.Effect<never, E | SocketClosed, R> =>
   Effect.suspend(() => {
-    const loop = new ForEach(toSession(socket), f)
+    const loop = new ForEach(socket, f)
     return Effect.onExit(Effect.whileLoop(loop), () => loop.end()) as Effect.Effect<
       never,
       E | SocketClosed,
@@ -229,12 +218,12 @@ export const forEach: {
 
 /** The state of one `forEach`: an object and no closures, since every idle session holds one. */
 class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
-  private readonly session: Session
+  private readonly socket: Socket
   private readonly f: (message: Message) => Effect.Effect<unknown, E, R>
   private inStep = false
   resume!: (effect: Effect.Effect<void, SocketClosed>) => void
-  constructor(session: Session, f: (message: Message) => Effect.Effect<unknown, E, R>) {
-    this.session = session
+  constructor(socket: Socket, f: (message: Message) => Effect.Effect<unknown, E, R>) {
+    this.socket = socket
     this.f = f
   }
 
@@ -247,13 +236,13 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
   }
 
   body(): Effect.Effect<unknown, E | SocketClosed, R> {
-    const { session } = this
+    const { socket } = this
     this.endStep()
-    const next = Queue.takeUnsafe(session.incoming)
+    const next = Queue.takeUnsafe(socket[TypeId].incoming(socket))
     if (next === undefined) return this.arrival
     if (next._tag === "Failure") return next
     this.inStep = true
-    beginStep(session)
+    socket[TypeId].beginStep(socket)
     return this.f(next.value)
   }
 
@@ -264,7 +253,7 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
    * costs 1.02 of `engine.io`, with this 0.89.
    */
   private readonly arrival: Effect.Effect<void, SocketClosed> = Effect.callback((resume) => {
-    const { state } = this.session.incoming
+    const { state } = this.socket[TypeId].incoming(this.socket)
     if (state._tag === "Done") return resume(Effect.void)
     this.resume = resume
     state.takers.add(this)
@@ -272,9 +261,10 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
 
   /** The loop is over, perhaps in the middle of a step or of a wait. */
   end(): Effect.Effect<void> {
-    const { state } = this.session.incoming
+    const { socket } = this
+    const { state } = socket[TypeId].incoming(socket)
     if (state._tag !== "Done") state.takers.delete(this)
-    else if (!this.inStep) exhaust(this.session)
+    else if (!this.inStep) socket[TypeId].exhaust(socket)
     this.endStep()
     return Effect.void
   }
@@ -282,7 +272,7 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
   private endStep(): void {
     if (!this.inStep) return
     this.inStep = false
-    endStep(this.session)
+    this.socket[TypeId].endStep(this.socket)
   }
 }
 
@@ -309,7 +299,7 @@ export const send: {
 } = dual(
   (args) => isSocket(args[0]),
   (socket: Socket, message: Sendable, options?: SendOptions): Effect.Effect<void, SocketClosed | InvalidMessage> =>
-    Effect.suspend(() => outgoing.send(toSession(socket), [toEntry(message, options)]))
+    Effect.suspend(() => socket[TypeId].send(socket, [toEntry(message, options)]))
 )
 
 // The first argument tells the two forms apart.
@@ -339,7 +329,7 @@ export const sendAll: {
     messages: Iterable<Sendable>,
     options?: SendOptions
   ): Effect.Effect<void, SocketClosed | InvalidMessage> =>
-    Effect.suspend(() => outgoing.send(toSession(socket), Array.from(messages, (message) => toEntry(message, options))))
+    Effect.suspend(() => socket[TypeId].send(socket, Array.from(messages, (message) => toEntry(message, options))))
 )
 
 /**
@@ -355,7 +345,7 @@ export const offer: {
 } = dual(
   (args) => isSocket(args[0]),
   (socket: Socket, message: Sendable, options?: SendOptions): Effect.Effect<boolean> =>
-    Effect.sync(() => outgoing.accept(toSession(socket), toEntry(message, options)) === "Accepted")
+    Effect.sync(() => socket[TypeId].accept(socket, toEntry(message, options)) === "Accepted")
 )
 
 /**
@@ -365,7 +355,7 @@ export const offer: {
  * @category sending
  * @since 0.1.0
  */
-export const flushed = (socket: Socket): Effect.Effect<void, SocketClosed> => outgoing.flushed(toSession(socket))
+export const flushed = (socket: Socket): Effect.Effect<void, SocketClosed> => socket[TypeId].flushed(socket)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // closing
@@ -384,12 +374,7 @@ export const close: {
 } = dual(
   (args) => isSocket(args[0]),
   (socket: Socket, options?: { readonly discard?: boolean | undefined }): Effect.Effect<void> =>
-    Effect.sync(() => {
-      const session = toSession(socket)
-      noteClose(session)
-      if (options?.discard === true) end(session, forcedClose)
-      else closeSession(session, forcedClose)
-    })
+    socket[TypeId].close(socket, options?.discard === true)
 )
 
 /**
@@ -399,7 +384,7 @@ export const close: {
  * @category closing
  * @since 0.1.0
  */
-export const closed = (socket: Socket): Effect.Effect<CloseReason> => Deferred.await(toSession(socket).closed)
+export const closed = (socket: Socket): Effect.Effect<CloseReason> => socket[TypeId].closed(socket)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // looking
@@ -411,8 +396,7 @@ export const closed = (socket: Socket): Effect.Effect<CloseReason> => Deferred.a
  * @category getters
  * @since 0.1.0
  */
-export const transport = (socket: Socket): Effect.Effect<TransportType> =>
-  Effect.sync(() => get(toSession(socket).transport).name)
+export const transport = (socket: Socket): Effect.Effect<TransportType> => socket[TypeId].transport(socket)
 
 /**
  * Whether the session has moved to a better transport than it began on.
@@ -420,7 +404,7 @@ export const transport = (socket: Socket): Effect.Effect<TransportType> =>
  * @category getters
  * @since 0.1.0
  */
-export const upgraded = (socket: Socket): Effect.Effect<boolean> => Effect.sync(() => toSession(socket).upgraded)
+export const upgraded = (socket: Socket): Effect.Effect<boolean> => socket[TypeId].upgraded(socket)
 
 /**
  * Where the session is in its life.
@@ -428,7 +412,7 @@ export const upgraded = (socket: Socket): Effect.Effect<boolean> => Effect.sync(
  * @category getters
  * @since 0.1.0
  */
-export const state = (socket: Socket): Effect.Effect<SocketState> => Ref.get(toSession(socket).state)
+export const state = (socket: Socket): Effect.Effect<SocketState> => socket[TypeId].state(socket)
 
 /**
  * How much waits for the client: messages, and bytes including those the connection holds unsent.
@@ -437,10 +421,7 @@ export const state = (socket: Socket): Effect.Effect<SocketState> => Ref.get(toS
  * @since 0.1.0
  */
 export const buffered = (socket: Socket): Effect.Effect<{ readonly messages: number; readonly bytes: number }> =>
-  Effect.sync(() => {
-    const { queued, transport } = toSession(socket)
-    return { messages: queued.messages, bytes: queued.bytes + get(transport).unsent }
-  })
+  socket[TypeId].buffered(socket)
 
 /**
  * How long the last heartbeat took from ping to pong; `None` before the first, and for revision 3, where the client
@@ -449,11 +430,7 @@ export const buffered = (socket: Socket): Effect.Effect<{ readonly messages: num
  * @category getters
  * @since 0.1.0
  */
-export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Duration>> =>
-  Effect.sync(() => {
-    const { rtt } = toSession(socket).pulse
-    return rtt === undefined ? Option.none() : Option.some(Duration.millis(rtt))
-  })
+export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Duration>> => socket[TypeId].rtt(socket)
 
 /**
  * Everything that happens to the session from the moment the stream runs, ending with `Closed`. Costs nothing while
@@ -463,11 +440,7 @@ export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Durati
  * @category observing
  * @since 0.1.0
  */
-export const events = (socket: Socket): Stream.Stream<SocketEvent> =>
-  Stream.suspend(() => {
-    const session = toSession(socket)
-    return get(session.state) === "closed" ? Stream.empty : observe<SocketEvent>(session)
-  })
+export const events = (socket: Socket): Stream.Stream<SocketEvent> => socket[TypeId].events(socket)
 
 /**
  * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session. Who is

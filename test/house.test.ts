@@ -193,6 +193,15 @@ describe("the floors", () => {
     assert.deepStrictEqual(found.map(({ name }) => name), [])
   })
 
+  // A socket may be something else than a session of this process.
+  it("let `Socket` reach a session by its operations alone", () => {
+    const { imports } = modules.find(({ name }) => name === "Socket.ts")!
+    assert.deepStrictEqual(
+      imports.flatMap(({ file }) => file?.startsWith("internal/session/") ? [file] : []),
+      ["internal/session/model.ts", "internal/session/model.ts"]
+    )
+  })
+
   it("do not go through the barrel", () => {
     assert.deepStrictEqual(offences((_, __, { file }) => file !== "index.ts"), [])
   })

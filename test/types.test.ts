@@ -165,17 +165,19 @@ describe("types", () => {
   })
 
   it("the functions of Socket say how they fail", () => {
-    const socket = {} as Socket.Socket
-    expectTypeOf(Socket.receive(socket)).toEqualTypeOf<Effect.Effect<Packet.Message, Socket.SocketClosed>>()
-    expectTypeOf(Socket.messages(socket)).toEqualTypeOf<Stream.Stream<Packet.Message, Socket.SocketClosed>>()
-    expectTypeOf(Socket.send(socket, "x")).toEqualTypeOf<
-      Effect.Effect<void, Socket.SocketClosed | Socket.InvalidMessage>
-    >()
-    expectTypeOf(Socket.offer(socket, "x")).toEqualTypeOf<Effect.Effect<boolean>>()
-    expectTypeOf(Socket.closed(socket)).toEqualTypeOf<Effect.Effect<CloseReason.CloseReason>>()
-    expectTypeOf(EngineIO.count).toEqualTypeOf<Effect.Effect<number, never, EngineIO.EngineIO>>()
-    expectTypeOf(EngineIO.socket("id")).toEqualTypeOf<
-      Effect.Effect<Option.Option<Socket.Socket>, never, EngineIO.EngineIO>
-    >()
+    const calls = (socket: Socket.Socket) => {
+      expectTypeOf(Socket.receive(socket)).toEqualTypeOf<Effect.Effect<Packet.Message, Socket.SocketClosed>>()
+      expectTypeOf(Socket.messages(socket)).toEqualTypeOf<Stream.Stream<Packet.Message, Socket.SocketClosed>>()
+      expectTypeOf(Socket.send(socket, "x")).toEqualTypeOf<
+        Effect.Effect<void, Socket.SocketClosed | Socket.InvalidMessage>
+      >()
+      expectTypeOf(Socket.offer(socket, "x")).toEqualTypeOf<Effect.Effect<boolean>>()
+      expectTypeOf(Socket.closed(socket)).toEqualTypeOf<Effect.Effect<CloseReason.CloseReason>>()
+      expectTypeOf(EngineIO.count).toEqualTypeOf<Effect.Effect<number, never, EngineIO.EngineIO>>()
+      expectTypeOf(EngineIO.socket("id")).toEqualTypeOf<
+        Effect.Effect<Option.Option<Socket.Socket>, never, EngineIO.EngineIO>
+      >()
+    }
+    assert.isFunction(calls)
   })
 })

@@ -18,6 +18,7 @@ import type { SocketId } from "../session/model.ts"
 import { end as endObservers, type Observers, publish } from "../session/observers.ts"
 import { end, settle } from "../session/end.ts"
 import { isOverdue } from "../session/heartbeat.ts"
+import { operations } from "../session/operations.ts"
 import { flush } from "../session/outgoing.ts"
 import { get, labelOf, type Session, type SessionHost } from "../session/session.ts"
 import { isRunning } from "./context.ts"
@@ -199,6 +200,8 @@ export class Engine implements SessionHost {
   private settling: Array<Session> | undefined
 
   // --- session host ------------------------------------------------------------------------------------------------
+
+  readonly operations = operations
 
   schedule(session: Session): void {
     if (this.dirty.push(session) === 1) this.platform.defer(this.flushAll)

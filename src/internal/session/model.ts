@@ -1,10 +1,17 @@
 /**
- * The plain data of a session that users see; re-exported by the public `Socket` module.
+ * A socket: the plain data of a session that users see, re-exported by the public `Socket` module, and what the functions
+ * of that module do with it.
  */
 import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Queue from "effect/Queue"
+import type * as Stream from "effect/Stream"
 import * as CloseReason from "../../CloseReason.ts"
-import type { Packet, Revision } from "../../Packet.ts"
+import type { Message, Packet, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
+import type { Entry } from "../transport/entry.ts"
 
 /**
  * The id of a session: unique in its server, and a credential, since whoever knows it can speak for the client.
@@ -40,12 +47,12 @@ export interface Handshake {
   readonly time: number
 }
 
-/** What a socket has, and an object that looks like one has not. */
+/** Where a socket has its operations, and an object that looks like a socket has nothing. */
 export const TypeId: unique symbol = Symbol.for("effect-engine.io/Socket")
 
 /** A getter, and of a class, is what the type of a copy made by spreading lacks. */
 declare abstract class Branded {
-  abstract get [TypeId](): typeof TypeId
+  abstract get [TypeId](): Operations
 }
 
 /**
@@ -61,6 +68,38 @@ export interface Socket extends Branded {
   readonly protocol: Revision
   readonly handshake: Handshake
 }
+
+/**
+ * What the functions of `Socket` do with a socket. All sockets of one kind share one table, and get nothing but their own.
+ * Sessions of this process are one kind (`operations.ts`); a socket whose session is elsewhere brings its own table.
+ */
+export interface Operations {
+  /** The messages that have arrived. Fails with `SocketClosed` when no more will come and all were taken. */
+  incoming(socket: Socket): Queue.Dequeue<Message, SocketClosed>
+  /** A message was taken, by whoever runs now. */
+  noteTaken(socket: Socket): void
+  /** A message was taken that is dealt with until `endStep`. */
+  beginStep(socket: Socket): void
+  endStep(socket: Socket): void
+  /** Somebody has asked for a message that can never come. */
+  exhaust(socket: Socket): void
+  /** Accepts a message now, or says why not. */
+  accept(socket: Socket, entry: Entry): Acceptance
+  /** Accepts messages one behind the other; waits until all are accepted. */
+  send(socket: Socket, entries: ReadonlyArray<Entry>): Effect.Effect<void, SocketClosed | InvalidMessage>
+  flushed(socket: Socket): Effect.Effect<void, SocketClosed>
+  close(socket: Socket, discard: boolean): Effect.Effect<void>
+  closed(socket: Socket): Effect.Effect<CloseReason.CloseReason>
+  transport(socket: Socket): Effect.Effect<TransportType>
+  upgraded(socket: Socket): Effect.Effect<boolean>
+  state(socket: Socket): Effect.Effect<SocketState>
+  buffered(socket: Socket): Effect.Effect<{ readonly messages: number; readonly bytes: number }>
+  rtt(socket: Socket): Effect.Effect<Option.Option<Duration.Duration>>
+  events(socket: Socket): Stream.Stream<SocketEvent>
+}
+
+/** What became of a message that was to be sent. */
+export type Acceptance = "Accepted" | "Full" | "Closed" | "Invalid"
 
 /**
  * Where a session is in its life: `opening` while the handler's factory runs, `closing` while what was accepted is

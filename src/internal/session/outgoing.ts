@@ -12,15 +12,12 @@ import { hasSeparator } from "../protocol/revision4.ts"
 import { type Entry, put } from "../transport/entry.ts"
 import { end, signal } from "./end.ts"
 import { closedError } from "./incoming.ts"
-import { InvalidMessage, type SocketClosed, type SocketEvent } from "./model.ts"
+import { type Acceptance, InvalidMessage, type SocketClosed, type SocketEvent } from "./model.ts"
 import { fork, get, publish, type Session } from "./session.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // accepting
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** What became of a message that was to be sent. */
-export type Acceptance = "Accepted" | "Full" | "Closed" | "Invalid"
 
 /** Accepts a message if there is room and nobody waits before it: for `send`, `offer` and `broadcast` alike. */
 export const accept = (session: Session, entry: Entry): Acceptance => {

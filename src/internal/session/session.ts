@@ -20,12 +20,22 @@ import type { TransportType } from "../../Transport.ts"
 import { pending, type Transport } from "../transport/contract.ts"
 import type { Requests } from "../transport/requests.ts"
 import { type Account, emptyAccount, type Entry } from "../transport/entry.ts"
-import { type Handshake, type Socket, type SocketClosed, type SocketEvent, type SocketState, TypeId } from "./model.ts"
+import {
+  type Handshake,
+  type Operations,
+  type Socket,
+  type SocketClosed,
+  type SocketEvent,
+  type SocketState,
+  TypeId
+} from "./model.ts"
 import { type Observers, publish as publishTo } from "./observers.ts"
 import type { Settings } from "./settings.ts"
 
 /** What a session needs of the server it lives in. */
 export interface SessionHost {
+  /** What the functions of `Socket` do with its sessions. */
+  readonly operations: Operations
   readonly settings: Settings
   /** Milliseconds since the server began, by the monotonic clock. */
   now(): number
@@ -153,8 +163,8 @@ export class Session implements Socket {
     this.outgoing = outgoing
   }
 
-  get [TypeId](): typeof TypeId {
-    return TypeId
+  get [TypeId](): Operations {
+    return this.server.operations
   }
 
   toJSON(): unknown {

@@ -1,0 +1,44 @@
+/**
+ * What the functions of `Socket` do with a session of this process.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
+import { forcedClose } from "../../CloseReason.ts"
+import { close } from "./close.ts"
+import { end } from "./end.ts"
+import { beginStep, endStep, exhaust, noteClose, noteTaken } from "./life.ts"
+import type { Operations, SocketEvent } from "./model.ts"
+import { observe } from "./observers.ts"
+import { accept, flushed, send } from "./outgoing.ts"
+import { get, type Session } from "./session.ts"
+
+/** One table for all sessions. */
+export const operations: Operations = {
+  incoming: ({ incoming }: Session) => incoming,
+  noteTaken,
+  beginStep,
+  endStep,
+  exhaust,
+  accept,
+  send,
+  flushed,
+  close: (session: Session, discard) =>
+    Effect.sync(() => {
+      noteClose(session)
+      if (discard) end(session, forcedClose)
+      else close(session, forcedClose)
+    }),
+  closed: ({ closed }: Session) => Deferred.await(closed),
+  transport: ({ transport }: Session) => Effect.sync(() => get(transport).name),
+  upgraded: (session: Session) => Effect.sync(() => session.upgraded),
+  state: ({ state }: Session) => Ref.get(state),
+  buffered: ({ queued, transport }: Session) =>
+    Effect.sync(() => ({ messages: queued.messages, bytes: queued.bytes + get(transport).unsent })),
+  rtt: ({ pulse }: Session) => Effect.sync(() => Option.map(Option.fromUndefinedOr(pulse.rtt), Duration.millis)),
+  events: (session: Session) =>
+    Stream.suspend(() => get(session.state) === "closed" ? Stream.empty : observe<SocketEvent>(session))
+}
