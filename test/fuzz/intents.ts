@@ -573,7 +573,7 @@ export const intents: Readonly<Record<string, Intent>> = {
   "many small messages in a chunk": { run: crumbsInFrames },
   "a small message in much that is none": { run: smallInLarge },
   "messages that are small when deflated": { run: bombs },
-  "an application that is slow to look at packets": { run: observed, bounds: { held: 48 * MB, peak: 400 * MB } },
+  "an application that is slow to look at packets": { run: observed, bounds: { held: 48 * MB, peak: 600 * MB } },
   "an application whose sends time out": { run: waitingSends, bounds: { peak: 300 * MB, turn: 1_000 } },
   "requests that overlap": { run: overlaps },
   "a short text in a long POST": { run: shortInLong },
