@@ -128,9 +128,9 @@ export const exhaust = (session: Session): void => {
   if (session.steps === 0) session.application?.interruptUnsafe()
 }
 
-/** A message was taken, perhaps by somebody else. */
+/** Messages are taken, perhaps by somebody else. While the session opens, its function prepares that for the application. */
 export const noteTaken = (session: Session): void => {
-  session.hasTaken ||= session.server.isRunning(session)
+  session.hasTaken ||= get(session.state) === "opening" || session.server.isRunning(session)
 }
 
 /** `Socket.close` was called, perhaps by somebody else. Who closes its own session has nothing to finish but steps. */
