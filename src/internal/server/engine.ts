@@ -175,7 +175,7 @@ export class Engine implements SessionHost {
     const interrupt = Effect.sync(() => {
       for (const { application, state } of this.alive) if (get(state) === "closed") application?.interruptUnsafe()
     })
-    this.fork(Effect.andThen(Effect.sleep(this.settings.drainTimeout), interrupt))
+    this.fork(Effect.timeoutOrElse(this.idle, { duration: this.settings.drainTimeout, orElse: () => interrupt }))
   }
 
   /** Waits until there is no session. */
