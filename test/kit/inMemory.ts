@@ -101,13 +101,20 @@ export class Client {
     })
   }
 
-  /** The network takes everything again. */
-  get flows(): Effect.Effect<void> {
+  /** The network takes what the connection holds, and no more. */
+  get drips(): Effect.Effect<void> {
     return act(() => {
-      this.isStuck = false
       this.got.push(...this.held.splice(0))
       for (const done of this.waiting.splice(0)) done(true)
       this.onWritable()
+    })
+  }
+
+  /** The network takes everything again. */
+  get flows(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isStuck = false
+      return this.drips
     })
   }
 

@@ -197,10 +197,15 @@ describe("flushed", () => {
       yield* client.sticks
       yield* Socket.send(client.socket, "1")
       const flushed = yield* start(Socket.flushed(client.socket))
+      yield* Socket.send(client.socket, "2")
+      const later = yield* start(Socket.flushed(client.socket))
       assert.isTrue(isWaiting(flushed))
-      yield* client.flows
+      yield* client.drips
       yield* Fiber.join(flushed)
       assert.deepStrictEqual(client.take(), ["41"])
+      assert.isTrue(isWaiting(later))
+      yield* client.drips
+      yield* Fiber.join(later)
     }))
 
   it.effect("waits for the poll that takes it", () =>
