@@ -453,7 +453,7 @@ export const count: Effect.Effect<number, never, EngineIO> = Effect.map(EngineIO
  * @since 0.1.0
  */
 export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect.Effect<number, never, EngineIO> =>
-  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine, message, options))
+  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine.all.values(), message, options))
 
 /**
  * What happens to the server from the moment the stream runs. Costs nothing while nobody listens; a listener that falls

@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Option, PubSub, Queue, Stream } from "effect"
 import { CloseReason, type Packet, Socket } from "../../src/index.ts"
+import { broadcast } from "../../src/internal/server/broadcast.ts"
 import { type Operations, TypeId } from "../../src/internal/session/model.ts"
 import type { Entry } from "../../src/internal/transport/entry.ts"
 
@@ -131,6 +132,17 @@ describe("a socket whose session is elsewhere", () => {
       assert.isUndefined(flushed.pollUnsafe())
       assert.deepStrictEqual(dataOf(yield* Queue.takeAll(socket.sent)), ["c", "d"])
       yield* Fiber.join(flushed)
+    }))
+
+  it.effect("takes a broadcast, while it has room for it", () =>
+    Effect.gen(function*() {
+      const [one, other] = [yield* make, yield* make]
+      yield* Socket.send(one, "before")
+      assert.strictEqual(broadcast([one, other], "a"), 2)
+      assert.strictEqual(broadcast([one, other], "b"), 1)
+      assert.strictEqual(broadcast([one, other], "c", { filter: (socket) => socket === one }), 0)
+      assert.deepStrictEqual(dataOf(yield* Queue.takeAll(one.sent)), ["before", "a"])
+      assert.deepStrictEqual(dataOf(yield* Queue.takeAll(other.sent)), ["a", "b"])
     }))
 
   it.effect("is closed by close, and says so to whoever waits, watches or asks", () =>

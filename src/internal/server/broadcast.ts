@@ -1,10 +1,7 @@
 import type { Sendable } from "../../Socket.ts"
 import { toBytes } from "../protocol/bytes.ts"
-import type { Socket } from "../session/model.ts"
-import { accept } from "../session/outgoing.ts"
-import { get } from "../session/session.ts"
+import { type Socket, TypeId } from "../session/model.ts"
 import { make } from "../transport/entry.ts"
-import type { Engine } from "./engine.ts"
 
 /**
  * To whom, and how, a message is broadcast.
@@ -19,14 +16,13 @@ export interface BroadcastOptions {
   readonly compress?: boolean | undefined
 }
 
-/** Queues one message, encoded once, for all; returns how many sessions took it. */
-export const broadcast = (engine: Engine, message: Sendable, options?: BroadcastOptions): number => {
+/** Queues one message, encoded once, for all; returns how many sockets took it. */
+export const broadcast = (sockets: Iterable<Socket>, message: Sendable, options?: BroadcastOptions): number => {
   const data = typeof message === "string" ? message : toBytes(message)
   const entry = make("message", data, options?.compress, {})
   let count = 0
-  for (const session of engine.all.values()) {
-    if (get(session.state) !== "open" || options?.filter?.(session) === false) continue
-    if (accept(session, entry) === "Accepted") count++
+  for (const socket of sockets) {
+    if (options?.filter?.(socket) !== false && socket[TypeId].accept(socket, entry) === "Accepted") count++
   }
   return count
 }

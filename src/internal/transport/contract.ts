@@ -22,7 +22,7 @@ export interface Transport {
   readonly isReachable: boolean
   /** Whether a client may leave it for a better one (rule R76). */
   readonly isUpgradable: boolean
-  /** Whether U+001E in a text would make several packets of it: a payload of revision 4 has no escape. */
+  /** Whether U+001E in a text would make several packets of it in revision 4, whose payloads have no escape for it. */
   readonly splitsText: boolean
   /** Where the requests of HTTP of its client go; `undefined` where it takes none. */
   readonly requests: Requests | undefined

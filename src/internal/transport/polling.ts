@@ -44,6 +44,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   readonly name = "polling"
   readonly unsent = 0
   readonly isUpgradable = true
+  readonly splitsText = true
   private readonly host: Doors
   private readonly options: PollingOptions
   private poll: Exchange | undefined
@@ -79,10 +80,6 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   get isReachable(): boolean {
     return this.writable
-  }
-
-  get splitsText(): boolean {
-    return this.host.revision === 4
   }
 
   /** Parks the GET of the handshake, for the packets that open the session. */
