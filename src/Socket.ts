@@ -253,8 +253,9 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
    * costs 1.02 of `engine.io`, with this 0.89.
    */
   private readonly arrival: Effect.Effect<void, SocketClosed> = Effect.callback((resume) => {
-    const { state } = this.socket[TypeId].incoming(this.socket)
-    if (state._tag === "Done") return resume(Effect.void)
+    const { messages, state } = this.socket[TypeId].incoming(this.socket)
+    // The fiber may have let others run since it looked.
+    if (state._tag === "Done" || messages.length > 0) return resume(Effect.void)
     this.resume = resume
     state.takers.add(this)
   })

@@ -1,11 +1,11 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Layer, Logger, Option, type Scope, Stream } from "effect"
+import { Cause, Context, Deferred, Effect, Layer, Logger, Option, Queue, Scheduler, type Scope, Stream } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
 import { EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
-import { eventually, pending } from "../kit/events.ts"
+import { eventually, pending, within } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import {
   echo,
@@ -57,6 +57,11 @@ const takers = {
     step: (message: Packet.Message) => Effect.Effect<void>
   ) => Effect.Effect<unknown, unknown, Scope.Scope>
 >
+
+const takeFromQueue: typeof takers.receive = (socket, step) =>
+  Effect.forever(
+    Effect.flatMap(Queue.takeBetween(Socket.incoming(socket), 1, 3), (messages) => Effect.forEach(messages, step))
+  )
 
 describe("what had arrived when a session ends", () => {
   const numbers = Array.from({ length: 50 }, (_, n) => String(n))
@@ -164,6 +169,40 @@ describe("what had arrived when a session ends", () => {
       await server.reason(sid)
     })()
   })
+})
+
+describe("fibers that let others run after every few steps", () => {
+  const numbers = Array.from({ length: 30 }, (_, n) => `4${n}`)
+
+  for (const [how, take] of Object.entries({ ...takers, incoming: takeFromQueue })) {
+    // Those that run several steps at a time keep no order, and a timeout may lose what it has already been given.
+    if (/eight|any order|several|timeout/.test(how)) continue
+    for (const messages of [1, 2, 100]) {
+      it(`take and send everything once, and in order: ${how}, with room for ${messages}`, async () => {
+        await withServer({
+          references: Layer.succeed(Scheduler.MaxOpsBeforeYield, 3),
+          receiveBuffer: { messages },
+          sendBuffer: { messages },
+          application: (socket) =>
+            Effect.succeed({ app: take(socket, (message) => Effect.ignore(Socket.send(socket, message))) })
+        }, async (server) => {
+          const webSocket = await WebSocketClient.connect(server)
+          for (const number of numbers) webSocket.send(number)
+          assert.deepStrictEqual(await webSocket.messages(numbers.length), numbers)
+          const polling = await PollingClient.connect(server)
+          const polled: Array<string> = []
+          const polls = async () => {
+            while (polled.length < numbers.length) polled.push(...await polling.poll())
+          }
+          const posts = async () => {
+            for (let n = 0; n < numbers.length; n += 5) await polling.post(numbers.slice(n, n + 5).join("\x1e"))
+          }
+          await within(Promise.all([polls(), posts()]), "all messages")
+          assert.deepStrictEqual(polled, numbers)
+        })()
+      })
+    }
+  }
 })
 
 describe("app", () => {

@@ -7,7 +7,7 @@ import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pause, within } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
 import { memory } from "../kit/memory.ts"
-import { echo, type TestServer, withServer } from "../kit/server.ts"
+import { echo, idle, type TestServer, withServer } from "../kit/server.ts"
 import { RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
 const mebibyte = 1 << 20
@@ -130,6 +130,41 @@ describe("a client that stops reading", () => {
       assert.deepStrictEqual(await client.poll(), ["40", "41"])
       assert.deepStrictEqual(await client.poll(), ["42"])
       await Effect.runPromise(Fiber.join(second!))
+    })
+  )
+
+  it(
+    "gets what had to wait for room before its session closes, however soon behind it",
+    withServer({
+      sendBuffer: { messages: 1 },
+      application: (socket) =>
+        Effect.succeed({
+          app: Effect.gen(function*() {
+            yield* Socket.receive(socket)
+            for (const message of ["a", "b", "c"]) yield* Socket.send(socket, message)
+            yield* Socket.close(socket)
+            yield* Effect.never
+          })
+        })
+    }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      client.send("4go")
+      assert.deepStrictEqual(await client.messages(3), ["4a", "4b", "4c"])
+    })
+  )
+
+  it(
+    "is waited for by flushed, also for what had to wait for room",
+    withServer({ application: idle, sendBuffer: { messages: 1 } }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const socket = await server.socket(client.sid)
+      await server.run(Socket.send(socket, "a"))
+      const buffered = server.run(
+        Effect.andThen(Effect.andThen(Socket.send(socket, "b"), Socket.flushed(socket)), Socket.buffered(socket))
+      )
+      assert.deepStrictEqual(await client.poll(), ["4a"])
+      assert.deepStrictEqual(await client.poll(), ["4b"])
+      assert.deepStrictEqual(await buffered, { messages: 0, bytes: 0 })
     })
   )
 

@@ -159,6 +159,8 @@ export class RouterExchange extends NodeExchange {
   get settlement(): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return this.settled === undefined
       ? Effect.callback((resume) => {
+        // The handler's fiber may have let others run meanwhile.
+        if (this.settled !== undefined) return resume(Effect.succeed(this.settled))
         this.resume = resume
         // Effect interrupts the handler when the client gives up.
         return Effect.sync(() => this.onClose(false))

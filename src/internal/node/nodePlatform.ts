@@ -165,7 +165,8 @@ export class NodePlatform implements Platform {
     })
     // At once where the connection is ours already; only a refusal takes its time.
     return settled ?? Effect.callback((later) => {
-      resume = later
+      if (settled === undefined) resume = later
+      else later(settled)
     })
   }
 

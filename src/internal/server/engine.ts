@@ -10,6 +10,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
+import * as Scheduler from "effect/Scheduler"
 import { type CloseReason, message, pingTimeout } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
@@ -68,7 +69,9 @@ export class Engine implements SessionHost {
   constructor(settings: Config, platform: Platform, clock: Clock.Clock, context: Context.Context<never>) {
     this.settings = settings
     this.platform = platform
-    this.context = context
+    // The programs of a session are short, and what happens to it belongs to the step in which it happens: between two
+    // steps of theirs nobody else runs.
+    this.context = Context.add(context, Scheduler.PreventSchedulerYield, true)
     this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")
     this.tally = new Tally(context, () => this.buffered)
     this.currentMillis = () => clock.currentTimeMillisUnsafe()

@@ -29,11 +29,13 @@ export const accept = (session: Session, entry: Entry): Acceptance => {
 }
 
 const refusalOf = (session: Session, entry: Entry): "Closed" | "Invalid" | undefined => {
-  const state = get(session.state)
-  // A session that its function closes while it opens has a reason already.
-  if (state !== "open" && (state !== "opening" || session.reason !== undefined)) return "Closed"
+  if (!isAccepting(session)) return "Closed"
   return get(session.transport).splitsText && session.protocol === 4 && hasSeparator(entry.data) ? "Invalid" : undefined
 }
+
+const isAccepting = ({ reason, state }: Session): boolean =>
+  // A session that its function closes while it opens has a reason already.
+  get(state) === "open" || (get(state) === "opening" && reason === undefined)
 
 /** Whether a message of `size` bytes has to wait. An empty buffer takes one of any size. */
 const isFull = ({ queued, server: { settings: { sendBuffer } }, transport }: Session, size: number): boolean => {
@@ -68,25 +70,25 @@ const waitInLine = Effect.fnUntraced(function*(
   session: Session,
   entries: ReadonlyArray<Entry>
 ): Effect.fn.Return<void, SocketClosed | InvalidMessage> {
-  let line = session.waiting
-  if (line === undefined) {
-    // A queue without capacity is a line: who offers waits until somebody takes.
-    line = session.waiting = yield* Queue.bounded<Entry>(0)
-    fork(session, admit(session, line))
-  }
-  const left = yield* Queue.offerAll(line, entries)
+  // The sender's fiber may have let others run before it came here.
+  if (!isAccepting(session)) return yield* Effect.fail(closedError(session))
+  if (session.waiting === undefined) fork(session, admit(session))
+  const left = yield* Queue.offerAll(session.waiting!, entries)
   // The line was closed, with the session or because nobody stood in it.
   if (left.length > 0) yield* send(session, left)
 })
 
-/** Lets those in line in as room appears, until nobody waits. */
-const admit = Effect.fnUntraced(function*(session: Session, line: Queue.Queue<Entry>) {
+/** Opens a line, and lets those in it in as room appears, until nobody waits. */
+const admit = Effect.fnUntraced(function*(session: Session) {
+  // A queue without capacity is a line: who offers waits until somebody takes.
+  const line = session.waiting = yield* Queue.bounded<Entry>(0)
   // The first stands in line a moment later.
   yield* Effect.yieldNow
   for (let next = first(line); next !== undefined; next = first(line)) {
     if (!isFull(session, next.size)) {
-      Queue.takeUnsafe(line)
+      // Before the sender goes on, who may wait until it is flushed, or close the session behind it.
       push(session, next)
+      Queue.takeUnsafe(line)
     } else if (session.outgoing.messages.length > 0 || !(yield* written(session))) {
       yield* progress(session)
     }
