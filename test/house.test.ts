@@ -193,6 +193,13 @@ describe("the floors", () => {
     assert.deepStrictEqual(found.map(({ name }) => name), [])
   })
 
+  it("leave a session's transport to the session", () => {
+    const found = modules.filter(({ name, text }) =>
+      floorOf(name).level > floors["session"]!.level && /\bsession\.transport\b/.test(withoutComments(text))
+    )
+    assert.deepStrictEqual(found.map(({ name }) => name), [])
+  })
+
   // A socket may be something else than a session of this process.
   it("let `Socket` reach a session by its operations alone", () => {
     assert.deepStrictEqual(

@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import type { CloseReason } from "../../CloseReason.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
-import { get, labelOf, type Session } from "../session/session.ts"
+import { isReachable, labelOf, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
 const shutdown: CloseReason = { _tag: "ServerShutdown", undelivered: 0 }
@@ -27,7 +27,7 @@ export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
 const cut = (engine: Engine): void => engine.each((session) => end(session, shutdown))
 
 const release = (session: Session): void => {
-  if (get(session.transport).isReachable) close(session, shutdown)
+  if (isReachable(session)) close(session, shutdown)
   else end(session, shutdown)
 }
 

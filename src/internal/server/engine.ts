@@ -21,7 +21,7 @@ import { end, settle } from "../session/end.ts"
 import { isOverdue } from "../session/heartbeat.ts"
 import { operations } from "../session/operations.ts"
 import { flush } from "../session/outgoing.ts"
-import { get, labelOf, type Session, type SessionHost } from "../session/session.ts"
+import { bytesWaiting, get, labelOf, type Session, type SessionHost, transportOf } from "../session/session.ts"
 import { isRunning } from "./context.ts"
 import type { EngineEvent } from "./events.ts"
 import type { Config } from "./config.ts"
@@ -132,15 +132,16 @@ export class Engine implements SessionHost {
     this.reserved.delete(session.id)
     this.sessions.set(session.id, session)
     this.noSessions.closeUnsafe()
-    this.tally.opened(get(session.transport).name)
-    this.log("Session opened", session, { transport: get(session.transport).name, revision: session.protocol })
+    const transport = transportOf(session)
+    this.tally.opened(transport)
+    this.log("Session opened", session, { transport, revision: session.protocol })
     this.publish({ _tag: "Connection", socket: session })
   }
 
   onEnd(session: Session, reason: CloseReason): void {
     if (this.sessions.get(session.id) !== session) return
     this.sessions.delete(session.id)
-    this.tally.closed(get(session.transport).name, reason)
+    this.tally.closed(transportOf(session), reason)
     this.log("Session closed", session, {
       reason: message(reason),
       ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
@@ -242,9 +243,10 @@ export class Engine implements SessionHost {
   }
 
   onUpgraded(session: Session, from: TransportType, millis: number): void {
-    this.tally.upgraded(from, get(session.transport).name, millis)
-    this.log("Session upgraded", session, { from, to: get(session.transport).name, millis: Math.round(millis) })
-    this.publish({ _tag: "Upgraded", socket: session, from, to: get(session.transport).name })
+    const to = transportOf(session)
+    this.tally.upgraded(from, to, millis)
+    this.log("Session upgraded", session, { from, to, millis: Math.round(millis) })
+    this.publish({ _tag: "Upgraded", socket: session, from, to })
   }
 
   onReceived(transport: TransportType, bytes: number): void {
@@ -284,7 +286,7 @@ export class Engine implements SessionHost {
 
   private get buffered(): number {
     let bytes = 0
-    for (const { queued, transport } of this.sessions.values()) bytes += queued.bytes + get(transport).unsent
+    for (const session of this.sessions.values()) bytes += bytesWaiting(session)
     return bytes
   }
 

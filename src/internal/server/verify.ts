@@ -12,7 +12,7 @@ import {
 } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
-import { get, requestsOf, type Session } from "../session/session.ts"
+import { requestsOf, type Session, transportOf } from "../session/session.ts"
 import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
@@ -45,7 +45,7 @@ export const verify = (
     if (session === undefined) return new UnknownSid({ context: { sid } })
     if (!owner.owns(session)) return foreign(engine, session)
     if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
-    const previousTransport = get(session.transport).name
+    const previousTransport = transportOf(session)
     const requests = requestsOf(session)
     return previousTransport === transport && requests !== undefined
       ? { _tag: "Poll", session, requests }
@@ -97,7 +97,7 @@ export const verifyWebTransport = (
   if (!owns(session)) return foreign(engine, session)
   // Revision 3 does not know the transport.
   if (session.protocol !== 4) {
-    const previousTransport = get(session.transport).name
+    const previousTransport = transportOf(session)
     return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
   return verifyUpgrade(engine, session, transport)

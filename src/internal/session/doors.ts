@@ -10,7 +10,7 @@ import { end } from "./end.ts"
 import * as incoming from "./incoming.ts"
 import { flush, push } from "./outgoing.ts"
 import { extend, hear } from "./pulse.ts"
-import { get, publish, type Session } from "./session.ts"
+import { get, publish, type Session, transportOf } from "./session.ts"
 
 /** How many pongs may wait for a client of revision 3: one that never takes them must not fill our memory. */
 const mostPongs = 1_000
@@ -40,7 +40,7 @@ class SessionDoors implements Doors {
     const { session } = this
     const { server } = session
     if (get(session.state) !== "open") return
-    server.onReceived(get(session.transport).name, size)
+    server.onReceived(transportOf(session), size)
     if (server.settings.anyPacketIsAlive) extend(session)
     incoming.receive(session, message, size)
   }

@@ -14,7 +14,7 @@ import { beginStep, endStep, exhaust, noteClose, noteTaken } from "./life.ts"
 import type { Operations, SocketEvent } from "./model.ts"
 import { observe } from "./observers.ts"
 import { accept, flushed, send } from "./outgoing.ts"
-import { get, type Session } from "./session.ts"
+import { bytesWaiting, get, type Session, transportOf } from "./session.ts"
 
 /** One table for all sessions. */
 export const operations: Operations = {
@@ -33,11 +33,11 @@ export const operations: Operations = {
       else close(session, forcedClose)
     }),
   closed: ({ closed }: Session) => Deferred.await(closed),
-  transport: ({ transport }: Session) => Effect.sync(() => get(transport).name),
+  transport: (session: Session) => Effect.sync(() => transportOf(session)),
   upgraded: (session: Session) => Effect.sync(() => session.upgraded),
   state: ({ state }: Session) => Ref.get(state),
-  buffered: ({ queued, transport }: Session) =>
-    Effect.sync(() => ({ messages: queued.messages, bytes: queued.bytes + get(transport).unsent })),
+  buffered: (session: Session) =>
+    Effect.sync(() => ({ messages: session.queued.messages, bytes: bytesWaiting(session) })),
   rtt: ({ pulse }: Session) => Effect.sync(() => Option.map(Option.fromUndefinedOr(pulse.rtt), Duration.millis)),
   events: (session: Session) =>
     Stream.suspend(() => get(session.state) === "closed" ? Stream.empty : observe<SocketEvent>(session))

@@ -172,7 +172,7 @@ export class Session implements Socket {
       _id: "Socket",
       id: labelOf(this),
       protocol: this.protocol,
-      transport: get(this.transport).name,
+      transport: transportOf(this),
       state: get(this.state)
     }
   }
@@ -251,6 +251,15 @@ const dataSize = (event: SocketEvent): number => {
       return 0
   }
 }
+
+/** The name of its transport. */
+export const transportOf = (session: Session): TransportType => get(session.transport).name
+
+/** Whether the client has a way to get what waits for it without a new connection. */
+export const isReachable = (session: Session): boolean => get(session.transport).isReachable
+
+/** The bytes that wait for the client, those included that its connection holds unsent. */
+export const bytesWaiting = (session: Session): number => session.queued.bytes + get(session.transport).unsent
 
 /** Where the requests of its client go, while it is on a transport that takes them. */
 export const requestsOf = (session: Session): Requests | undefined =>
