@@ -85,7 +85,11 @@ const floors: Readonly<Record<string, Floor>> = {
   server: {
     level: 4,
     owns: (name) => name.startsWith("internal/server/"),
-    effect: [/^(Context|Layer|Config|Metric|Tracer|References|LogLevel)$/, /^http\//, /^crypto\/SecureRandom$/]
+    effect: [
+      /^(Context|Layer|Config|Metric|Tracer|References|LogLevel|Scheduler)$/,
+      /^http\//,
+      /^crypto\/SecureRandom$/
+    ]
   },
   node: { level: 5, owns: (name) => name.startsWith("internal/node/"), effect: [/^/] },
   facade: { level: 6, owns: (name) => name === "EngineIO.ts" || name === "index.ts", effect: [/^/] },
