@@ -3,7 +3,7 @@
  * no faster, and the server goes on.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Result } from "effect"
+import { Effect, Result } from "effect"
 import type { Socket as TcpSocket } from "node:net"
 import { Payload, Socket } from "../../src/index.ts"
 import { eventually, within } from "../kit/events.ts"
@@ -309,6 +309,28 @@ describe("a client that leaves behind messages for which there is no room", () =
       client.kill()
       // What took quadratic time would not come to an end within the time a test has.
       assert.strictEqual(await server.reasonText(sid), "transport close")
+    })
+  )
+})
+
+describe("a client that sends more than its application takes", () => {
+  it(
+    "costs by the message, however many wait",
+    withServer({
+      receiveBuffer: { messages: 50_000, bytes: 100_000_000 },
+      application: (socket, server) =>
+        Effect.succeed({
+          app: Socket.forEach(socket, (message) =>
+            Effect.andThen(
+              Effect.sync(() => server.received.put({ sid: socket.id, message })),
+              Effect.yieldNow
+            ))
+        })
+    }, async (server) => {
+      const raw = await RawWebSocket.open(server)
+      raw.connection.write(Buffer.concat(Array<Buffer>(60_000).fill(encodeFrame(Opcode.text, "4x"))))
+      // Looking through all that waits for every message that found no room would take half a minute.
+      await server.received.reached(60_000)
     })
   )
 })

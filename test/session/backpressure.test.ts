@@ -296,9 +296,9 @@ describe("receiveBuffer", () => {
     }))
 
   it.effect("so many bytes wait, where a message counts 256 beside its own", () =>
-    serving({ receiveBuffer: { bytes: 1_000 } }, function*(server) {
+    serving({ receiveBuffer: { bytes: 1_200 } }, function*(server) {
       const client = yield* server.connect("websocket")
-      yield* client.says(`4${"x".repeat(244)}`, Uint8Array.from({ length: 244 }))
+      yield* client.says(`4${"x".repeat(344)}`, Uint8Array.from({ length: 344 }))
       assert.isFalse(client.isPaused)
       yield* client.says("4")
       assert.isTrue(client.isPaused)

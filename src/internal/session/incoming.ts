@@ -23,8 +23,8 @@ export const receive = (session: Session, message: Message, length: number): voi
   const waiting = incoming.messages.length
   session.receivedBytes = waiting === 0 ? size : session.receivedBytes + size
   if (waiting >= receiveBuffer.messages || (waiting > 0 && session.receivedBytes > receiveBuffer.bytes)) {
-    const most = roomFor(session, size)
-    if (most <= waiting) return hold(session, message, most)
+    const capacity = roomFor(session, size)
+    if (capacity <= waiting) return hold(session, message, capacity)
   }
   put(session, message)
 }
@@ -37,9 +37,9 @@ const put = (session: Session, message: Message): void => {
 export const wake = (session: Session): void => Queue.flushUnsafe(session.incoming)
 
 /**
- * The capacity with which the queue takes a message of `size` bytes once there is room for it, and not before. Takers need
- * not say what they took: the sizes of what waits are added up only here, and that is no more often than `receiveBuffer`
- * was filled.
+ * The capacity with which the queue takes a message of `size` bytes once there is room for it, and not before: once no more
+ * than three quarters of `receiveBuffer` are in use. Takers need not say what they took: the sizes of what waits are added
+ * up only here, and that is no more often than a quarter of `receiveBuffer` was filled.
  */
 const roomFor = (session: Session, size: number): number => {
   const { incoming: { messages }, server: { settings: { receiveBuffer } } } = session
@@ -49,8 +49,10 @@ const roomFor = (session: Session, size: number): number => {
   }
   let bytes = sizes.reduce((sum, size) => sum + size, size)
   session.receivedBytes = bytes
-  let taken = Math.max(0, sizes.length + 1 - receiveBuffer.messages)
-  for (let index = 0; index < sizes.length && (index < taken || bytes > receiveBuffer.bytes); index++) {
+  if (sizes.length < receiveBuffer.messages && bytes <= receiveBuffer.bytes) return Infinity
+  const most = { messages: Math.ceil(receiveBuffer.messages * 0.75), bytes: receiveBuffer.bytes * 0.75 }
+  let taken = Math.max(0, sizes.length + 1 - most.messages)
+  for (let index = 0; index < sizes.length && (index < taken || bytes > most.bytes); index++) {
     bytes -= sizes[index]!
     taken = Math.max(taken, index + 1)
   }
