@@ -3,7 +3,7 @@
  * R-C1 to R-C10). A client has 30 seconds to take a close, and an application to take what had arrived.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option, Queue, type Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Logger, Option, Queue, References, type Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
 import { type App, type Client, nothing, type Server, serving, settled } from "../kit/inMemory.ts"
@@ -177,26 +177,38 @@ describe("its order", () => {
       assert.deepStrictEqual(server.left, nothing)
     }))
 
-  it.effect("onDisconnect that hangs delays neither the wire nor the registry, and is interrupted after ten seconds", () =>
-    serving({}, function*(server) {
-      let interrupted = false
-      const client = yield* server.connect("polling", {
-        onDisconnect: () =>
-          Effect.onInterrupt(Effect.never, () =>
-            Effect.sync(() => {
-              interrupted = true
-            }))
+  it.effect("onDisconnect that hangs delays neither the wire nor the registry, and is cut off after ten seconds", () => {
+    const warned: Array<unknown> = []
+    const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
+      if (logLevel === "Warn") warned.push([String(message), fiber.getRef(References.CurrentLogAnnotations)["session"]])
+    })
+    let interrupted = 0
+    const hanging = Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+    return serving({}, function*(server) {
+      const released = yield* Deferred.make<void>()
+      const held = yield* server.connect("websocket", {
+        onDisconnect: () => Effect.uninterruptible(Deferred.await(released))
       })
+      const client = yield* server.connect("polling", { onDisconnect: () => hanging })
+      yield* held.leaves
       yield* client.polls
       yield* client.says("1")
       assert.deepStrictEqual(client.take(), ["6"])
       assert.strictEqual(yield* EngineIO.count, 0)
       yield* TestClock.adjust("9999 millis")
-      assert.isFalse(interrupted)
+      assert.deepStrictEqual([interrupted, warned], [0, []])
       yield* TestClock.adjust("1 millis")
-      assert.isTrue(interrupted)
-      assert.deepStrictEqual(server.left, nothing)
-    }))
+      assert.strictEqual(interrupted, 1)
+      assert.deepStrictEqual(
+        warned,
+        [held, client].map(({ socket }) => [
+          "onDisconnect is interrupted: it takes more than 10 seconds",
+          `${socket.id.slice(0, 6)}…`
+        ])
+      )
+      yield* Deferred.succeed(released, undefined)
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  })
 
   it.effect("sessions that end each other all end, each with one onDisconnect", () =>
     serving({}, function*(server) {
@@ -427,6 +439,8 @@ const takers: Readonly<
     Socket.messages(socket).pipe(Stream.buffer({ capacity: 100 }), Stream.runForEach(step)),
   "messages, eight at a time": (socket, step) =>
     Socket.messages(socket).pipe(Stream.mapEffect(step, { concurrency: 8 }), Stream.runDrain),
+  "messages, in any order": (socket, step) =>
+    Socket.messages(socket).pipe(Stream.mapEffect(step, { concurrency: 8, unordered: true }), Stream.runDrain),
   "messages, in a fiber of its own": (socket, step) =>
     Stream.runForEach(Socket.messages(socket), step).pipe(Effect.forkScoped, Effect.andThen(Effect.never)),
   "forEach": (socket, step) => Socket.forEach(socket, step),

@@ -3,7 +3,7 @@
  * seconds between a pong and the next ping, and 20 for a pong.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Option } from "effect"
+import { Duration, Effect, Fiber, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { type Client, nothing, serving } from "../kit/inMemory.ts"
@@ -125,14 +125,20 @@ describe("revision 4", () => {
       assert.deepStrictEqual(yield* client.reason, pingTimeout)
     }))
 
-  it.effect("R-H1: the round trip is the time from the ping to its pong", () =>
+  it.effect("R-H1: it can be observed, and the round trip is the time from the ping to its pong", () =>
     serving({}, function*(server) {
       const client = yield* server.connect("websocket")
+      const tags: Array<string> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(Socket.events(client.socket), ({ _tag }) => Effect.sync(() => void tags.push(_tag))),
+        { startImmediately: true }
+      )
       assert.isTrue(Option.isNone(yield* Socket.rtt(client.socket)))
       yield* at(25)
       yield* at(28)
       yield* client.pong
       assert.deepStrictEqual(yield* Socket.rtt(client.socket), Option.some(Duration.seconds(3)))
+      assert.deepStrictEqual(tags, ["PacketCreated", "Flushed", "Drained", "PacketReceived", "Heartbeat"])
       yield* at(53)
       yield* at(53.25)
       yield* client.pong
@@ -180,6 +186,18 @@ describe("revision 4", () => {
       assert.deepStrictEqual(client.take(), ["2"])
       yield* at(45)
       assert.deepStrictEqual(yield* client.reason, pingTimeout)
+    }))
+
+  it.effect("R-H1: a client that takes nothing of a full buffer is pinged, and given up like any other", () =>
+    serving({ sendBuffer: { messages: 1 } }, function*(server) {
+      const client = yield* server.connect("websocket")
+      yield* client.sticks
+      const sending = yield* Effect.forkChild(Effect.flip(Socket.sendAll(client.socket, ["1", "2", "3"])), {
+        startImmediately: true
+      })
+      yield* at(45)
+      assert.deepStrictEqual(yield* client.reason, pingTimeout)
+      assert.strictEqual((yield* Fiber.join(sending))._tag, "SocketClosed")
     }))
 
   it.effect("R-H4: with 300 and 200 ms silence is punished at 500 ms", () =>

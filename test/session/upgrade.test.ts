@@ -265,6 +265,16 @@ describe("its failure", () => {
   }
 })
 
+describe("a candidate", () => {
+  it.effect("R79: is closed when the session ends, not when its application has", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("polling", { onDisconnect: () => Effect.sleep("5 seconds") })
+      const candidate = yield* probe(client)
+      yield* client.leaves
+      assert.isTrue(candidate.isClosed)
+    }))
+})
+
 describe("messages", () => {
   it.effect("R80: while it lasts a GET takes what waits, and the rest goes to the new transport, in order", () =>
     serving({}, function*(server) {
