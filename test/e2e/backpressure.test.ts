@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { EngineIO, Socket } from "../../src/index.ts"
-import { eventually, pause, within } from "../kit/events.ts"
+import { eventually, pause } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
 import { memory } from "../kit/memory.ts"
 import { echo, idle, type TestServer, withServer } from "../kit/server.ts"
@@ -107,33 +107,6 @@ describe("a client that stops reading", () => {
   )
 
   it(
-    "its end frees those who wait to send",
-    withServer({ application: echo, sendBuffer: { messages: 10 } }, async (server) => {
-      const client = await PollingClient.connect(server)
-      const socket = await server.socket(client.sid)
-      const sending = sendAll(socket, (effect) => Effect.runFork(effect))
-      assert.strictEqual(await stalled(sending), 10)
-      await client.post("1")
-      const exit = await within(Effect.runPromise(Fiber.await(sending.fiber)), "the end of the sender")
-      assert.isTrue(Exit.isFailure(exit))
-    })
-  )
-
-  it(
-    "an interrupted send sends nothing, and those behind it go on",
-    withServer({ application: echo, sendBuffer: { messages: 2 } }, async (server) => {
-      const client = await PollingClient.connect(server)
-      const socket = await server.socket(client.sid)
-      await server.run(Socket.sendAll(socket, ["0", "1"]))
-      const [first, second] = ["given up", "2"].map((message) => Effect.runFork(Socket.send(socket, message)))
-      await Effect.runPromise(Fiber.interrupt(first!))
-      assert.deepStrictEqual(await client.poll(), ["40", "41"])
-      assert.deepStrictEqual(await client.poll(), ["42"])
-      await Effect.runPromise(Fiber.join(second!))
-    })
-  )
-
-  it(
     "gets what had to wait for room before its session closes, however soon behind it",
     withServer({
       sendBuffer: { messages: 1 },
@@ -184,34 +157,6 @@ describe("a client that stops reading", () => {
       assert.deepStrictEqual(await client.poll(), ["4last"])
       await Effect.runPromise(Fiber.join(last))
     })
-  )
-
-  it(
-    "one message larger than the whole buffer is accepted when the buffer is empty",
-    withServer({ application: echo, sendBuffer: { bytes: 100 } }, async (server) => {
-      const client = await PollingClient.connect(server)
-      const socket = await server.socket(client.sid)
-      await server.run(Socket.send(socket, "x".repeat(1_000)))
-      assert.isFalse(await server.run(Socket.offer(socket, "y")))
-      assert.deepStrictEqual(await client.poll(), [`4${"x".repeat(1_000)}`])
-      assert.isTrue(await server.run(Socket.offer(socket, "y")))
-    })
-  )
-
-  it(
-    "is still pinged, and given up like any other",
-    withServer(
-      { application: echo, sendBuffer: { messages: 10 }, pingInterval: 100, pingTimeout: 100 },
-      async (server) => {
-        const webSocket = await WebSocketClient.connect(server)
-        const socket = await server.socket(webSocket.sid)
-        webSocket.socket.pause()
-        const sending = sendAll(socket, (effect) => Effect.runFork(effect))
-        assert.strictEqual(await server.reasonText(webSocket.sid), "ping timeout")
-        await within(Effect.runPromise(Fiber.await(sending.fiber)), "the end of the sender")
-        assert.strictEqual(await server.count(), 0)
-      }
-    )
   )
 
   it(
