@@ -10,6 +10,7 @@ import { CloseReason, EngineIO, Packet, Socket, type Transport } from "../../src
 import { utf8Length } from "../../src/internal/protocol/bytes.ts"
 import * as revision4 from "../../src/internal/protocol/revision4.ts"
 import * as Dressing from "../../src/internal/server/dressing.ts"
+import { leave } from "../../src/internal/server/drain.ts"
 import type { Engine } from "../../src/internal/server/engine.ts"
 import { Handshaking, Owner } from "../../src/internal/server/handshake.ts"
 import { nothing as noAnswer } from "../../src/internal/server/respond.ts"
@@ -387,6 +388,11 @@ export class Server {
       assert.strictEqual(client.got.shift()?.[0], "0")
       return client
     })
+  }
+
+  /** Ends the handler that opened the session of a client. */
+  leave({ socket }: Client): void {
+    leave(this.engine, (socket as Session).owner)
   }
 
   /** What is there for sessions: in the registry, running, asleep. */

@@ -371,7 +371,23 @@ describe("the end of the server", () => {
       yield* TestClock.adjust("3999 millis")
       assert.isAbove(server.left.fibers, 0)
       yield* TestClock.adjust("1 millis")
-      assert.deepStrictEqual(server.left, { ...nothing, sleeps: server.left.sleeps })
+      assert.deepStrictEqual(server.left, nothing)
+    }))
+
+  it.effect("R-C9: they have it too where only the handler of their sessions ends", () =>
+    serving({ drainTimeout: "4 seconds", closeTimeout: "1 hour" }, function*(server) {
+      const client = yield* server.connect("websocket", {
+        app: (socket) => Socket.forEach(socket, () => Effect.never)
+      })
+      const other = yield* server.connect("websocket")
+      yield* client.says("4hello")
+      server.leave(client)
+      assert.deepStrictEqual(yield* client.reason, { _tag: "ServerShutdown", undelivered: 0 })
+      assert.isUndefined(yield* other.reason)
+      yield* TestClock.adjust("3999 millis")
+      const { fibers } = server.left
+      yield* TestClock.adjust("1 millis")
+      assert.isBelow(server.left.fibers, fibers)
     }))
 })
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option } from "effect"
+import { Deferred, Effect, Option } from "effect"
 import { CloseReason, EngineIO, Socket } from "../../src/index.ts"
-import { pause, pending } from "../kit/events.ts"
+import { pending } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
 import { echo, idle, sink, withServer } from "../kit/server.ts"
 import { Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
@@ -227,24 +227,6 @@ describe("the end of a session", () => {
   )
 
   it(
-    "R-C6: an orderly close waits closeTimeout for the client's next GET",
-    withServer(
-      { application: idle, closeTimeout: 200 },
-      async (server) => {
-        const started = performance.now()
-        const client = await PollingClient.connect(server)
-        await server.run(Socket.close(await server.socket(client.sid)))
-        await server.barrier()
-        assert.strictEqual(await server.count(), 1)
-        assert.strictEqual(await server.reasonText(client.sid), "forced close")
-        assert.isAtLeast(performance.now() - started, 198)
-        assert.strictEqual(await server.count(), 0)
-        assert.strictEqual((await client.get()).text, unknownSid)
-      }
-    )
-  )
-
-  it(
     "R-C6: a discarding close cuts that wait short",
     withServer({ application: idle, closeTimeout: 60_000 }, async (server) => {
       const client = await PollingClient.connect(server)
@@ -354,33 +336,4 @@ describe("the end of a session", () => {
       }
     })
   )
-
-  it("R-C2: the session's own finalizers and fibers end with it", async () => {
-    const events: Array<string> = []
-    await withServer({
-      application: (socket) =>
-        Effect.succeed({
-          app: Effect.gen(function*() {
-            yield* Effect.addFinalizer(() => Effect.sync(() => events.push("finalizer")))
-            const fiber = yield* Effect.forkScoped(
-              Effect.never.pipe(
-                Effect.onInterrupt(() => Effect.sync(() => events.push("fiber")))
-              ),
-              { startImmediately: true }
-            )
-            yield* Socket.send(socket, "ready")
-            return yield* Fiber.join(fiber)
-          }).pipe(Effect.onExit((exit) => Effect.sync(() => events.push(Exit.isFailure(exit) ? "app" : "?")))),
-          onDisconnect: () => Effect.sync(() => events.push("onDisconnect"))
-        })
-    }, async (server) => {
-      const webSocket = await WebSocketClient.connect(server)
-      assert.strictEqual(await webSocket.next(), "4ready")
-      await webSocket.close()
-      await server.reason(webSocket.sid)
-      while (events.length < 4) await pause(5)
-      assert.deepStrictEqual(events.slice(0, 2), ["app", "onDisconnect"])
-      assert.sameMembers(events.slice(2), ["finalizer", "fiber"])
-    })()
-  })
 })
