@@ -42,6 +42,29 @@ describe("sessions", () => {
     )
   }
 
+  it("whose client vanishes behind an application that is slow end before all is dealt with", async () => {
+    let taken = 0
+    await withServer({
+      application: (socket) =>
+        Effect.succeed({
+          app: Socket.forEach(socket, () => Effect.andThen(Effect.sync(() => taken++), Effect.sleep(50)))
+        }),
+      receiveBuffer: { messages: 4 },
+      pingInterval: 100,
+      pingTimeout: 200,
+      closeTimeout: 100
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const connection = await Connection.open(server)
+      const target = engineTarget({ EIO: "4", transport: "polling", sid: client.sid })
+      connection.write(encodeRequest("POST", target, { body: Array.from({ length: 2_000 }, () => "4").join("\x1e") }))
+      await eventually("a message", () => taken, (count) => count > 0)
+      await connection.reset()
+      // All of it would take a hundred seconds.
+      assert.strictEqual((await server.reason(client.sid))._tag, "PingTimeout")
+    })()
+  })
+
   it("closed by their function accept nothing more", async () => {
     const offered: Array<boolean> = []
     await withServer({

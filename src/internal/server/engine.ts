@@ -14,6 +14,7 @@ import * as Scheduler from "effect/Scheduler"
 import { type CloseReason, message, pingTimeout } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
+import type { BodyWaiter } from "../transport/contract.ts"
 import { Expiry } from "./expiry.ts"
 import type { SocketId } from "../session/model.ts"
 import { end as endObservers, type Observers, publish } from "../session/observers.ts"
@@ -48,7 +49,7 @@ export class Engine implements SessionHost {
   /** Milliseconds since the server began, by the monotonic clock. */
   readonly now: () => number
   /** Bodies of POSTs that have begun to arrive. */
-  private readonly bodies: Expiry<{ onBodyLate(): void }>
+  readonly bodies: Expiry<BodyWaiter>
   private readonly sessions = new Map<SocketId, Session>()
   /** Ids given out to handshakes that are not decided yet. */
   private readonly reserved = new Set<SocketId>()
@@ -164,14 +165,16 @@ export class Engine implements SessionHost {
   }
 
   /** Runs the life of a session. */
-  lead(session: Session, life: Effect.Effect<void>): void {
+  lead(session: Session, life: Effect.Effect<void>): Fiber.Fiber<void> {
     this.alive.add(session)
     this.nothingRuns.closeUnsafe()
-    Effect.runForkWith(this.context)(life).addObserver((exit) => {
+    const fiber = Effect.runForkWith(this.context)(life)
+    fiber.addObserver((exit) => {
       this.report(exit)
       this.alive.delete(session)
       if (this.alive.size === 0) this.nothingRuns.openUnsafe()
     })
+    return fiber
   }
 
   /** What is still running of sessions that ended gets no more time than the end of the server has. */
@@ -229,11 +232,6 @@ export class Engine implements SessionHost {
     } catch (defect) {
       this.fork(Effect.annotateLogs(Effect.die(defect), "session", labelOf(session)))
     }
-  }
-
-  awaitBody(waiter: { onBodyLate(): void }): { cancel(): void } {
-    this.bodies.add(waiter)
-    return { cancel: () => this.bodies.cancel(waiter) }
   }
 
   readonly isRunning = isRunning

@@ -4,7 +4,7 @@
 import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
-import type { Doors } from "../transport/contract.ts"
+import type { BodyWaiter, Doors } from "../transport/contract.ts"
 import { pong } from "../transport/entry.ts"
 import { end } from "./end.ts"
 import * as incoming from "./incoming.ts"
@@ -80,8 +80,12 @@ class SessionDoors implements Doors {
     else session.scheduled = wasScheduled
   }
 
-  awaitBody(waiter: { onBodyLate(): void }): { cancel(): void } {
-    return this.session.server.awaitBody(waiter)
+  awaitBody(waiter: BodyWaiter): void {
+    this.session.server.bodies.add(waiter)
+  }
+
+  bodyCame(waiter: BodyWaiter): void {
+    this.session.server.bodies.cancel(waiter)
   }
 
   onPostRefused(limit: number): void {

@@ -26,7 +26,10 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
     // A pong that nobody asked for begins the interval anew.
     if (pulse.heardAt + pingInterval > due) continue
     const pong = Deferred.makeUnsafe<void>()
-    pulse.ping = { sentAt: server.now(), pong }
+    const now = server.now()
+    pulse.ping = { sentAt: now, pong }
+    // We were held up for so long that its time was over before it was asked: it has its time from now.
+    if (now >= pulse.deadline) pulse.deadline = Math.floor(now) + server.settings.pingTimeout
     if (get(session.state) === "open") push(session, ping)
     if (!(yield* pongInTime(session, pong))) return end(session, timedOut)
   }
@@ -58,22 +61,22 @@ export const isOverdue = (session: Session): boolean =>
   session.server.now() >= session.pulse.deadline && !isExcused(session)
 
 /**
- * While we read nothing from the client, its silence is our doing, and it gets more time; but a client that also takes
- * nothing of what waits for it is gone.
+ * While we do not read from the client, its silence is our doing, and it gets more time: what shows that it lives may wait
+ * behind what we did not read. But a client that also takes nothing of what waits for it is gone.
  */
 const isExcused = (session: Session): boolean => {
   const { pulse, server } = session
-  if (!isPaused(session)) {
+  const { pingInterval, pingTimeout } = server.settings
+  const now = Math.floor(server.now())
+  if (!isPaused(session) && (pulse.resumedAt < 0 || now - pulse.resumedAt >= pingTimeout)) {
     pulse.seenWrites = -1
     return false
   }
-  const { pingInterval, pingTimeout } = server.settings
-  const now = Math.floor(server.now())
   if (session.outgoing.messages.length === 0 || session.writes !== pulse.seenWrites) {
     pulse.seenWrites = session.writes
     pulse.seenAt = now
   } else if (now - pulse.seenAt >= pingInterval + pingTimeout) return false
-  pulse.deadline = now + pingTimeout
+  pulse.deadline = (isPaused(session) ? now : pulse.resumedAt) + pingTimeout
   // Only by writing do we learn whether anybody is there: a connection whose other end is gone answers with an error.
   if (session.outgoing.messages.length === 0) push(session, session.protocol === 4 ? ping : noop)
   return true

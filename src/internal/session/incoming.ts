@@ -8,9 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Message } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
-import { SocketClosed } from "./model.ts"
+import { type Listener, SocketClosed } from "./model.ts"
 import { extend } from "./pulse.ts"
-import { fork, get, type Session } from "./session.ts"
+import { fork, get, nobody, type Session } from "./session.ts"
 
 /** What a message costs beside its bytes: the object, and its place in the queue. */
 const overhead = 256
@@ -33,8 +33,44 @@ const put = (session: Session, message: Message): void => {
   Queue.offerUnsafe(session.incoming, message)
 }
 
+/**
+ * The queue, for whoever will wait in it. Most sessions have nobody but one loop, which waits beside it: so it gets the sets
+ * of those who wait when it is first asked for. They are half a KiB of an idle session.
+ */
+export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed> => {
+  const { incoming } = session
+  if (incoming.state._tag !== "Done" && incoming.state.takers === nobody.takers) {
+    incoming.state = { ...incoming.state, takers: new Set(), offers: new Set(), awaiters: new Set() }
+  }
+  return incoming
+}
+
+/** Has a loop wait for messages. */
+export const listen = (session: Session, listener: Listener): void => {
+  const { messages, state } = session.incoming
+  // The fiber may have let others run since it looked.
+  if (state._tag === "Done" || messages.length > 0) listener.resume(Effect.void)
+  else if (session.listener === undefined) session.listener = listener
+  else {
+    ;(incomingOf(session).state as Queue.Queue.State<Message, SocketClosed> & { readonly _tag: "Open" }).takers.add(
+      listener
+    )
+  }
+}
+
+export const unlisten = (session: Session, listener: Listener): void => {
+  const { state } = session.incoming
+  if (session.listener === listener) session.listener = undefined
+  else if (state._tag !== "Done") state.takers.delete(listener)
+}
+
 /** Wakes whoever waits for a message: once for all that arrived together, in the same turn of the event loop. */
-export const wake = (session: Session): void => Queue.flushUnsafe(session.incoming)
+export const wake = (session: Session): void => {
+  const { listener } = session
+  session.listener = undefined
+  listener?.resume(Effect.void)
+  Queue.flushUnsafe(session.incoming)
+}
 
 /**
  * The capacity with which the queue takes a message of `size` bytes once there is room for it, and not before: once no more
@@ -66,7 +102,7 @@ const sizeOf = (message: Message): number =>
 const hold = (session: Session, message: Message, capacity: number): void => {
   get(session.transport).pause()
   session.incoming.capacity = capacity
-  const offer = fork(session, Effect.map(Queue.offer(session.incoming, message), () => release(session)))
+  const offer = fork(session, Effect.map(Queue.offer(incomingOf(session), message), () => release(session)))
   session.held = { message, offer }
 }
 
@@ -86,8 +122,7 @@ const release = (session: Session): void => {
   session.held = undefined
   session.incoming.capacity = Infinity
   if (get(session.state) === "closed") return
-  // What shows that the client lives may have waited behind what we did not read.
-  extend(session)
+  session.pulse.resumedAt = Math.floor(session.server.now())
   get(session.transport).resume()
 }
 

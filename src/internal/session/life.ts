@@ -30,7 +30,7 @@ const onDisconnectTimeout = 10_000
 
 /**
  * Opens a session that is registered, on its first transport: writes the packets of the handshake, ahead of what the
- * factory sent (rule R31), and starts its fiber.
+ * factory sent (rule R31), starts the application, and then the fiber that leads the session to its end.
  */
 export const open = (
   session: Session,
@@ -48,33 +48,34 @@ export const open = (
   transport.write(outgoing, queued)
   for (const entry of sent) put(outgoing, queued, entry)
   flush(session)
-  if (get(session.state) !== "closed") server.lead(session, live(session, program, context))
+  if (get(session.state) === "closed") return
+  if (session.reason !== undefined) close(session, session.reason)
+  session.application = Effect.runForkWith(context)(program.app)
+  session.application.addObserver((exit) => onApplicationExit(session, context, exit))
+  wake(session)
+  session.fiber = server.lead(
+    session,
+    Effect.onExit(
+      // The application may have ended its session in its first steps.
+      get(session.state) === "closed" ? Effect.void : heartbeat(session),
+      () => takeLeave(session, program, context)
+    )
+  )
 }
 
-const live = (session: Session, program: Program, context: Context.Context<never>): Effect.Effect<void> =>
-  Effect.onExit(
-    Effect.withFiber<void>((fiber) => {
-      session.fiber = fiber
-      if (session.reason !== undefined) close(session, session.reason)
-      start(session, program.app, context)
-      return heartbeat(session)
-    }),
-    () => takeLeave(session, program, context)
-  )
-
-/** Runs the application; when it ends, so does the session. */
-const start = (session: Session, app: Program["app"], context: Context.Context<never>): void => {
-  const fiber = session.application = Effect.runForkWith(context)(app)
-  fiber.addObserver((exit) => {
-    const state = get(session.state)
-    const isEnding = state === "closing" || state === "closed"
-    // At the end of its session it may well fail, as `Socket.receive` does; a defect is one at any time.
-    if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
-      runFor(session, context, Effect.logError("The application of a session failed", exit.cause))
-    }
-    close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : { _tag: "AppFailed", cause: exit.cause })
-  })
-  wake(session)
+/** The application has ended, and with it the session. */
+const onApplicationExit = (
+  session: Session,
+  context: Context.Context<never>,
+  exit: Exit.Exit<unknown, unknown>
+): void => {
+  const state = get(session.state)
+  const isEnding = state === "closing" || state === "closed"
+  // At the end of its session it may well fail, as `Socket.receive` does; a defect is one at any time.
+  if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
+    runFor(session, context, Effect.logError("The application of a session failed", exit.cause))
+  }
+  close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : { _tag: "AppFailed", cause: exit.cause })
 }
 
 /** Runs what is not the user's program, but belongs to it. */

@@ -5,6 +5,7 @@
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
 import type * as Queue from "effect/Queue"
 import type * as Stream from "effect/Stream"
@@ -76,6 +77,12 @@ export interface Socket extends Branded {
 export interface Operations {
   /** The messages that have arrived. Fails with `SocketClosed` when no more will come and all were taken. */
   incoming(socket: Socket): Queue.Dequeue<Message, SocketClosed>
+  /** Takes the next message, or the end, if there is any. */
+  take(socket: Socket): Exit.Exit<Message, SocketClosed> | undefined
+  /** Calls `resume` once, when there may be something to take. */
+  listen(socket: Socket, listener: Listener): void
+  /** The loop waits no longer, because it is over or nothing more will come. */
+  unlisten(socket: Socket, listener: Listener): void
   /** A message was taken, by whoever runs now. */
   noteTaken(socket: Socket): void
   /** A message was taken that is dealt with until `endStep`. */
@@ -97,6 +104,9 @@ export interface Operations {
   rtt(socket: Socket): Effect.Effect<Option.Option<Duration.Duration>>
   events(socket: Socket): Stream.Stream<SocketEvent>
 }
+
+/** A loop that waits for messages: as `Queue` sees it, but one object for all its waits. */
+export type Listener = Queue.Queue.Taker<SocketClosed>
 
 /** What became of a message that was to be sent. */
 export type Acceptance = "Accepted" | "Full" | "Closed" | "Invalid"

@@ -5,11 +5,13 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { forcedClose } from "../../CloseReason.ts"
 import { close } from "./close.ts"
 import { end } from "./end.ts"
+import { incomingOf, listen, unlisten } from "./incoming.ts"
 import { beginStep, endStep, exhaust, noteClose, noteTaken } from "./life.ts"
 import type { Operations, SocketEvent } from "./model.ts"
 import { observe } from "./observers.ts"
@@ -18,7 +20,13 @@ import { bytesWaiting, get, type Session, transportOf } from "./session.ts"
 
 /** One table for all sessions. */
 export const operations: Operations = {
-  incoming: ({ incoming }: Session) => incoming,
+  incoming: incomingOf,
+  take: ({ incoming }: Session) => Queue.takeUnsafe(incoming),
+  listen,
+  unlisten: (session: Session, listener) => {
+    if (session.incoming.state._tag === "Done") exhaust(session)
+    else unlisten(session, listener)
+  },
   noteTaken,
   beginStep,
   endStep,

@@ -44,6 +44,11 @@ export interface Transport {
   close(peer: boolean): void
 }
 
+/** Told of the body of a POST that did not arrive in time. */
+export interface BodyWaiter {
+  onBodyLate(): void
+}
+
 /** The doors of a session: what its transport reports to it. */
 export interface Doors {
   readonly revision: Revision
@@ -58,7 +63,9 @@ export interface Doors {
   /** All that arrived together was handed over. */
   onTurn(): void
   /** Begins the wait for the body of a POST, which has its time to arrive; beyond it `waiter` is told. */
-  awaitBody(waiter: { onBodyLate(): void }): { cancel(): void }
+  awaitBody(waiter: BodyWaiter): void
+  /** It has come, or will not. */
+  bodyCame(waiter: BodyWaiter): void
   /** A POST of more than `limit` bytes was refused. */
   onPostRefused(limit: number): void
   /** A POST came without its body, which somebody else in this program has read; `words` say what to do. */

@@ -51,8 +51,6 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   /** The last GET that was answered, until its answer has left. */
   private answered: Exchange | undefined
   private post: Exchange | undefined
-  /** The time left for the body of `post`. */
-  private late: { cancel(): void } | undefined
   /** Whether the body of `post` has come, and its answer waits until all of it is taken and there is room for more. */
   private held = false
   /** The part of that body that is not taken, if any. */
@@ -120,9 +118,9 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     }
     this.post = exchange
     exchange.holder = this
-    this.late = this.host.awaitBody(this)
+    this.host.awaitBody(this)
     exchange.readBody(this.options.maxPayload, binary, (read) => {
-      this.late?.cancel()
+      this.host.bodyCame(this)
       if (this.post !== exchange) return
       if (typeof read === "object") return this.receive(exchange, read.body)
       this.post = undefined
@@ -303,7 +301,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (this.closed) return
     this.closed = true
     this.tellFinished()
-    this.late?.cancel()
+    this.host.bodyCame(this)
     if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
     const { held, post, unread } = this
     this.post = this.unread = undefined
