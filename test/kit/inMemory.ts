@@ -18,7 +18,7 @@ import { doorsOf } from "../../src/internal/session/doors.ts"
 import { isUpgradable, type Session } from "../../src/internal/session/session.ts"
 import { startUpgrade } from "../../src/internal/session/upgrade.ts"
 import type * as contract from "../../src/internal/transport/contract.ts"
-import { type Account, type Entry, takeAll } from "../../src/internal/transport/entry.ts"
+import { type Account, type Entry, take } from "../../src/internal/transport/entry.ts"
 import { turn } from "./events.ts"
 
 /** Lets everything run that does not wait for time or for a client. */
@@ -224,7 +224,9 @@ class InMemoryTransport implements contract.Transport, Reader {
 
   write(out: Parameters<contract.Transport["write"]>[0], account: Account): void {
     if (this.client.isBroken) throw new Error("a broken connection")
-    for (const entry of takeAll(out, account)) this.client.write(encode(entry))
+    for (let entry = take(out, account); entry !== undefined; entry = take(out, account)) {
+      this.client.write(encode(entry))
+    }
     this.client.isPolling = false
   }
 

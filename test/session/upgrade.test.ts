@@ -166,10 +166,17 @@ describe("its completion", () => {
     serving({}, function*(server) {
       const client = yield* server.connect("polling")
       const candidate = yield* probe(client)
+      const tags: Array<string> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(EngineIO.events, ({ _tag }) => Effect.sync(() => void tags.push(_tag))),
+        { startImmediately: true }
+      )
       yield* Socket.close(client.socket)
       yield* candidate.says("5")
       assert.isTrue(candidate.isClosed)
       assert.deepStrictEqual(yield* client.reason, { _tag: "ForcedClose" })
+      // Behind its end, the move would be counted for a session that is none.
+      assert.deepStrictEqual(tags, ["Upgraded", "Closed"])
     }))
 
   it.effect("R78: it leaves no timer and no fiber, and no noops", () =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { Socket } from "../../src/index.ts"
 import { PollingClient } from "../kit/http.ts"
 import { idle, sink, withServer } from "../kit/server.ts"
@@ -96,6 +96,22 @@ describe("order and observers", () => {
   )
 
   it(
+    "R89: flushed waits for what the function of the handler sent",
+    withServer({
+      application: (socket) =>
+        Effect.gen(function*() {
+          yield* Socket.send(socket, "first")
+          const flushed = yield* Effect.forkDetach(Socket.flushed(socket), { startImmediately: true })
+          return { app: Effect.andThen(Effect.andThen(Fiber.join(flushed), Socket.send(socket, "then")), Effect.never) }
+        })
+    }, async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.deepStrictEqual(await client.poll(), ["4first"])
+      assert.deepStrictEqual(await client.poll(), ["4then"])
+    })
+  )
+
+  it(
     "R89: of each batch, first what is flushed, then that all is out",
     withServer({ application: idle }, async (server) => {
       const client = await PollingClient.connect(server)
@@ -110,6 +126,21 @@ describe("order and observers", () => {
       ])
       const tags = events.all.map((event) => event._tag)
       assert.deepStrictEqual(tags, ["PacketCreated", "PacketCreated", "Flushed", "Drained"])
+    })
+  )
+
+  it(
+    "R89: what does not fit into an answer is flushed with the next, and told then",
+    withServer({ application: idle, maxPayload: 1_000 }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const socket = await server.socket(client.sid)
+      const events = await server.collect("an event", Socket.events(socket))
+      await server.run(Socket.sendAll(socket, ["a", "b", "c"].map((letter) => letter.repeat(600))))
+      assert.strictEqual((await client.poll()).length, 2)
+      assert.strictEqual((await client.poll()).length, 1)
+      await events.find((event) => event._tag === "Drained")
+      const flushed = events.all.flatMap((event) => event._tag === "Flushed" ? [event.packets.length] : [])
+      assert.deepStrictEqual(flushed, [2, 1])
     })
   )
 

@@ -7,11 +7,12 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as CloseReason from "../../CloseReason.ts"
 import type { Transport } from "../transport/contract.ts"
-import { type Entry, put, takeAll } from "../transport/entry.ts"
+import { type Entry, put } from "../transport/entry.ts"
 import { close } from "./close.ts"
 import { heartbeat } from "./heartbeat.ts"
 import { wake } from "./incoming.ts"
@@ -43,10 +44,11 @@ export const open = (
   hear(session)
   set(session.state, "open")
   set(session.transport, transport)
-  const sent = takeAll(outgoing, queued)
+  // What the factory sent steps aside, and stays booked.
+  const sent = MutableList.takeAll(outgoing.messages)
   for (const entry of opening) put(outgoing, queued, entry)
   transport.write(outgoing, queued)
-  for (const entry of sent) put(outgoing, queued, entry)
+  Queue.offerAllUnsafe(outgoing, sent)
   flush(session)
   if (get(session.state) === "closed") return
   if (session.reason !== undefined) close(session, session.reason)

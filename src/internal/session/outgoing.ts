@@ -150,9 +150,7 @@ export const flush = (session: Session): void => {
   const transport = get(session.transport)
   if (outgoing.messages.length > 0 && transport.writable) {
     const { bytes, messages } = queued
-    if (session.observers !== undefined) {
-      publish(session, { _tag: "Flushed", packets: MutableList.toArray<Entry>(outgoing.messages).map(toPacket) })
-    }
+    const waiting = session.observers === undefined ? undefined : MutableList.toArray<Entry>(outgoing.messages)
     if (transport.unsent === 0) session.unsent = 0
     try {
       transport.write(outgoing, queued)
@@ -162,6 +160,10 @@ export const flush = (session: Session): void => {
     session.unsent += messages - queued.messages
     session.writes++
     server.onSent(transport.name, messages - queued.messages, bytes - queued.bytes)
+    if (waiting !== undefined) {
+      const taken = waiting.slice(0, waiting.length - outgoing.messages.length)
+      publish(session, { _tag: "Flushed", packets: taken.map(toPacket) })
+    }
     if (outgoing.messages.length === 0) publish(session, drained)
   }
   signal(session)

@@ -77,12 +77,13 @@ const answerPolls = Effect.fnUntraced(function*(session: Session) {
 const swap = (session: Session, candidate: Candidate, startedAt: number): void => {
   const { server } = session
   const old = get(session.transport)
-  old.close(false)
   const transport = candidate.adopt(doorsOf(session))
   set(session.transport, transport)
   session.upgraded = true
   server.onUpgraded(session, old.name, server.now() - startedAt)
   publish(session, { _tag: "Upgraded", transport: transport.name })
   if (isPaused(session)) transport.pause()
+  // Last, since a session that closes may have waited for it.
+  old.close(false)
   flush(session)
 }

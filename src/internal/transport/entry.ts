@@ -88,10 +88,3 @@ export const take = (out: Queue.Dequeue<Entry>, account: Account): Entry | undef
   }
   return entry
 }
-
-/** Takes everything. */
-export const takeAll = (out: Queue.Dequeue<Entry>, account: Account): Array<Entry> => {
-  const entries: Array<Entry> = []
-  for (let entry = take(out, account); entry !== undefined; entry = take(out, account)) entries.push(entry)
-  return entries
-}
