@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { eventually, within } from "../kit/events.ts"
-import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
-import { idle, TestServer, unwatched, withServer } from "../kit/server.ts"
-import { Opcode, RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+import { Connection, engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
+import { type Config, idle, type Target, TestServer, unwatched, withServer } from "../kit/server.ts"
+import { Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
@@ -168,6 +169,87 @@ describe("a server that stops", () => {
     assert.strictEqual(interrupted, 2)
     await server.stop()
   })
+
+  for (const attached of [false, true]) {
+    describe(attached ? "attached" : "on a router", () => {
+      /** A server that stops, though Node closes none of its connections because it is idle for long. */
+      const stopping = async (
+        config: Config,
+        hold: (server: Target) => Promise<() => Promise<void> | void>
+      ): Promise<void> => {
+        const server = await TestServer.start({ attached, drainTimeout: "1 second", ...config })
+        server.http.keepAliveTimeout = 0
+        const { connections } = server
+        try {
+          const check = await hold(attached ? { ...unwatched(server.port), connections } : server)
+          await server.release()
+          await check()
+        } finally {
+          await server.stop()
+        }
+      }
+
+      it("R21: does not wait for an upgrade that is being decided, of a client that reads nothing", () =>
+        stopping({ handshakeTimeout: "1 hour", application: () => Effect.never }, async (server) => {
+          const connection = await Connection.open(server)
+          connection.socket.pause()
+          const url = engineTarget({ EIO: "4", transport: "websocket" })
+          connection.send("GET", url, { headers: upgradeHeaders() })
+          await server.settled(url)
+          return async () => {
+            connection.socket.resume()
+            const { headers, text } = await connection.response()
+            assert.strictEqual(text, "Server shutting down")
+            assert.deepStrictEqual(headers.map(([name]) => name), ["Connection", "Content-type", "Content-Length"])
+          }
+        }))
+
+      it("R26: waits no longer than drainTimeout for who offers another protocol, and takes nothing of a long answer", () =>
+        stopping({
+          application: (socket) =>
+            Effect.succeed({
+              app: Effect.andThen(Effect.ignore(Socket.send(socket, "x".repeat(20_000_000))), Effect.never)
+            })
+        }, async (server) => {
+          const client = await PollingClient.connect(server)
+          const connection = await Connection.open(server)
+          connection.send("GET", client.url(), { headers: upgradeHeaders({ Upgrade: "h2c" }) })
+          await within(once(connection.socket, "data"), "the beginning of the answer")
+          connection.socket.pause()
+          return () => {}
+        }))
+
+      it("does not wait for the rest of a POST that it has refused", () =>
+        stopping({}, async (server) => {
+          const connection = await Connection.open(server)
+          connection.send("POST", polling, { body: "4he", headers: { ...textHeaders, "Content-Length": "100" } })
+          assert.strictEqual((await connection.response()).status, 400)
+          return async () => {
+            await within(connection.closed, "the end of the connection")
+          }
+        }))
+
+      it("does not wait for the rest of a POST whose session it has ended", () =>
+        stopping({ application: idle }, async (server) => {
+          const connection = await (await PollingClient.connect(server)).beginPost("4he", 100)
+          const response = connection.response()
+          return async () => {
+            assert.strictEqual((await response).status, 400)
+            assert.strictEqual((await response).header("connection"), "close")
+            await within(connection.closed, "the end of the connection")
+          }
+        }))
+
+      it("does not wait for the rest of a POST that a session has refused", () =>
+        stopping({ application: idle, maxPayload: 50 }, async (server) => {
+          const connection = await (await PollingClient.connect(server)).beginPost("4he", 100)
+          assert.strictEqual((await connection.response()).status, 413)
+          return async () => {
+            await within(connection.closed, "the end of the connection")
+          }
+        }))
+    })
+  }
 })
 
 interface Fate {

@@ -6,7 +6,9 @@ import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, Exit, Fiber, Layer, Scheduler, Scope } from "effect"
 import { HttpRouter, HttpServerRequest } from "effect/http"
 import { randomBytes } from "node:crypto"
+import { once } from "node:events"
 import { createServer, ServerResponse } from "node:http"
+import type { Socket as TcpSocket } from "node:net"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pause, turn, within } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, type RequestOptions } from "../kit/http.ts"
@@ -401,6 +403,36 @@ describe("servers that come and go", () => {
     })
     await mounted.release()
   })
+
+  for (const how of ["an attachment that ends leaves", "listeners that end leave"]) {
+    for (const what of ["is being decided", "waits for an answer before it"]) {
+      it(`R21: ${how} no connection of an upgrade that ${what}, whose client reads nothing`, async () => {
+        const server = createServer()
+        const mounted = await Mounted.make()
+        const scope = Scope.makeUnsafe()
+        const app = () => Effect.as(Effect.never, { app: Effect.never })
+        if (how.startsWith("an attachment")) await mounted.run(Scope.provide(EngineIO.attach(server, app), scope))
+        else {
+          const handlers = await mounted.run(Scope.provide(EngineIO.toNodeHandlers(app), scope))
+          server.on("request", handlers.handleRequest).on("upgrade", handlers.handleUpgrade)
+        }
+        await listening(server, async (target) => {
+          const connected = once(server, "connection") as Promise<[TcpSocket]>
+          const connection = await Connection.open(target)
+          const [socket] = await connected
+          const closed = once(socket, "close")
+          connection.socket.pause()
+          if (what !== "is being decided") connection.send("GET", polling)
+          const url = engineTarget({ EIO: "4", transport: "websocket" })
+          connection.send("GET", url, { headers: upgradeHeaders() })
+          await target.settled(url)
+          await Effect.runPromise(Scope.close(scope, Exit.void))
+          await within(closed, "the end of the connection")
+        })
+        await mounted.release()
+      })
+    }
+  }
 
   it("one that listens again keeps its new sessions, whatever the old clients do", async () => {
     const server = createServer()

@@ -12,7 +12,7 @@ import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
 import { eventually, pause, within } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { type AppFactory, idle, portOf, sink, type Target, unwatched, withServer } from "../kit/server.ts"
-import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
+import { refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
@@ -20,22 +20,27 @@ describe("slow clients", () => {
   const large = "x".repeat(20_000_000)
   const speaks: AppFactory = (socket) => Effect.as(Socket.send(socket, large), { app: Effect.never })
 
-  it(
-    "a GET whose answer is not read ends with its session, and its connection soon after",
-    withServer({ application: speaks, pingInterval: 100, pingTimeout: 100, closeTimeout: 300 }, async (server) => {
-      const client = await PollingClient.connect(server)
-      const connection = await Connection.open(server)
-      const taken = new Promise<void>((resolve) =>
-        server.http.once("request", (request) => {
-          request.socket.once("close", resolve)
-        })
-      )
-      connection.socket.pause()
-      connection.send("GET", client.url())
-      assert.strictEqual(await server.reasonText(client.sid), "ping timeout")
-      await within(taken, "the end of a connection that is not read")
-    })
-  )
+  for (
+    const [what, headers] of [["", {}], [
+      ", also where it offers another protocol",
+      upgradeHeaders({ Upgrade: "h2c" })
+    ]] as const
+  ) {
+    it(
+      `a GET whose answer is not read ends with its session, and its connection soon after${what}`,
+      withServer({ application: speaks, pingInterval: 100, pingTimeout: 100, closeTimeout: 300 }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const taken = new Promise<void>((resolve) =>
+          server.http.once("connection", (socket) => void socket.once("close", resolve))
+        )
+        const connection = await Connection.open(server)
+        connection.socket.pause()
+        connection.send("GET", client.url(), { headers })
+        assert.strictEqual(await server.reasonText(client.sid), "ping timeout")
+        await within(taken, "the end of a connection that is not read")
+      })
+    )
+  }
 
   it(
     "a GET whose answer is read slowly, but read, is answered whole; the connection goes on",

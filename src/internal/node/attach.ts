@@ -5,7 +5,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type * as Http2 from "node:http2"
 import type * as Net from "node:net"
@@ -53,7 +53,8 @@ export const makeHandlers = <E, R>(
   onRefused: (error: BadRequest) => void
 ): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
   Effect.gen(function*() {
-    const scope = yield* Effect.scope
+    // Its requests end when it does, and not before all that was added to the scope between.
+    const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
     // Requests run uninterruptibly unless said otherwise; a client that goes away must end its poll (rule R37).
     const interruptible = Effect.interruptible(handler)
     const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(interruptible, { scope })

@@ -17,6 +17,7 @@ import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
 import { tellOfClose } from "./pipeline.ts"
+import { isForNobody, isRead, lookForRest } from "./unfinished.ts"
 
 export const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
   NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
@@ -116,10 +117,11 @@ abstract class NodeExchange implements Exchange {
     )
   }
 
-  /** The rest of a body that came too late is not waited for: its connection, or its stream, ends with the answer. */
+  /** The rest of a body is not waited for where it comes too late: its connection, or its stream, ends with the answer. */
   protected refusalHeaders(status: number): Readonly<Record<string, string>> {
     const { always } = this.dressing
-    if (status !== 408 || !isNode(this.source)) return always
+    const { source } = this
+    if (!isNode(source) || (status !== 408 && !isForNobody(source))) return always
     const { response } = this
     if (!isHttp2(response)) return { ...always, connection: "close" }
     const { stream } = response
@@ -220,11 +222,6 @@ export class RouterExchange extends NodeExchange {
   }
 }
 
-/** Whether nothing of an HTTP/1 request is left on its connection: one without a body is whole before Node says so. */
-const isRead = ({ complete, headers, httpVersionMajor }: Http.IncomingMessage): boolean =>
-  httpVersionMajor === 1 &&
-  (complete || (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined))
-
 /**
  * Adds cookies to a response, in the words they were given in: Effect's responses hold one of a name, and words of their
  * own. Node's response has them all, as lines, also those that were set there before.
@@ -282,6 +279,7 @@ export class DirectExchange extends NodeExchange {
     this.response = response
     this.watch()
     tellOfClose(source, response)
+    lookForRest(source, response)
   }
 
   get isAnswered(): boolean {
@@ -328,6 +326,8 @@ const limitReading = (request: Http.IncomingMessage, response: Http.ServerRespon
   if (request.httpVersionMajor !== 1 || !(request.socket instanceof Net.Socket)) return
   const socket = request.socket as Net.Socket & { readonly server?: Http.Server }
   socket.setTimeout(Math.min(millis, 2 ** 31 - 1))
+  // Node has let go of it.
+  if (isUpgraded(request)) socket.once("timeout", () => socket.destroy())
   // Node sets the time of a connection anew when the answer is written, but not where it may idle for ever.
   const { server } = socket
   if (server?.keepAliveTimeout === 0) response.once("finish", () => socket.setTimeout(server.timeout))

@@ -1,8 +1,9 @@
 /**
- * The connections of a server that wait for the peer's half of their end.
+ * The connections of a server that wait for their end: for the peer's half of it, or to have written what comes before.
  */
 import type * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import type * as Net from "node:net"
 
 interface Connection {
   terminate(): void
@@ -19,6 +20,13 @@ export class Lingering {
 
   delete(connection: Connection): void {
     if (this.connections.delete(connection) && this.connections.size === 0) this.none.openUnsafe()
+  }
+
+  /** Adds a connection that is to be closed until it is. */
+  watch(socket: Net.Socket): void {
+    const connection = { terminate: () => void socket.destroy() }
+    this.add(connection)
+    socket.once("close", () => this.delete(connection))
   }
 
   /** Waits until there are none. */

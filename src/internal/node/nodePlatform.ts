@@ -19,7 +19,8 @@ import { keepHeads, takeHead } from "./heads.ts"
 import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import { onServerClose } from "./serverClose.ts"
 import { attend } from "./undecided.ts"
-import { type Lines, refuse, Upgrades } from "./upgrades.ts"
+import { closeUnfinished, lookForRest } from "./unfinished.ts"
+import { type Lines, Upgrades } from "./upgrades.ts"
 
 /** A server whose end is ours. */
 interface Watch {
@@ -60,25 +61,35 @@ export class NodePlatform implements Platform {
   turn(request: HttpServerRequest): Effect.Effect<void, UpgradeFailed> | undefined {
     const source = toNode(request)
     if (!isUpgraded(source) || isFirst(source.socket)) return undefined
-    return Effect.callback((resume) =>
-      whenFirst(source.socket, (isThere) => resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed())))
-    )
+    return Effect.callback((resume) => {
+      let isGivenUp = false
+      whenFirst(source.socket, (isThere) => {
+        if (isGivenUp) source.socket.destroySoon()
+        else resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed()))
+      })
+      return Effect.sync(() => {
+        isGivenUp = true
+      })
+    })
   }
 
   // Node stops reading a connection that asks for an upgrade. One that stays HTTP after all (rule R26) would never be
-  // seen to close, and Effect ends it after the answer.
+  // seen to close, and Effect ends only our half of it after the answer.
   prepare(request: HttpServerRequest): void {
     const source = toNode(request)
     if (!isUpgraded(source)) {
-      if (isNode(source)) tellOfClose(source, NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse)
-      return
+      if (!isNode(source)) return
+      const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+      tellOfClose(source, response)
+      return lookForRest(source, response)
     }
     if (this.isUpgrade(request)) return attend(source)
     const { socket } = source
     socket.once("end", () => socket.destroy())
+    this.upgrades.lingering.watch(socket)
     const response = NodeHttpServerRequest.toServerResponse(request)
     response.setHeader("Connection", "close")
-    response.once("finish", () => socket.resume())
+    response.once("finish", () => socket.destroySoon())
     if (request.method === "GET") socket.resume()
   }
 
@@ -97,7 +108,10 @@ export class NodePlatform implements Platform {
       this.listening += listening ? 1 : -1
       if (listening ? this.listening === 1 : this.listening === 0) onStop(!listening)
     }
-    const unwatch = onServerClose(server, () => change(false))
+    const unwatch = onServerClose(server, () => {
+      change(false)
+      closeUnfinished(server)
+    })
     const dropHeads = keepHeads(server, () => this.unwatch(server))
     const onListening = () => change(true)
     server.on("listening", onListening)
@@ -109,6 +123,7 @@ export class NodePlatform implements Platform {
         dropHeads()
         server.off("listening", onListening)
         if (isListening) this.listening--
+        closeUnfinished(server)
       }
     })
   }
@@ -190,7 +205,7 @@ export class NodePlatform implements Platform {
     message: string
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return Effect.callback((resume) =>
-      refuse(toNode(request).socket, { status, message }, () => resume(Effect.succeed(released)))
+      this.upgrades.refuse(toNode(request).socket, { status, message }, () => resume(Effect.succeed(released)))
     )
   }
 

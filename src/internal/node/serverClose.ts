@@ -12,6 +12,12 @@ interface Watched {
 // One wrapper for all who watch a server: each with its own would be a chain that others cannot be taken out of.
 const servers = new WeakMap<Http.Server, Watched>()
 
+/** Those whose watchers are being told, while they still listen. */
+const closing = new Set<Http.Server>()
+
+/** Whether a server listens no more, or will not in a moment. */
+export const isClosed = (server: Http.Server): boolean => !server.listening || closing.has(server)
+
 /** Calls `watcher` whenever the server is told to close; returns the end of it. */
 export const onServerClose = (server: Http.Server, watcher: () => void): () => void => {
   let watched = servers.get(server)
@@ -28,7 +34,9 @@ const wrap = (server: Http.Server): Watched => {
   const watchers = new Set<() => void>()
   const { close } = server
   const restore = replace(server, "close", function(this: Http.Server, ...args: Parameters<typeof close>) {
+    closing.add(server)
     for (const watcher of watchers) watcher()
+    closing.delete(server)
     return close.apply(this, args)
   })
   return {

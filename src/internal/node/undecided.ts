@@ -17,7 +17,8 @@ class Undecided {
   private readonly socket: Net.Socket
   constructor(socket: Net.Socket) {
     this.socket = socket
-    socket.on("readable", this.look).on("end", this.leave)
+    // Who answers it instead of us ends only our half.
+    socket.on("readable", this.look).on("end", this.leave).on("finish", this.leave)
   }
 
   // The end is seen only by who has read all before it. Whoever sends more than this has to wait.
@@ -33,7 +34,7 @@ class Undecided {
   private readonly leave = (): void => void this.socket.destroy()
 
   end(): void {
-    this.socket.off("readable", this.look).off("end", this.leave)
+    this.socket.off("readable", this.look).off("end", this.leave).off("finish", this.leave)
   }
 }
 

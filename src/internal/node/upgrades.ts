@@ -72,9 +72,9 @@ export class Upgrades {
     if (early.length > 0) head = Buffer.concat([head, ...early])
     if (socket.destroyed) return done(undefined)
     const response = switchProtocols(request)
-    if (typeof response !== "string") return refuse(socket, response, () => done(undefined))
+    if (typeof response !== "string") return this.refuse(socket, response, () => done(undefined))
     const agreed = this.negotiate(request)
-    if (agreed !== undefined && "status" in agreed) return refuse(socket, agreed, () => done(undefined))
+    if (agreed !== undefined && "status" in agreed) return this.refuse(socket, agreed, () => done(undefined))
     const onClose = () => done(undefined)
     socket.once("close", onClose)
     // Whoever has ended its half does not wait for an answer.
@@ -102,22 +102,23 @@ export class Upgrades {
     )
     open(connection)
   }
+
+  /** Writes a refusal and closes the connection (rule R21); calls back when it is closed. */
+  refuse(socket: Net.Socket, { headers, message, status }: Refusal, done: () => void): void {
+    if (socket.destroyed) return done()
+    this.lingering.watch(socket)
+    socket.once("close", () => done())
+    socket.on("error", () => {})
+    const lines = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`).join("")
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}\r\nConnection: close\r\nContent-type: text/html\r\n` +
+        `Content-Length: ${Buffer.byteLength(message)}\r\n${lines}\r\n${message}`
+    )
+    socket.destroySoon()
+  }
 }
 
 /** How long the packets that open a session wait behind their 101, in milliseconds. */
 const openDelay = 1
 
 const uncork = (socket: Net.Socket): void => socket.uncork()
-
-/** Writes a refusal and closes the connection (rule R21); calls back when it is closed. */
-export const refuse = (socket: Net.Socket, { headers, message, status }: Refusal, done: () => void): void => {
-  if (socket.destroyed) return done()
-  socket.once("close", () => done())
-  socket.on("error", () => {})
-  socket.once("finish", () => socket.destroy())
-  const lines = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`).join("")
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}\r\nConnection: close\r\nContent-type: text/html\r\n` +
-      `Content-Length: ${Buffer.byteLength(message)}\r\n${lines}\r\n${message}`
-  )
-}
