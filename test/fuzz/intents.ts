@@ -563,6 +563,25 @@ export const holdOn = async (random: Random, field: Field): Promise<void> => {
       connection.send("GET", client.url())
       if (random.chance(0.3)) connection.socket.end()
     })
+    await many(random, 3, 6, async (random) => {
+      const connection = await Connection.open(server.target)
+      if (random.chance(0.5)) connection.socket.pause()
+      const query = { EIO: "4", app: "undecided" }
+      if (random.chance(0.3)) connection.send("GET", engineTarget({ ...query, transport: "polling" }))
+      connection.send("GET", engineTarget({ ...query, transport: random.pick(["websocket", "polling"]) }), {
+        headers: upgradeHeaders({ Upgrade: random.pick(["websocket", "h2c"]) })
+      })
+    })
+    await many(random, 3, 6, async (random) => {
+      const { sid } = await poll(server, random.pick<App>(["echo", "stubborn"]))
+      const connection = await Connection.open(server.target)
+      if (random.chance(0.5)) connection.socket.pause()
+      const query: Readonly<Record<string, string>> = random.pick([{ sid }, { sid: "x" }, {}])
+      connection.send("POST", engineTarget({ EIO: "4", transport: "polling", ...query }), {
+        body: random.bytes(random.below(2_000)),
+        headers: { ...textHeaders, "Content-Length": "5000" }
+      })
+    })
   }
   await pause(50)
 }
