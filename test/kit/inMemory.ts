@@ -402,7 +402,8 @@ export class Server {
     return {
       sessions: this.engine.count,
       fibers: this.engine.alive.size + this.fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length,
-      sleeps: this.sleeping
+      // The one that watches the time of all upgrades is the server's.
+      sleeps: this.sleeping - (this.engine.candidates.isAsleep ? 1 : 0)
     }
   }
 }

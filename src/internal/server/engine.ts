@@ -50,6 +50,8 @@ export class Engine implements SessionHost {
   readonly now: () => number
   /** Bodies of POSTs that have begun to arrive. */
   readonly bodies: Expiry<BodyWaiter>
+  /** Upgrades in progress. */
+  readonly candidates: Expiry<() => void>
   private readonly sessions = new Map<SocketId, Session>()
   /** Ids given out to handshakes that are not decided yet. */
   private readonly reserved = new Set<SocketId>()
@@ -80,6 +82,7 @@ export class Engine implements SessionHost {
     this.now = () => Number(clock.monotonicTimeNanosUnsafe() - origin) / 1e6
     this.rate = settings.handshakeRate && new HandshakeRate(settings.handshakeRate, this)
     this.bodies = new Expiry(settings.bodyTimeout, this, (waiter) => waiter.onBodyLate())
+    this.candidates = new Expiry(settings.upgradeTimeout, this, (giveUp) => giveUp())
   }
 
   /** Runs what belongs to the server, not to a request; `close` ends it. */

@@ -23,6 +23,11 @@ export class Expiry<A> {
     this.expire = expire
   }
 
+  /** Whether its fiber sleeps until the first is due, or was due when it fell asleep. */
+  get isAsleep(): boolean {
+    return this.isRunning
+  }
+
   add(item: A): void {
     this.dueAt.set(item, this.host.now() + this.millis)
     if (this.isRunning || this.millis === Infinity) return

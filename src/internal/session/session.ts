@@ -50,6 +50,8 @@ export interface SessionHost {
   settle(session: Session): void
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
+  /** Upgrades in progress: what gives each up when its time is over. */
+  readonly candidates: { add(giveUp: () => void): void; cancel(giveUp: () => void): void }
   /** The bodies of POSTs that are awaited. */
   readonly bodies: { add(waiter: BodyWaiter): void; cancel(waiter: BodyWaiter): void }
   /** The session is no longer reachable. */
