@@ -11,7 +11,15 @@ import { createServer, ServerResponse } from "node:http"
 import type { Socket as TcpSocket } from "node:net"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, pause, turn, within } from "../kit/events.ts"
-import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, type RequestOptions } from "../kit/http.ts"
+import {
+  Connection,
+  encodeRequest,
+  engineTarget,
+  fetchRaw,
+  introduce,
+  PollingClient,
+  type RequestOptions
+} from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { idle, TestServer, withServer } from "../kit/server.ts"
 import { isReadingPaused, unsentBytes } from "../kit/session.ts"
@@ -247,6 +255,7 @@ describe("handshakes", () => {
   it(
     "lose no early frame, however long they take",
     withServer({ references }, async (server) => {
+      await introduce(server)
       for (let i = 0; i < 10; i++) {
         const connection = await Connection.open(server)
         connection.write(Buffer.concat([webSocket, encodeFrame(Opcode.text, "4early")]))

@@ -252,6 +252,9 @@ export const fetchRaw = async (
   return response
 }
 
+/** A request that is refused. From the first the engine on a router knows of its server (rule R16). */
+export const introduce = (target: Target): Promise<Response> => fetchRaw(target, "GET", engineTarget({}))
+
 let cacheBuster = 0
 
 /** The target of a request to the server, with a cache buster as clients send one. */

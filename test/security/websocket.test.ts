@@ -6,7 +6,7 @@ import { Deferred, Effect } from "effect"
 import { createServer } from "node:http"
 import { EngineIO } from "../../src/index.ts"
 import { eventually } from "../kit/events.ts"
-import { Connection, engineTarget, PollingClient } from "../kit/http.ts"
+import { Connection, engineTarget, introduce, PollingClient } from "../kit/http.ts"
 import { portOf, type Target, unwatched, withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
@@ -39,6 +39,7 @@ describe("garbage behind the head of a handshake", () => {
         return Deferred.await(gate)
       }
       await withServer({ generateId }, async (server) => {
+        await introduce(server)
         for (const together of [true, false]) {
           const connection = await Connection.open(server)
           const request = Buffer.from(

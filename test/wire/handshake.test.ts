@@ -3,7 +3,7 @@ import { Deferred, Effect } from "effect"
 import type { Socket as TcpSocket } from "node:net"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { eventually, Mailbox, pending } from "../kit/events.ts"
-import { Connection, encodeRequest, fetchRaw, PollingClient } from "../kit/http.ts"
+import { Connection, encodeRequest, fetchRaw, introduce, PollingClient } from "../kit/http.ts"
 import { idle, withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
@@ -184,6 +184,7 @@ describe("beginning of a session", () => {
           return Deferred.await(gate)
         })
         await withServer({ allowRequest: () => decision, perMessageDeflate, attached }, async (server) => {
+          await introduce(server)
           for (const size of [10, 500_000]) {
             const sizes = [0, 1, size, 7]
             const headers = perMessageDeflate ? { "Sec-WebSocket-Extensions": "permessage-deflate" } : {}

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { pending } from "../kit/events.ts"
-import { Connection, encodeRequest, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
+import { Connection, encodeRequest, fetchRaw, introduce, PollingClient, type Response } from "../kit/http.ts"
 import { type Target, withServer } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
@@ -467,17 +467,22 @@ describe("ids", () => {
   )
 
   it(
-    "R16: frames behind the very first request to a server are not lost",
+    "R16: of all requests to a server of a router only the first loses what stands behind it, and nothing that follows",
     withServer({}, async (server) => {
-      const webSocket = await RawWebSocket.open(server, {}, { early: encodeFrame(Opcode.text, "4early") })
-      await webSocket.next()
-      assert.strictEqual((await webSocket.next()).payload.toString(), "4early")
+      const early = encodeFrame(Opcode.text, "4early")
+      for (const echoes of [["4late"], ["4early", "4late"]]) {
+        const webSocket = await RawWebSocket.open(server, {}, { early })
+        assert.match((await webSocket.next()).payload.toString(), /^0\{/)
+        webSocket.write(Opcode.text, "4late")
+        for (const echo of echoes) assert.strictEqual((await webSocket.next()).payload.toString(), echo)
+      }
     })
   )
 
   it(
     "R16: garbage sent before a slow handshake is answered ends that session only",
     withServer({ generateId: () => Effect.delay(Effect.succeed("slow"), 50) }, async (server) => {
+      await introduce(server)
       const webSocket = await RawWebSocket.open(server, {}, { early: Buffer.from("\xFF\xFFgarbage", "latin1") })
       await webSocket.closed
       await server.barrier()

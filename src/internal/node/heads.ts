@@ -2,9 +2,6 @@
  * The first bytes behind a request to upgrade, where the client did not wait for the answer. Node gives them to those who
  * listen for upgrades, and Effect does not hand them on.
  */
-import { WebSocketServer } from "@effect/platform-node/NodeWS"
-import * as Effect from "effect/Effect"
-import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as Http from "node:http"
 import { remember } from "./effectListeners.ts"
 
@@ -53,27 +50,13 @@ export const keepHeads = (server: Http.Server, onUnserved: () => void): () => vo
   }
 }
 
-/** Takes the head of a request. */
-export const takeHead = (source: Http.IncomingMessage, request: HttpServerRequest): Buffer => {
-  const head = heads.get(source) ?? askEffect(request)
-  // What a weak map holds is kept until the whole heap is collected.
-  heads.delete(source)
-  return head
-}
-
 /**
- * The first request to a server may be one to upgrade, before we know of the server. Effect gives the head to its own
- * WebSocket server, which is to answer, and which is asked for nothing else.
+ * Takes the head of a request. That of the first request to a server, from which we know of the server, is lost: only
+ * clients that break RFC 6455 would have written to it.
  */
-const askEffect = (request: HttpServerRequest): Buffer => {
-  const { handleUpgrade } = WebSocketServer.prototype
-  let head = noHead
-  // For one call, in which nobody else runs.
-  WebSocketServer.prototype.handleUpgrade = (_request, _socket, bytes) => void (head = bytes)
-  try {
-    Effect.runFork(Effect.scoped(Effect.flatMap(request.upgrade, ({ reader }) => reader))).interruptUnsafe()
-  } finally {
-    WebSocketServer.prototype.handleUpgrade = handleUpgrade
-  }
+export const takeHead = (request: Http.IncomingMessage): Buffer => {
+  const head = heads.get(request) ?? noHead
+  // What a weak map holds is kept until the whole heap is collected.
+  heads.delete(request)
   return head
 }

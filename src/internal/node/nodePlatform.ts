@@ -173,7 +173,7 @@ export class NodePlatform implements Platform {
       settled = upgraded
     }
     const source = toNode(request)
-    this.upgrades.accept(source, takeHead(source, request), headers, (connection) => {
+    this.upgrades.accept(source, takeHead(source), headers, (connection) => {
       if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
       use(connection)
       resume(Effect.succeed(this.release(request)))
