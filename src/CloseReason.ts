@@ -197,12 +197,126 @@ export type CloseReason =
   | ServerShutdown
 
 /**
- * The reason of a session that the application closed.
+ * The reason of a session whose client closed its transport or lost its connection.
+ *
+ * **Example** (The end of a tab)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * CloseReason.transportClose({ code: 1001 }) // => { _tag: "TransportClose", code: 1001 }
+ * CloseReason.transportClose() // => { _tag: "TransportClose" }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const transportClose = ({ code, reason }: Omit<TransportClose, "_tag"> = {}): CloseReason => ({
+  _tag: "TransportClose",
+  ...(code === undefined ? {} : { code }),
+  ...(reason === undefined ? {} : { reason })
+})
+
+/**
+ * The reason of a session whose transport failed with `error`.
+ *
+ * **Example** (A message that is too large)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * const error = new CloseReason.PayloadTooLarge({ limit: 1_000_000 })
+ * CloseReason.transportError(error) // => { _tag: "TransportError", error }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const transportError = (error: TransportFailure): CloseReason => ({ _tag: "TransportError", error })
+
+/**
+ * The reason of a session whose client did not answer the heartbeat in time.
+ *
+ * **Example** (A client that fell silent)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * CloseReason.message(CloseReason.pingTimeout) // => "ping timeout"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const pingTimeout: CloseReason = { _tag: "PingTimeout" }
+
+/**
+ * The reason of a session whose client sent what is no packet.
+ *
+ * **Example** (A packet of no known type)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason, Packet } from "effect-engine.io"
+ *
+ * const error = new Packet.PacketError({ reason: "UnknownType" })
+ * CloseReason.parseError(error) // => { _tag: "ParseError", error }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const parseError = (error: PacketError | PayloadError): CloseReason => ({ _tag: "ParseError", error })
+
+/**
+ * The reason of a session that the application closed, or whose `app` came to an end.
+ *
+ * **Example** (A session that was closed here)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * CloseReason.message(CloseReason.forcedClose) // => "forced close"
+ * ```
  *
  * @category constructors
  * @since 0.1.0
  */
 export const forcedClose: CloseReason = { _tag: "ForcedClose" }
+
+/**
+ * The reason of a session whose `app` failed or died with `cause`.
+ *
+ * **Example** (An app that failed)
+ *
+ * ```ts import.meta.vitest
+ * import { Cause } from "effect"
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * const cause = Cause.fail("no database")
+ * CloseReason.appFailed(cause) // => { _tag: "AppFailed", cause }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const appFailed = (cause: Cause.Cause<unknown>): CloseReason => ({ _tag: "AppFailed", cause })
+
+/**
+ * The reason of a session that ended with the server, while `undelivered` messages were on their way.
+ *
+ * **Example** (A client between two polls)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * CloseReason.serverShutdown(3) // => { _tag: "ServerShutdown", undelivered: 3 }
+ * CloseReason.serverShutdown() // => { _tag: "ServerShutdown", undelivered: 0 }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const serverShutdown = (undelivered = 0): CloseReason => ({ _tag: "ServerShutdown", undelivered })
 
 /**
  * Whether the server's side ended the session: the application, or the end of the server.
@@ -213,37 +327,49 @@ export const forcedClose: CloseReason = { _tag: "ForcedClose" }
  * import { CloseReason } from "effect-engine.io"
  *
  * CloseReason.isForced(CloseReason.forcedClose) // => true
- * CloseReason.isForced({ _tag: "PingTimeout" }) // => false
+ * CloseReason.isForced(CloseReason.pingTimeout) // => false
  * ```
  *
  * @category predicates
  * @since 0.1.0
  */
-export const isForced = (reason: CloseReason): boolean => message(reason) === "forced close"
+export const isForced = (reason: CloseReason): reason is ForcedClose | AppFailed | ServerShutdown => {
+  switch (reason._tag) {
+    case "TransportClose":
+    case "TransportError":
+    case "PingTimeout":
+    case "ParseError":
+      return false
+    case "ForcedClose":
+    case "AppFailed":
+    case "ServerShutdown":
+      return true
+  }
+}
 
 /**
- * The reason of a session whose client missed its heartbeat.
+ * The protocol's text for every reason, by its tag: what the metrics count by.
  *
- * @category constructors
+ * **Example** (The texts there are)
+ *
+ * ```ts import.meta.vitest
+ * import { CloseReason } from "effect-engine.io"
+ *
+ * new Set(Object.values(CloseReason.messages)).size // => 5
+ * ```
+ *
+ * @category constants
  * @since 0.1.0
  */
-export const pingTimeout: CloseReason = { _tag: "PingTimeout" }
-
-/**
- * The reason of a session whose transport failed with `error`.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const transportError = (error: TransportFailure): CloseReason => ({ _tag: "TransportError", error })
-
-/**
- * The reason of a session whose client sent what is no packet.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const parseError = (error: PacketError | PayloadError): CloseReason => ({ _tag: "ParseError", error })
+export const messages = {
+  TransportClose: "transport close",
+  TransportError: "transport error",
+  PingTimeout: "ping timeout",
+  ParseError: "parse error",
+  ForcedClose: "forced close",
+  AppFailed: "forced close",
+  ServerShutdown: "forced close"
+} as const satisfies Record<CloseReason["_tag"], string>
 
 /**
  * The protocol's text for a reason, as `engine.io` hands it to its `close` listeners (rule R-C1).
@@ -253,26 +379,11 @@ export const parseError = (error: PacketError | PayloadError): CloseReason => ({
  * ```ts import.meta.vitest
  * import { CloseReason } from "effect-engine.io"
  *
- * CloseReason.message({ _tag: "PingTimeout" }) // => "ping timeout"
- * CloseReason.message({ _tag: "ServerShutdown", undelivered: 0 }) // => "forced close"
+ * CloseReason.message(CloseReason.pingTimeout) // => "ping timeout"
+ * CloseReason.message(CloseReason.serverShutdown()) // => "forced close"
  * ```
  *
  * @category getters
  * @since 0.1.0
  */
-export const message = (reason: CloseReason): string => {
-  switch (reason._tag) {
-    case "TransportClose":
-      return "transport close"
-    case "TransportError":
-      return "transport error"
-    case "PingTimeout":
-      return "ping timeout"
-    case "ParseError":
-      return "parse error"
-    case "ForcedClose":
-    case "AppFailed":
-    case "ServerShutdown":
-      return "forced close"
-  }
-}
+export const message = (reason: CloseReason): (typeof messages)[CloseReason["_tag"]] => messages[reason._tag]

@@ -25,11 +25,11 @@ export interface WebSocketSettings {
 }
 
 /** What the peer's end of a connection says: 1005 stands for no code, 1006 for no close frame; neither is on a wire. */
-export const peerClosed = (code: number, reason: string): CloseReason.TransportClose => ({
-  _tag: "TransportClose",
-  ...(code === 1005 || code === 1006 ? {} : { code }),
-  ...(reason === "" ? {} : { reason })
-})
+const peerClosed = (code: number, reason: string): CloseReason.CloseReason =>
+  CloseReason.transportClose({
+    code: code === 1005 || code === 1006 ? undefined : code,
+    reason: reason === "" ? undefined : reason
+  })
 
 export abstract class NodeWebSocket implements WebSocketConnection, FrameHandler {
   listener: FrameListener = ignore

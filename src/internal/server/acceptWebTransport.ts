@@ -9,6 +9,7 @@ import * as Headers from "effect/http/Headers"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { serverShutdown } from "../../CloseReason.ts"
 import { BadRequest } from "../../HandshakeError.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import { parseQuery } from "../protocol/query.ts"
@@ -99,7 +100,7 @@ const serve = (
 /** The scope closes: what the session had accepted is delivered first, as far as that is possible in time. */
 const leave = (engine: Engine, session: Session, ended: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const reason = { _tag: "ServerShutdown", undelivered: 0 } as const
+    const reason = serverShutdown()
     close(session, reason)
     return Effect.timeoutOrElse(ended, {
       duration: engine.settings.drainTimeout,

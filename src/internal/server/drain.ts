@@ -4,13 +4,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { CloseReason } from "../../CloseReason.ts"
+import { serverShutdown } from "../../CloseReason.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
 import { isReachable, labelOf, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
-const shutdown: CloseReason = { _tag: "ServerShutdown", undelivered: 0 }
+// How many are undelivered is known when a session has ended.
+const shutdown = serverShutdown()
 
 /** Drains for at most `timeout` milliseconds; then nothing of any session is left but, perhaps, its `onDisconnect`. */
 export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>

@@ -12,6 +12,7 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import { forcedClose } from "../../CloseReason.ts"
 import {
   BadRequest,
   Forbidden,
@@ -195,7 +196,7 @@ export abstract class Handshaking {
     if (session?.fiber !== undefined) return Effect.void
     if (this.hasReserved) this.engine.unreserve(id)
     if (session === undefined) return Effect.void
-    end(session, { _tag: "ForcedClose" })
+    end(session, forcedClose)
     return Scope.close(session.scope, Exit.asVoid(exit))
   }
 

@@ -23,7 +23,7 @@ const noTraffic = (): Traffic => ({
   bytesSent: 0
 })
 
-const reasons = ["transport close", "transport error", "ping timeout", "parse error", "forced close"]
+const reasons = new Set(Object.values(CloseReason.messages))
 const codes = [0, 1, 2, 3, 4, 5]
 
 /** The numbers of one server. */

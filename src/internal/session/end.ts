@@ -4,7 +4,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
-import type { CloseReason } from "../../CloseReason.ts"
+import { type CloseReason, serverShutdown } from "../../CloseReason.ts"
 import * as incoming from "./incoming.ts"
 import { end as endObservers } from "./observers.ts"
 import { get, publish, type Session, set } from "./session.ts"
@@ -27,7 +27,7 @@ export const end = (session: Session, cause: CloseReason): void => {
 const decide = (known: CloseReason | undefined, cause: CloseReason, undelivered: number): CloseReason => {
   // A client that does not even take its close any more has timed out (rule R-H6).
   const reason = known === undefined || (known._tag === "ForcedClose" && cause._tag === "PingTimeout") ? cause : known
-  return reason._tag === "ServerShutdown" ? { _tag: "ServerShutdown", undelivered } : reason
+  return reason._tag === "ServerShutdown" ? serverShutdown(undelivered) : reason
 }
 
 /** Tells everybody of the end. What that sets off may end other sessions, so the server does it for one after the other. */

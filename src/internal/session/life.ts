@@ -77,7 +77,7 @@ const onApplicationExit = (
   if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
     runFor(session, context, Effect.logError("The application of a session failed", exit.cause))
   }
-  close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : { _tag: "AppFailed", cause: exit.cause })
+  close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : CloseReason.appFailed(exit.cause))
 }
 
 /** Runs what is not the user's program, but belongs to it. */

@@ -2,7 +2,7 @@
  * Packets over HTTP long-polling: a parked GET carries them out, a POST brings them in (rules R35–R49). JSONP is the
  * same in another dress (R55–R57).
  */
-import { Aborted, InvalidContent, Overlap, parseError, transportError } from "../../CloseReason.ts"
+import { Aborted, InvalidContent, Overlap, parseError, transportClose, transportError } from "../../CloseReason.ts"
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
 import type { Packet, Revision } from "../../Packet.ts"
@@ -202,7 +202,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       return post!.reject(400)
     }
     if (closePacket || cursor.isDone) this.unread = undefined
-    if (closePacket) host.onClose({ _tag: "TransportClose" })
+    if (closePacket) host.onClose(transportClose())
     else host.onTurn()
     if (this.post === post && !this.paused) this.goOn()
   }

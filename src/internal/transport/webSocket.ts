@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
-import { type CloseReason, parseError } from "../../CloseReason.ts"
+import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
@@ -124,7 +124,7 @@ export class WebSocketTransport implements Transport, FrameListener {
     if (packet === undefined) return
     if (packet instanceof PacketError) return host.onClose(parseError(packet))
     host.onPacket(packet)
-    if (packet.type === "close") host.onClose({ _tag: "TransportClose" })
+    if (packet.type === "close") host.onClose(transportClose())
   }
 
   onTurn(): void {

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
-import { type CloseReason, parseError } from "../../CloseReason.ts"
+import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
@@ -110,7 +110,7 @@ export class WebTransportTransport implements Transport, FrameListener {
     if (packet instanceof PacketError) return host.onClose(parseError(packet))
     if (packet.type === "pong" && this.pings > 0) this.pings--
     host.onPacket(packet)
-    if (packet.type === "close") host.onClose({ _tag: "TransportClose" })
+    if (packet.type === "close") host.onClose(transportClose())
     if (this.pings === 0) this.onFarewell?.()
   }
 

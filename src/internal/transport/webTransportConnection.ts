@@ -3,7 +3,14 @@
  * session rejects is taken care of here: nothing of it becomes an unhandled rejection.
  */
 import { type FrameListener, ignore } from "./frameListener.ts"
-import { type CloseReason, parseError, PayloadTooLarge, transportError, WriteFailed } from "../../CloseReason.ts"
+import {
+  type CloseReason,
+  parseError,
+  PayloadTooLarge,
+  transportClose,
+  transportError,
+  WriteFailed
+} from "../../CloseReason.ts"
 import { PacketError } from "../../Packet.ts"
 import { FrameDecoder, type FrameError } from "../protocol/frames.ts"
 
@@ -74,7 +81,7 @@ const patience = 100
 /** After so many frames of one chunk it is somebody else's turn. */
 const framesPerTurn = 1024
 
-const transportClose: CloseReason = { _tag: "TransportClose" }
+const gone = transportClose()
 
 export class WebTransportConnection {
   readonly host: ConnectionHost
@@ -110,7 +117,7 @@ export class WebTransportConnection {
   /** Waits for the client's stream, and then for frames. */
   open(listener: FrameListener): void {
     this.listener = listener
-    const onGone = (): void => this.fail(transportClose)
+    const onGone = (): void => this.fail(gone)
     Promise.resolve(this.session.closed).then((info) => this.fail(toReason(info)), onGone)
     try {
       const streams = this.session.incomingBidirectionalStreams.getReader()
@@ -177,7 +184,7 @@ export class WebTransportConnection {
     if (this.end !== undefined) return
     const { done, value } = result
     // A client that has closed its half of the stream can say nothing more, not even that it lives.
-    if (done || value === undefined) return this.suspect(transportClose)
+    if (done || value === undefined) return this.suspect(gone)
     this.take(value)
   }
 
@@ -190,7 +197,7 @@ export class WebTransportConnection {
     else if (!this.paused) this.goOnLater()
   }
 
-  private readonly onReadError = (): void => this.suspect(transportClose)
+  private readonly onReadError = (): void => this.suspect(gone)
 
   private readonly onFrame = (data: Uint8Array, isBinary: boolean): boolean => {
     this.listener.onFrame(data, isBinary)
@@ -254,7 +261,7 @@ export class WebTransportConnection {
   /** Closes the session. Nothing is reported any more. */
   close(info?: { closeCode?: number; reason?: string }): void {
     this.listener = ignore
-    this.terminate(transportClose, info)
+    this.terminate(gone, info)
   }
 
   /**
@@ -306,12 +313,11 @@ const attempt = (f: () => unknown): void => {
 }
 
 const toReason = (info: unknown): CloseReason => {
-  if (typeof info !== "object" || info === null) return transportClose
+  if (typeof info !== "object" || info === null) return gone
   const { closeCode, reason } = info as { readonly closeCode?: unknown; readonly reason?: unknown }
-  return {
-    _tag: "TransportClose",
-    // Zero and no text are what a close without either comes as.
-    ...(typeof closeCode === "number" && closeCode !== 0 ? { code: closeCode } : {}),
-    ...(typeof reason === "string" && reason !== "" ? { reason } : {})
-  }
+  // Zero and no text are what a close without either comes as.
+  return transportClose({
+    code: typeof closeCode === "number" && closeCode !== 0 ? closeCode : undefined,
+    reason: typeof reason === "string" && reason !== "" ? reason : undefined
+  })
 }
