@@ -56,8 +56,9 @@ describe("the query", () => {
   it("R6, R8: names of Object.prototype are names like any other, and absent unless given", () => {
     const query = parseQuery("/?__proto__=a&constructor=b")
     assert.deepStrictEqual(Object.entries(query), [["__proto__", "a"], ["constructor", "b"]])
-    assert.isNull(Object.getPrototypeOf(query))
-    assert.isUndefined(parseQuery("/?a=1")["toString"])
+    for (const name of Object.getOwnPropertyNames(Object.prototype)) {
+      assert.isUndefined(parseQuery("/?a=1")[name], name)
+    }
   })
 
   it.prop(
