@@ -307,6 +307,20 @@ describe("receiveBuffer", () => {
       assert.isFalse(client.isPaused)
     }))
 
+  it.effect("to keep it just short of full costs by the message, however many wait", () =>
+    serving({ receiveBuffer: { messages: 200_000, bytes: 100_000 * 257 } }, function*(server) {
+      const client = yield* server.connect("websocket")
+      const thousand = Array.from({ length: 1_000 }, () => "4x")
+      for (let n = 0; n < 100; n++) yield* client.says(...thousand)
+      assert.isFalse(client.isPaused)
+      // Looking through all that waits for each of them would take longer than a test has.
+      for (let n = 0; n < 5_000; n++) {
+        yield* Socket.receive(client.socket)
+        client.unread.push("4x")
+        client.read()
+      }
+    }))
+
   it.effect("an empty buffer takes one message of any size", () =>
     serving({ receiveBuffer: { bytes: 10 } }, function*(server) {
       const client = yield* server.connect("websocket")

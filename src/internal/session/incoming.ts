@@ -85,7 +85,6 @@ const roomFor = (session: Session, size: number): number => {
   }
   let bytes = sizes.reduce((sum, size) => sum + size, size)
   session.receivedBytes = bytes
-  if (sizes.length < receiveBuffer.messages && bytes <= receiveBuffer.bytes) return Infinity
   const most = { messages: Math.ceil(receiveBuffer.messages * 0.75), bytes: receiveBuffer.bytes * 0.75 }
   let taken = Math.max(0, sizes.length + 1 - most.messages)
   for (let index = 0; index < sizes.length && (index < taken || bytes > most.bytes); index++) {
