@@ -62,7 +62,7 @@ export interface SendOptions {
 // receiving
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Who takes is noted, and who asks for more than will ever come. */
+/** Notes who takes, and who asks for more than will ever come. */
 const taking = <A>(socket: Socket, taken: Effect.Effect<A, SocketClosed>): Effect.Effect<A, SocketClosed> =>
   Effect.mapBoth(taken, {
     onFailure: (error) => {
@@ -83,14 +83,16 @@ const taking = <A>(socket: Socket, taken: Effect.Effect<A, SocketClosed>): Effec
  * **Details**
  *
  * When the session ends, an `app` that has taken a message finishes what it does with it, and gets the others that had
- * arrived, for at most `closeTimeout`. It is interrupted when it asks for one more, so that it need not handle the
- * failure: what is to be done at the end belongs into `onDisconnect`, or a finalizer such as `Effect.ensuring`. The same
- * holds for `receiveAll`, `messages` and `forEach`. An `app` that has taken none, and waits for none, is interrupted when
- * the session ends; where the client ended it and messages wait, only after `closeTimeout`. One that closes its own
- * session is interrupted when that has ended, but not in a step of `forEach` or a run of `messages`.
+ * arrived, for at most `closeTimeout` (`drainTimeout` when the server ends). It is interrupted when it asks for one more,
+ * so it need not handle the failure: what is to be done at the end belongs in `onDisconnect`, or in a finalizer such as
+ * `Effect.ensuring`. The same holds for `receiveAll`, `messages` and `forEach`.
  *
- * The whole of `app` is interrupted, whichever of its fibers asks. Steps of `forEach` and runs of `messages` are awaited
- * before; what another fiber does with a message from `receive` cannot be known, and is not.
+ * An `app` that has taken none is interrupted when the session ends; but if the client ended it and messages wait, only
+ * after `closeTimeout`. One that closes its own session is interrupted when that has ended, but not in a step of
+ * `forEach` or a run of `messages`.
+ *
+ * All of `app` is interrupted, whichever of its fibers asks. Steps of `forEach` and runs of `messages` are awaited first;
+ * what another fiber does with a message from `receive` is not, since nobody can know of it.
  *
  * **Example** (Answering one question)
  *
@@ -122,9 +124,9 @@ export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Mes
   taking(socket, Queue.takeAll(socket[TypeId].incoming(socket)))
 
 /**
- * The queue from which `receive` takes, for whoever would use what `Queue` offers: `takeBetween`, `poll`, `Stream.fromQueue`.
- * What is taken makes room in `receiveBuffer`, whoever takes it. It fails like `receive`; but an `app` that asks it for a
- * message that can never come is not interrupted, and goes on for at most `closeTimeout` if it does not end by itself.
+ * The queue that `receive` takes from, for all else that `Queue` offers: `takeBetween`, `poll`, `Stream.fromQueue`.
+ * Whoever takes makes room in `receiveBuffer`. It fails like `receive`; but an `app` that asks it for a message that can
+ * never come is not interrupted: if it does not end by itself, it goes on for at most `closeTimeout`.
  *
  * **Example** (Messages in groups of up to ten)
  *
@@ -143,15 +145,15 @@ export const receiveAll = (socket: Socket): Effect.Effect<[Message, ...Array<Mes
  * @since 0.1.0
  */
 export const incoming = (socket: Socket): Queue.Dequeue<Message, SocketClosed> => {
-  // Who has the queue will take from it.
+  // Whoever asks for the queue will take from it.
   socket[TypeId].noteTaken(socket)
   return socket[TypeId].incoming(socket)
 }
 
 /**
  * The client's messages as a stream, which fails with `SocketClosed` when the session has ended and all were taken. It
- * takes what has arrived together: who stops the stream early, as `Stream.take` does, loses the rest of that. To take one
- * and leave the others, use `receive`.
+ * takes all that has arrived together, so stopping early, as `Stream.take` does, loses the rest of that. To take one and
+ * leave the others, use `receive`.
  *
  * **Details**
  *
@@ -442,8 +444,8 @@ export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Durati
 export const events = (socket: Socket): Stream.Stream<SocketEvent> => socket[TypeId].events(socket)
 
 /**
- * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session. Who is
- * slow loses the oldest, as with `events`.
+ * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session. A
+ * slow listener loses the oldest, as with `events`.
  *
  * @category observing
  * @since 0.1.0

@@ -32,7 +32,7 @@ export class Upgrades {
     readonly closeTimeout: number
     readonly perMessageDeflate: Config["perMessageDeflate"]
   }) {
-    // A timer holds no more.
+    // No timer can run longer.
     this.settings = { maxPayload, closeTimeout: Math.min(closeTimeout, 2 ** 31 - 1), lingering: new Lingering() }
     this.perMessageDeflate = perMessageDeflate
   }

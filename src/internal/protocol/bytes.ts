@@ -21,13 +21,12 @@ export const toBase64 = (bytes: Uint8Array): string => bytes.byteLength === 0 ? 
  * The bytes of a base64 text, read as leniently as `Buffer.from(text, "base64")` does: both alphabets, padding or none,
  * other characters skipped, ends at the first `=`.
  *
- * Small buffers are pieces of a pool that other clients' data lies in too. What goes to an application is copied out of
- * it: whoever passes `bytes.buffer` on must not pass on more than the message.
+ * They have memory of their own. A piece of Node's pool lies beside other clients' data, and would show it to whoever is
+ * given `bytes.buffer`.
  */
 export const fromBase64Lenient = (text: string): Uint8Array => {
   // Node makes memory of its own for no bytes at all, which costs ten times as long as a few bytes do.
   if (text === "") return new Uint8Array(0)
-  // The bytes get memory of their own: a slice of Node's pool would show its neighbours to whoever is given `buffer`.
   // Copying a few bytes out of the pool is cheaper than making memory first; for more it is the other way round.
   if (text.length < 1024) return new Uint8Array(Buffer.from(text, "base64"))
   const memory = new ArrayBuffer(Buffer.byteLength(text, "base64"))
@@ -36,7 +35,7 @@ export const fromBase64Lenient = (text: string): Uint8Array => {
   return new Uint8Array(length === memory.byteLength ? memory : memory.slice(0, length))
 }
 
-/** A copy of some bytes in memory of its own. A view of them first: from a `Buffer` it takes twice as long. */
+/** A copy of some bytes in memory of its own. By way of a plain view: from a `Buffer` it takes twice as long. */
 export const copyOf = (bytes: Uint8Array, start: number, end = bytes.byteLength): Uint8Array =>
   new Uint8Array(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start))
 
@@ -44,8 +43,8 @@ export const copyOf = (bytes: Uint8Array, start: number, end = bytes.byteLength)
 const worthCutting = 1024
 
 /**
- * A piece of a text. V8 makes it a view of the whole, which somebody who keeps one short message would keep with it; joined
- * to something else and cut off again it is a copy, for some 35 ns.
+ * A piece of a text. V8 makes a slice a view of the whole, so that whoever keeps a short message would keep all of its
+ * POST. Joined to something else and cut off again it is a copy, for some 35 ns.
  */
 export const cut = (text: string, start: number, end: number): string => {
   const piece = text.slice(start, end)

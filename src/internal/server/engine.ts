@@ -109,7 +109,7 @@ export class Engine implements SessionHost {
     return this.sessions
   }
 
-  /** A session whose time is over is none any more, whether its timer has fired or not (rule R-H1). */
+  /** A session whose time is over is none any more, whether its fiber has noticed or not (rule R-H1). */
   get(id: SocketId): Session | undefined {
     const session = this.sessions.get(id)
     if (session !== undefined && isOverdue(session)) end(session, pingTimeout)

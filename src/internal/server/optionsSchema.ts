@@ -30,7 +30,7 @@ const toMillis = (value: unknown, otherwise: number): number =>
   value === undefined ? otherwise : Duration.toMillis(Duration.fromInputUnsafe(value as Duration.Input))
 
 const duration = optionOf("a duration above zero, such as \"25 seconds\" or a number of milliseconds", isDuration)
-// Clients count these with one timer, which holds no more.
+// Clients time these with one timer, which can run no longer.
 const longestTimer = 24 * 86_400_000
 const beat = optionOf(
   "a duration above zero and below 24 days, such as \"25 seconds\" or a number of milliseconds",

@@ -38,8 +38,8 @@ export interface Platform {
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse>
   /**
-   * Answers 101 and hands the connection to `use`, before anything can arrive on it; fails when the client is gone or the
-   * library refused the request.
+   * Answers 101 and hands the connection to `use`, before anything can arrive on it; fails when the client is gone, or
+   * broke the WebSocket handshake and was told so.
    */
   upgrade(
     request: HttpServerRequest,

@@ -30,7 +30,7 @@ const decide = (known: CloseReason | undefined, cause: CloseReason, undelivered:
   return reason._tag === "ServerShutdown" ? serverShutdown(undelivered) : reason
 }
 
-/** Tells everybody of the end. What that sets off may end other sessions, so the server does it for one after the other. */
+/** Tells everybody of the end. That may end other sessions, so the server settles one at a time. */
 export const settle = (session: Session): void => {
   const reason = session.reason!
   try {

@@ -28,7 +28,7 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
     const pong = Deferred.makeUnsafe<void>()
     const now = server.now()
     pulse.ping = { sentAt: now, pong }
-    // We were held up for so long that its time was over before it was asked: it has its time from now.
+    // We are so late that the client's time was over before we asked: it has its time from now.
     if (now >= pulse.deadline) pulse.deadline = Math.floor(now) + server.settings.pingTimeout
     if (get(session.state) === "open") push(session, ping)
     if (!(yield* pongInTime(session, pong))) return end(session, timedOut)

@@ -34,8 +34,8 @@ const put = (session: Session, message: Message): void => {
 }
 
 /**
- * The queue, for whoever will wait in it. Most sessions have nobody but one loop, which waits beside it: so it gets the sets
- * of those who wait when it is first asked for. They are half a KiB of an idle session.
+ * The queue, for whoever may wait in it. In most sessions only one loop waits, and beside the queue: so the queue gets
+ * sets of waiters of its own when it is first asked for (see `nobody`).
  */
 export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed> => {
   const { incoming } = session
@@ -48,7 +48,7 @@ export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed>
 /** Has a loop wait for messages. */
 export const listen = (session: Session, listener: Listener): void => {
   const { messages, state } = session.incoming
-  // The fiber may have let others run since it looked.
+  // Its fiber may have let others run since it looked.
   if (state._tag === "Done" || messages.length > 0) listener.resume(Effect.void)
   else if (session.listener === undefined) session.listener = listener
   else {
@@ -73,9 +73,9 @@ export const wake = (session: Session): void => {
 }
 
 /**
- * The capacity with which the queue takes a message of `size` bytes once there is room for it, and not before: once no more
- * than three quarters of `receiveBuffer` are in use. Takers need not say what they took: the sizes of what waits are added
- * up only here, and that is no more often than a quarter of `receiveBuffer` was filled.
+ * The capacity at which the queue takes a message of `size` bytes when there is room for it, and not before: when at most
+ * three quarters of `receiveBuffer` are in use. Takers do not say what they took, so the sizes of what waits are added up
+ * here, once for every quarter of `receiveBuffer` that came in.
  */
 const roomFor = (session: Session, size: number): number => {
   const { incoming: { messages }, server: { settings: { receiveBuffer } } } = session
@@ -106,8 +106,8 @@ const hold = (session: Session, message: Message, capacity: number): void => {
 }
 
 /**
- * The transport gave a message although there was no room for the one before: that goes in, and this one waits. For as
- * much room, so that the queue is not looked through for each of what a connection had at its end.
+ * The transport gives a message although the one before still waits: that one goes in, and this one waits in its place,
+ * at the same capacity, so that the queue is not looked through for every message that a connection left behind.
  */
 const holdInstead = (session: Session, message: Message, size: number): void => {
   const { capacity } = session.incoming
@@ -149,7 +149,7 @@ export const finish = (session: Session): void => {
   wake(session)
 }
 
-/** What everything fails with that asks too much of a session. Without a stack, which would say nothing, and cost the most. */
+/** What senders and receivers fail with after the end. Without a stack, which would say nothing: 2 µs, with one 24. */
 export const closedError = (session: Session): SocketClosed => {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0

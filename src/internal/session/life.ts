@@ -1,6 +1,6 @@
 /**
- * The life of a session, as its fiber leads it: it starts the application, keeps the heartbeat, and sees to what is owed
- * when the session has ended: the application's end, `onDisconnect` once, the scope.
+ * The life of a session: `open` starts its application, and the fiber that keeps the heartbeat. When the session has
+ * ended, that fiber ends the application, runs `onDisconnect` once, and closes the scope.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -44,7 +44,7 @@ export const open = (
   hear(session)
   set(session.state, "open")
   set(session.transport, transport)
-  // What the factory sent steps aside, and stays booked.
+  // What the factory sent steps aside; it is booked already.
   const sent = MutableList.takeAll(outgoing.messages)
   for (const entry of opening) put(outgoing, queued, entry)
   transport.write(outgoing, queued)
@@ -73,14 +73,14 @@ const onApplicationExit = (
 ): void => {
   const state = get(session.state)
   const isEnding = state === "closing" || state === "closed"
-  // At the end of its session it may well fail, as `Socket.receive` does; a defect is one at any time.
+  // At the end of its session it may fail, as `Socket.receive` does; a defect is logged at any time.
   if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
     runFor(session, context, Effect.logError("The application of a session failed", exit.cause))
   }
   close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : CloseReason.appFailed(exit.cause))
 }
 
-/** Runs what is not the user's program, but belongs to it. */
+/** Runs what we do around the user's program, in its context. */
 const runFor = (session: Session, context: Context.Context<never>, effect: Effect.Effect<void>): Fiber.Fiber<void> =>
   Effect.runForkWith(context)(Effect.annotateLogs(effect, "session", labelOf(session)))
 
@@ -125,18 +125,18 @@ const isOwed = (session: Session): boolean => {
   return waiting > 0 && !CloseReason.isForced(session.reason!)
 }
 
-/** Somebody asked for a message that can never come: the application ends, once it has dealt with those it has. */
+/** Somebody asked for a message that can never come: the application ends when it has dealt with those it has. */
 export const exhaust = (session: Session): void => {
   session.exhausted = true
   if (session.steps === 0) session.application?.interruptUnsafe()
 }
 
-/** Messages are taken, perhaps by somebody else. While the session opens, its function prepares that for the application. */
+/** Somebody took a message: the application or, while the session opens, its function in its place, or a stranger. */
 export const noteTaken = (session: Session): void => {
   session.hasTaken ||= get(session.state) === "opening" || session.server.isRunning(session)
 }
 
-/** `Socket.close` was called, perhaps by somebody else. Who closes its own session has nothing to finish but steps. */
+/** Somebody called `Socket.close`. An application that closes its own session has nothing to finish but its steps. */
 export const noteClose = (session: Session): void => {
   if (session.server.isRunning(session)) session.hasTaken = false
 }
@@ -152,7 +152,7 @@ export const endStep = (session: Session): void => {
   if (session.exhausted && session.steps === 0) session.application?.interruptUnsafe()
 }
 
-/** `onDisconnect`, which may fail or hang and still ends. It is warned of before it is interrupted, which may not succeed. */
+/** Runs `onDisconnect`, ten seconds at most. The warning comes before the interruption, which may not succeed. */
 const bounded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.raceFirst(
     effect,

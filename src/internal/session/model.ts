@@ -48,10 +48,10 @@ export interface Handshake {
   readonly time: number
 }
 
-/** Where a socket has its operations, and an object that looks like a socket has nothing. */
+/** Where a socket has its operations; an object that only looks like a socket has none. */
 export const TypeId: unique symbol = Symbol.for("effect-engine.io/Socket")
 
-/** A getter, and of a class, is what the type of a copy made by spreading lacks. */
+/** A getter of a class, because the type of a copy made by spreading lacks it. */
 declare abstract class Branded {
   abstract get [TypeId](): Operations
 }

@@ -36,7 +36,7 @@ export interface Observed<A> {
 export const publish = <A>(observers: Observers<A>, event: A, size: number): void => {
   const { pubsub, sizes } = observers
   forget(observers, sizes.length - PubSub.sizeUnsafe(pubsub))
-  // An event without data pushes none out for its sake: the last large one stays.
+  // An event without data pushes out no large one.
   const isFull = () => sizes.length >= most.events || (size > 0 && observers.bytes + size > most.bytes)
   while (sizes.length > 0 && isFull()) {
     pubsub.pubsub.slide()

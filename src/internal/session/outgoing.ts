@@ -74,7 +74,7 @@ const waitInLine = Effect.fnUntraced(function*(
   if (!isAccepting(session)) return yield* Effect.fail(closedError(session))
   if (session.waiting === undefined) fork(session, admit(session))
   const left = yield* Queue.offerAll(session.waiting!, entries)
-  // The line was closed, with the session or because nobody stood in it.
+  // The line was closed: with the session, or because nobody stood in it.
   if (left.length > 0) yield* send(session, left)
 })
 
@@ -82,11 +82,11 @@ const waitInLine = Effect.fnUntraced(function*(
 const admit = Effect.fnUntraced(function*(session: Session) {
   // A queue without capacity is a line: who offers waits until somebody takes.
   const line = session.waiting = yield* Queue.bounded<Entry>(0)
-  // The first stands in line a moment later.
+  // The first joins it a moment later.
   yield* Effect.yieldNow
   for (let next = first(line); next !== undefined; next = first(line)) {
     if (!isFull(session, next.size)) {
-      // Before the sender goes on, who may wait until it is flushed, or close the session behind it.
+      // First, since its sender then goes on, and may wait for the flush or close the session.
       push(session, next)
       Queue.takeUnsafe(line)
     } else if (session.outgoing.messages.length > 0 || !(yield* written(session))) {
@@ -116,7 +116,7 @@ export const progress = (session: Session): Effect.Effect<void> =>
 export const flushed = (session: Session): Effect.Effect<void, SocketClosed> =>
   Effect.suspend(() => {
     const { accepted } = session.queued
-    // What told the client of the end may be what is waited for.
+    // We may be waiting for the very packet that tells the client of the end: that counts as flushed.
     const closed = Effect.andThen(
       Effect.andThen(Deferred.await(session.closed), Effect.yieldNow),
       Effect.suspend(() => Effect.fail(closedError(session)))

@@ -22,13 +22,13 @@ const noopInterval = 100
 type Arrival = Packet | PacketError | undefined
 
 /**
- * Begins the upgrade to `candidate`; given up, the session stays where it is, and the client may try again. The fiber says
- * whether the candidate became the session's transport.
+ * Begins the upgrade to `candidate`. If it fails, the session stays where it is, and the client may try again. The fiber
+ * says whether the candidate became the session's transport.
  */
 export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fiber<boolean> => {
   const { candidates } = session.server
-  // An upgrade takes two packets, or one; whoever waits gets each in the step in which it arrives, because the frames
-  // behind the last belong to the new transport already.
+  // An upgrade takes two packets, or one. Each is dealt with in the step in which it arrives, because the frames behind
+  // the last belong to the new transport.
   const first = Deferred.makeUnsafe<Arrival>()
   const second = Deferred.makeUnsafe<Arrival>()
   const arrive = (packet: Arrival): void => {
@@ -36,7 +36,7 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
     if (!Deferred.doneUnsafe(first, exit)) Deferred.doneUnsafe(second, exit)
   }
   const giveUp = (): void => arrive(undefined)
-  // In a fiber of its own for each, the time for the upgrade costs 0.03 of a session that connects and upgrades.
+  // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
   candidates.add(giveUp)
   return session.server.run(
     Effect.onExit(

@@ -30,7 +30,7 @@ export interface Transport {
   write(out: Queue.Dequeue<Entry>, account: Account): void
   /** Calls back once everything written so far has left for the network; `false` if the connection died first. */
   whenWritten(done: (written: boolean) => void): void
-  /** Stops, and later continues, reading from the client: also what has come already, but for the packet at hand. */
+  /** Stops, and later goes on, reading from the client; what has come already waits too, except the packet at hand. */
   pause(): void
   resume(): void
   /** Lets go of a client that waits here while it is on its way to another transport (rule R77). */
@@ -38,8 +38,8 @@ export interface Transport {
   /** The orderly end after the last packet, by the server: done when the client is told, or cannot be any more. */
   readonly finish: Effect.Effect<void>
   /**
-   * The end, at once. `peer` says that the client ended the session itself, which changes what a waiting request of its
-   * is answered.
+   * The end, at once. `peer` says that the client ended the session itself, which changes the answer that its waiting
+   * request gets.
    */
   close(peer: boolean): void
 }
@@ -62,7 +62,7 @@ export interface Doors {
   readonly observed: boolean
   /** All that arrived together was handed over. */
   onTurn(): void
-  /** Begins the wait for the body of a POST, which has its time to arrive; beyond it `waiter` is told. */
+  /** Begins to wait for the body of a POST; if it comes too late, `waiter` is told. */
   awaitBody(waiter: BodyWaiter): void
   /** It has come, or will not. */
   bodyCame(waiter: BodyWaiter): void

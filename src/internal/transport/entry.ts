@@ -71,8 +71,8 @@ export const put = (out: Queue.Enqueue<Entry>, account: Account, entry: Entry): 
 }
 
 /**
- * Takes the next entry, and books it; `undefined` where nothing waits. Throws where its bytes are not as many any more as
- * were accepted, because their memory was transferred or resized: what would be sent instead is nobody's message.
+ * Takes the next entry, and books it; `undefined` where nothing waits. Throws if its memory was transferred or resized
+ * since it was accepted: what would be sent instead is nobody's message.
  */
 export const take = (out: Queue.Dequeue<Entry>, account: Account): Entry | undefined => {
   const exit = Queue.takeUnsafe(out)

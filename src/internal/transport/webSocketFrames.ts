@@ -155,7 +155,7 @@ export const takeBatch = (
   return buffers
 }
 
-/** One packet for a connection that frames by itself (permessage-deflate, WebTransport). */
+/** One packet as a message, for a connection that makes its frames itself (permessage-deflate). */
 export const encodeEntry = (entry: Entry, revision: Revision, binary: boolean): string | Uint8Array => {
   const { data } = entry
   if (typeof data !== "object") return encodeText(entry.type, data)

@@ -71,7 +71,7 @@ export interface WebTransportSession {
 /** What a connection needs of the server. */
 export interface ConnectionHost {
   readonly maxPayload: number
-  /** Calls back in so many milliseconds; returns how to take that back. */
+  /** Calls back in so many milliseconds; returns what cancels that. */
   after(millis: number, f: () => void): () => void
 }
 
