@@ -305,7 +305,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
 > =>
   Effect.gen(function*() {
     yield* Effect.orDie(checkNodeHandlers(options))
-    const { engine } = yield* EngineIO
+    const { engine, platform } = yield* EngineIO
     const owner = new Owner(f as Factory)
     const handler = new Handler(engine, owner)
     const handlers = yield* makeHandlers(
@@ -315,7 +315,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
           source.method!,
           source.url!,
           (name) => source.headers[name] as string | undefined,
-          (dressing) => new DirectExchange(source, response, dressing, engine.settings)
+          (dressing) => new DirectExchange(source, response, dressing, platform)
         ),
       options.middleware ?? [],
       ({ code, context, message }) => engine.onRefused(code, message, context)

@@ -6,13 +6,16 @@ import { fileURLToPath } from "node:url"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { eventually, within } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
-import { type Config, idle, type Target, TestServer, unwatched, withServer } from "../kit/server.ts"
+import { type AppFactory, type Config, idle, type Target, TestServer, unwatched, withServer } from "../kit/server.ts"
 import { Opcode, RawWebSocket, refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
 const send = async (server: TestServer, sid: string, ...messages: ReadonlyArray<string>) =>
   server.run(Socket.sendAll(await server.socket(sid), messages))
+
+/** More than the buffers of a connection hold. */
+const sendsMuch: AppFactory = (socket) => Effect.as(Socket.send(socket, "x".repeat(10_000_000)), { app: Effect.never })
 
 /** How many messages a session reported as lost to the server's end. */
 const undelivered = (reason: CloseReason.CloseReason): number | undefined =>
@@ -205,15 +208,35 @@ describe("a server that stops", () => {
         }))
 
       it("R26: waits no longer than drainTimeout for who offers another protocol, and takes nothing of a long answer", () =>
-        stopping({
-          application: (socket) =>
-            Effect.succeed({
-              app: Effect.andThen(Effect.ignore(Socket.send(socket, "x".repeat(20_000_000))), Effect.never)
-            })
-        }, async (server) => {
+        stopping({ application: sendsMuch }, async (server) => {
           const client = await PollingClient.connect(server)
           const connection = await Connection.open(server)
           connection.send("GET", client.url(), { headers: upgradeHeaders({ Upgrade: "h2c" }) })
+          await within(once(connection.socket, "data"), "the beginning of the answer")
+          connection.socket.pause()
+          return () => {}
+        }))
+
+      it("delivers an answer that is on its way, whose client takes its time, and closes its connection", () =>
+        stopping({ application: sendsMuch, drainTimeout: "10 seconds" }, async (server) => {
+          const client = await PollingClient.connect(server)
+          const connection = await Connection.open(server)
+          connection.send("GET", client.url())
+          const response = connection.response()
+          await within(once(connection.socket, "data"), "the beginning of the answer")
+          connection.socket.pause()
+          setTimeout(() => connection.socket.resume(), 300)
+          return async () => {
+            assert.lengthOf((await response).text, 10_000_001)
+            await within(connection.closed, "the end of the connection")
+          }
+        }))
+
+      it("waits for one that is not read no longer than drainTimeout", () =>
+        stopping({ application: sendsMuch }, async (server) => {
+          const client = await PollingClient.connect(server)
+          const connection = await Connection.open(server)
+          connection.send("GET", client.url())
           await within(once(connection.socket, "data"), "the beginning of the answer")
           connection.socket.pause()
           return () => {}

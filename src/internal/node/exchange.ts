@@ -16,7 +16,9 @@ import * as respond from "../server/respond.ts"
 import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
-import { tellOfClose } from "./pipeline.ts"
+import type { Lingering } from "./lingering.ts"
+import { isFirst, tellOfClose } from "./pipeline.ts"
+import { isClosed } from "./serverClose.ts"
 import { isForNobody, isRead, lookForRest } from "./unfinished.ts"
 
 export const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
@@ -28,7 +30,12 @@ export const isNode = (source: Http.IncomingMessage): boolean => typeof source.o
 export const isUpgraded = (source: Http.IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
   source.upgrade === true
 
-type Settings = Pick<Config, "httpCompression" | "closeTimeout">
+/** What exchanges need of the server. */
+export interface ExchangeHost {
+  readonly config: Pick<Config, "httpCompression" | "closeTimeout">
+  /** Where connections are that the end of the server waits for, but not for ever. */
+  readonly lingering: Lingering
+}
 
 /** From this size on, an answer may be more than the buffers of a connection hold. */
 const large = 16 * 1024
@@ -66,11 +73,11 @@ abstract class NodeExchange implements Exchange {
   private stopCompressing: (() => void) | undefined
   protected readonly source: Http.IncomingMessage
   protected readonly dressing: Dressing
-  private readonly settings: Settings
-  constructor(source: Http.IncomingMessage, dressing: Dressing, settings: Settings) {
+  private readonly host: ExchangeHost
+  constructor(source: Http.IncomingMessage, dressing: Dressing, host: ExchangeHost) {
     this.source = source
     this.dressing = dressing
-    this.settings = settings
+    this.host = host
   }
 
   get contentType(): string | undefined {
@@ -100,8 +107,8 @@ abstract class NodeExchange implements Exchange {
 
   respond(payload: string | Uint8Array, contentType: string, compressible: boolean): void {
     this.carries = true
-    const { closeTimeout, httpCompression } = this.settings
-    if (payload.length >= large && isNode(this.source)) limitReading(this.source, this.response, closeTimeout)
+    const { httpCompression } = this.host.config
+    if (payload.length >= large && isNode(this.source)) limitReading(this.source, this.response, this.host)
     const encoding = compressible && httpCompression !== undefined && isAtLeast(payload, httpCompression.threshold)
       ? negotiate(this.source.headers["accept-encoding"] as string | undefined)
       : undefined
@@ -151,8 +158,8 @@ export class RouterExchange extends NodeExchange {
   private readonly request: HttpServerRequest
   private settled: HttpServerResponse.HttpServerResponse | undefined
   private resume: ((response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void) | undefined
-  constructor(request: HttpServerRequest, dressing: Dressing, settings: Settings) {
-    super(toNode(request), dressing, settings)
+  constructor(request: HttpServerRequest, dressing: Dressing, host: ExchangeHost) {
+    super(toNode(request), dressing, host)
     this.request = request
     if (isNode(this.source)) this.watch()
   }
@@ -241,13 +248,25 @@ export const addCookies = (lines: ReadonlyArray<string>): HttpEffect.PreResponse
 }
 
 /**
+ * Writes the body of a response, and ends it. A connection whose answer has ended is idle for Node, which cuts it when its
+ * server closes; so one that may take its time ends only when it has left.
+ */
+const endWith = (response: Http.ServerResponse, body: string | Uint8Array | undefined): void => {
+  if (body === undefined || body.length < large || isHttp2(response)) response.end(body)
+  else response.write(body, () => void response.end())
+}
+
+/**
  * Writes the final response of a poll or a post as one string. Effect asks Node to check the length of every body against
  * its header, and then Node writes head and body in two pieces. It runs last, so that it writes what the application's
  * middlewares made of the response; what it leaves alone Effect writes.
  */
 export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => {
   const { body, cookies, headers, status } = response
-  if (body._tag === "Uint8Array" && body.text !== undefined && Cookies.isEmpty(cookies)) {
+  if (body._tag !== "Uint8Array") return Effect.succeed(response)
+  const content = body.text ?? body.body
+  const isLarge = content.length >= large
+  if ((body.text !== undefined || isLarge) && Cookies.isEmpty(cookies)) {
     const nodeResponse = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
     const isOpen = !nodeResponse.headersSent && !nodeResponse.destroyed
     // Some middlewares of others end the response later than they are told to: Effect would end it again.
@@ -260,7 +279,13 @@ export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => 
         nodeResponse.writeHead(500, { "Content-Length": 0 }).end()
         return Effect.die(cause)
       }
-      nodeResponse.end(body.text)
+      endWith(nodeResponse, content)
+      // Effect writes what has not ended.
+      if (isLarge) {
+        return Effect.callback((resume) => {
+          nodeResponse.once("close", () => resume(Effect.succeed(response)))
+        })
+      }
     }
   }
   return Effect.succeed(response)
@@ -273,9 +298,9 @@ export class DirectExchange extends NodeExchange {
     source: Http.IncomingMessage,
     response: Http.ServerResponse,
     dressing: Dressing,
-    settings: Settings
+    host: ExchangeHost
   ) {
-    super(source, dressing, settings)
+    super(source, dressing, host)
     this.response = response
     this.watch()
     tellOfClose(source, response)
@@ -283,8 +308,9 @@ export class DirectExchange extends NodeExchange {
   }
 
   get isAnswered(): boolean {
-    return this.response.writableEnded
+    return this.hasEnded || this.response.writableEnded
   }
+  private hasEnded = false
 
   protected answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
     this.end(200, {
@@ -311,24 +337,37 @@ export class DirectExchange extends NodeExchange {
 
   private end(status: number, headers: Http.OutgoingHttpHeaders, body: string | Uint8Array | undefined): void {
     const { response } = this
-    if (response.writableEnded || response.destroyed) return
+    if (this.isAnswered || response.destroyed) return
     // Somebody else has begun an answer: nothing of ours can follow it.
     if (response.headersSent) return void response.destroy()
+    this.hasEnded = true
     response.writeHead(status, headers)
-    response.end(body)
+    endWith(response, body)
     // What is left of a body that was too large is read to its end, or the client could not read the answer.
     if (!this.source.complete) this.source.resume()
   }
 }
 
-/** Ends the connection of a client that asked for much, and takes nothing of it for so long. */
-const limitReading = (request: Http.IncomingMessage, response: Http.ServerResponse, millis: number): void => {
+/**
+ * Ends the connection of a client that asked for much, and takes nothing of it for so long, or not before its server is to
+ * have ended.
+ */
+const limitReading = (
+  request: Http.IncomingMessage,
+  response: Http.ServerResponse,
+  { config: { closeTimeout }, lingering }: ExchangeHost
+): void => {
   if (request.httpVersionMajor !== 1 || !(request.socket instanceof Net.Socket)) return
   const socket = request.socket as Net.Socket & { readonly server?: Http.Server }
-  socket.setTimeout(Math.min(millis, 2 ** 31 - 1))
+  socket.setTimeout(Math.min(closeTimeout, 2 ** 31 - 1))
   // Node has let go of it.
   if (isUpgraded(request)) socket.once("timeout", () => socket.destroy())
-  // Node sets the time of a connection anew when the answer is written, but not where it may idle for ever.
+  lingering.watch(socket, response)
   const { server } = socket
-  if (server?.keepAliveTimeout === 0) response.once("finish", () => socket.setTimeout(server.timeout))
+  if (server === undefined) return
+  response.once("close", () => {
+    if (isClosed(server) && isFirst(socket)) socket.destroySoon()
+    // Node sets the time of a connection anew when the answer is written, but not where it may idle for ever.
+    else if (server.keepAliveTimeout === 0) socket.setTimeout(server.timeout)
+  })
 }

@@ -22,11 +22,11 @@ export class Lingering {
     if (this.connections.delete(connection) && this.connections.size === 0) this.none.openUnsafe()
   }
 
-  /** Adds a connection that is to be closed until it is. */
-  watch(socket: Net.Socket): void {
+  /** Adds a connection until it is closed, or the response is that it waits for. */
+  watch(socket: Net.Socket, until: NodeJS.EventEmitter = socket): void {
     const connection = { terminate: () => void socket.destroy() }
     this.add(connection)
-    socket.once("close", () => this.delete(connection))
+    until.once("close", () => this.delete(connection))
   }
 
   /** Waits until there are none. */

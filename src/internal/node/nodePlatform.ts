@@ -17,6 +17,7 @@ import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { addCookies, isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
 import { keepHeads, takeHead } from "./heads.ts"
 import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
+import type { Lingering } from "./lingering.ts"
 import { onServerClose } from "./serverClose.ts"
 import { attend } from "./undecided.ts"
 import { closeUnfinished, lookForRest } from "./unfinished.ts"
@@ -34,7 +35,7 @@ export class NodePlatform implements Platform {
   private readonly watched = new Map<Http.Server, Watch>()
   /** How many of the servers that carry us listen. */
   private listening = 0
-  private readonly config: Config
+  readonly config: Config
   constructor(config: Config) {
     this.config = config
     this.upgrades = new Upgrades({
@@ -86,7 +87,7 @@ export class NodePlatform implements Platform {
     if (this.isUpgrade(request)) return attend(source)
     const { socket } = source
     socket.once("end", () => socket.destroy())
-    this.upgrades.lingering.watch(socket)
+    this.lingering.watch(socket)
     const response = NodeHttpServerRequest.toServerResponse(request)
     response.setHeader("Connection", "close")
     response.once("finish", () => socket.destroySoon())
@@ -157,7 +158,7 @@ export class NodePlatform implements Platform {
     if (fiber !== undefined && isNode(source) && !isUpgraded(source)) {
       HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
     }
-    const exchange = new RouterExchange(request, dressing, this.config)
+    const exchange = new RouterExchange(request, dressing, this)
     start(exchange)
     return exchange.settlement
   }
@@ -209,12 +210,16 @@ export class NodePlatform implements Platform {
     )
   }
 
+  get lingering(): Lingering {
+    return this.upgrades.lingering
+  }
+
   get quiet(): Effect.Effect<void> {
-    return this.upgrades.lingering.gone
+    return this.lingering.gone
   }
 
   cut(): void {
-    this.upgrades.lingering.cut()
+    this.lingering.cut()
   }
 
   /** Leaves the servers it watched as they were. */
