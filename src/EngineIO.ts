@@ -464,7 +464,7 @@ export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect
  */
 export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap(Effect.map(
   EngineIO,
-  ({ engine }) => observe<EngineEvent>(engine)
+  ({ engine }) => observe<EngineEvent>(engine, () => engine.isOver)
 ))
 
 /**

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Latch, Stream } from "effect"
 import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
+import { within } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { type Config, echo, idle, sink, type TestServer, withServer } from "../kit/server.ts"
 import { refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
@@ -162,6 +163,22 @@ describe("events of the server", () => {
       await PollingClient.connect(server)
       await first.reached(2)
       assert.deepStrictEqual(first.all.map(briefly), ["Connection", "Connection"])
+    })
+  )
+
+  it(
+    "who comes to watch a session that has ended sees nothing, and is not kept",
+    withServer({ application: sink }, async (server) => {
+      const client = await WebSocketClient.connect(server)
+      const socket = await server.socket(client.sid)
+      const before = await observe(server, client.sid)
+      await client.close()
+      await server.reason(client.sid)
+      assert.deepStrictEqual(
+        Array.from(await within(server.run(Stream.runCollect(Socket.events(socket))), "the end of the stream")),
+        []
+      )
+      assert.strictEqual((await untilEnd(before)).at(-1), "Closed transport close")
     })
   )
 

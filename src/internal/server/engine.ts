@@ -300,8 +300,11 @@ export class Engine implements SessionHost {
 
   // --- end ---------------------------------------------------------------------------------------------------------
 
+  /** Whether nothing will happen any more. */
+  isOver = false
   /** Stops what belongs to the server. Sessions are ended before. */
   close(): void {
+    this.isOver = true
     for (const fiber of this.fibers) fiber.interruptUnsafe()
     this.tally.end()
     if (this.observers !== undefined) endObservers(this.observers)

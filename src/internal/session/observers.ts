@@ -56,8 +56,8 @@ export const end = <A>({ pubsub, published }: Observers<A>): void => {
   PubSub.endUnsafe(pubsub, { number: published, event: undefined })
 }
 
-/** What happens from when the stream runs. */
-export const observe = <A>(observed: Observed<A>): Stream.Stream<A> =>
+/** What happens from when the stream runs, until `isOver`. */
+export const observe = <A>(observed: Observed<A>, isOver: () => boolean): Stream.Stream<A> =>
   Stream.unwrap(Effect.gen(function*() {
     const pubsub = yield* PubSub.unbounded<Numbered<A>>()
     const observers = observed.observers ??= {
@@ -75,6 +75,8 @@ export const observe = <A>(observed: Observed<A>): Stream.Stream<A> =>
         })
     )
     const subscription = yield* PubSub.subscribe(observers.pubsub)
+    // What ended while somebody came to watch has told the others already.
+    if (isOver()) end(observers)
     let next = observers.published
     return Stream.fromPull(Effect.succeed(Effect.gen(function*() {
       const taken = yield* PubSub.takeAll(subscription)

@@ -7,7 +7,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
-import * as Stream from "effect/Stream"
 import { forcedClose } from "../../CloseReason.ts"
 import { close } from "./close.ts"
 import { end } from "./end.ts"
@@ -47,6 +46,5 @@ export const operations: Operations = {
   buffered: (session: Session) =>
     Effect.sync(() => ({ messages: session.queued.messages, bytes: bytesWaiting(session) })),
   rtt: ({ pulse }: Session) => Effect.sync(() => Option.map(Option.fromUndefinedOr(pulse.rtt), Duration.millis)),
-  events: (session: Session) =>
-    Stream.suspend(() => get(session.state) === "closed" ? Stream.empty : observe<SocketEvent>(session))
+  events: (session: Session) => observe<SocketEvent>(session, () => get(session.state) === "closed")
 }
