@@ -15,8 +15,8 @@ import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { addCookies, isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
-import { keepHeads, takeHead } from "./heads.ts"
-import { isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
+import { keepHeads } from "./heads.ts"
+import { afterAnswers, isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import type { Lingering } from "./lingering.ts"
 import { onServerClose } from "./serverClose.ts"
 import { attend } from "./undecided.ts"
@@ -62,15 +62,11 @@ export class NodePlatform implements Platform {
   turn(request: HttpServerRequest): Effect.Effect<void, UpgradeFailed> | undefined {
     const source = toNode(request)
     if (!isUpgraded(source) || isFirst(source.socket)) return undefined
+    const { socket } = source
     return Effect.callback((resume) => {
-      let isGivenUp = false
-      whenFirst(source.socket, (isThere) => {
-        if (isGivenUp) source.socket.destroySoon()
-        else resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed()))
-      })
-      return Effect.sync(() => {
-        isGivenUp = true
-      })
+      whenFirst(socket, (isThere) => resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed())))
+      // Interrupted, it leaves nobody else to end the connection.
+      return Effect.sync(() => afterAnswers(socket, () => socket.destroySoon()))
     })
   }
 
@@ -174,7 +170,7 @@ export class NodePlatform implements Platform {
       settled = upgraded
     }
     const source = toNode(request)
-    this.upgrades.accept(source, takeHead(source), headers, (connection) => {
+    this.upgrades.accept(source, headers, (connection) => {
       if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
       use(connection)
       resume(Effect.succeed(this.release(request)))

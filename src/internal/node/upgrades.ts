@@ -9,6 +9,7 @@ import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { type Agreed, negotiate } from "./deflate.ts"
 import { DeflatedWebSocket } from "./deflatedWebSocket.ts"
 import { forget } from "./effectListeners.ts"
+import { takeHead } from "./heads.ts"
 import { Lingering } from "./lingering.ts"
 import { decide } from "./undecided.ts"
 import { PlainWebSocket, type WebSocketSettings } from "./webSocketConnection.ts"
@@ -57,19 +58,14 @@ export class Upgrades {
     return negotiate(offered, { ...this.perMessageDeflate, maxPayload: this.settings.maxPayload })
   }
 
-  /**
-   * Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. `head` is what
-   * the client sent behind its request.
-   */
+  /** Calls back with the connection, or with `undefined` when the client is gone or broke the handshake. */
   accept(
     request: Http.IncomingMessage,
-    head: Buffer,
     headers: Lines,
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
     const { socket } = request
-    const early = decide(request)
-    if (early.length > 0) head = Buffer.concat([head, ...early])
+    const early = Buffer.concat([takeHead(request), ...decide(request)])
     if (socket.destroyed) return done(undefined)
     const response = switchProtocols(request)
     if (typeof response !== "string") return this.refuse(socket, response, () => done(undefined))
@@ -89,7 +85,7 @@ export class Upgrades {
     }
     process.nextTick(forget, request)
     // Before somebody listens, or it would be read at once.
-    if (head.length > 0) socket.unshift(head)
+    if (early.length > 0) socket.unshift(early)
     const connection = agreed === undefined
       ? new PlainWebSocket(socket, this.settings)
       : new DeflatedWebSocket(socket, this.settings, agreed.deflate, this.perMessageDeflate?.threshold ?? 0)
