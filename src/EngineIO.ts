@@ -82,9 +82,8 @@ export class EngineIO extends Context.Service<EngineIO, {
 /**
  * What an application makes of one session.
  *
- * `app` runs as long as the session; when it ends, the session is closed after what was sent is delivered.
- * When the session ends first, an `app` that takes messages finishes those that had arrived, as `Socket.receive` says; any
- * other is interrupted at once.
+ * `app` runs as long as the session; when it ends, the session is closed after what was sent is delivered. When the
+ * session ends first, `app` gets the messages that had arrived and is then interrupted, as `Socket.receive` says.
  * `onDisconnect` runs once, after the session and `app` have ended; it has 10 seconds.
  *
  * @category models

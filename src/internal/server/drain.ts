@@ -13,7 +13,7 @@ import type { Engine } from "./engine.ts"
 // How many are undelivered is known when a session has ended.
 const shutdown = serverShutdown()
 
-/** Drains for at most `timeout` milliseconds; then nothing of any session is left but, perhaps, its `onDisconnect`. */
+/** Drains for at most `timeout` milliseconds; then every session has ended, but its programs may still run. */
 export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     engine.draining = true

@@ -46,7 +46,7 @@ export interface SessionHost {
   lead(session: Session, life: Effect.Effect<void>): Fiber.Fiber<void>
   /** Has the session flushed at the end of the current turn of the event loop. */
   schedule(session: Session): void
-  /** Tells everybody of the session's end: at once, or after that of the session which led to it. */
+  /** Tells everybody of the session's end: at once, or after the end of the session that led to it. */
   settle(session: Session): void
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
