@@ -19,10 +19,10 @@ type ReadBody = (
   failed: () => void
 ) => void
 
-/** Whether somebody has read of the body, so that nothing is left, or not all. */
+/** Whether somebody has read from the body, so that not all of it is left. */
 export const isTaken = (request: Http.IncomingMessage): boolean => request.readableDidRead || request.readableEnded
 
-/** Where that is so: what body parsers leave on a request, if it is text or bytes. */
+/** Then takes what body parsers leave on a request, if it is text or bytes. */
 export const readTakenBody = (
   request: Http.IncomingMessage & { readonly body?: unknown },
   limit: number,
@@ -67,7 +67,7 @@ export const readNodeBody = (
   }
   request.on("data", onData)
   request.on("end", onEnd)
-  // Somebody may have stopped it, who let the request pass.
+  // A middleware may have paused it before it let the request pass.
   if (request.isPaused()) request.resume()
 }
 

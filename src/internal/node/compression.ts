@@ -32,7 +32,7 @@ const large = 64 * 1024
 /** Large answers take memory, and the threads that all of Node shares: few are worked on at a time. */
 const turns = Semaphore.makeUnsafe(2)
 
-/** Calls back with the compressed bytes, or with `undefined` if that failed; not after the result was called, which gives up. */
+/** Calls back with the compressed bytes, or with `undefined` if that failed. Returns what gives up, silently. */
 export const compress = (
   encoding: string,
   body: string | Uint8Array,

@@ -132,7 +132,7 @@ export class DeflatedWebSocket extends NodeWebSocket {
   override gone(): void {
     this.isGone = true
     do {
-      // Nobody knows how much it would be: beyond what there is room for, what is compressed is not inflated any more.
+      // Nobody knows how much it would be: once there is no room, nothing more is inflated.
       if (this.reader.isPaused) {
         this.rest = undefined
         this.isReadOut = true

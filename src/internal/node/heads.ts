@@ -18,10 +18,10 @@ export const keepHead = (request: Http.IncomingMessage, head: Buffer): void => {
 
 const onUpgrade = (request: Http.IncomingMessage, _socket: unknown, head: Buffer): void => keepHead(request, head)
 
-/** Who needs the heads of a server, as what each does when it is served by nobody any more. */
+/** Who needs the heads of a server: what each does when nobody serves it any more. */
 const keepers = new WeakMap<Http.Server, Set<() => void>>()
 
-// With a listener Node takes requests to upgrade for such: ours is there only while there is another.
+// Without a listener Node treats requests to upgrade as ordinary ones: ours is there only while there is another.
 function onAdded(this: Http.Server, event: string, listener: unknown): void {
   if (event === "upgrade" && listener !== onUpgrade && this.listenerCount("upgrade") === 0) {
     this.prependListener("upgrade", onUpgrade)

@@ -1,5 +1,5 @@
 /**
- * The connections of a server that wait for their end: for the peer's half of it, or to have written what comes before.
+ * The connections of a server that are ending: they wait for the peer's half, or for what is still to be written.
  */
 import type * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"

@@ -5,14 +5,14 @@ import type * as Http from "node:http"
 import { BadRequest } from "../../HandshakeError.ts"
 
 /**
- * A middleware in the manner of Express, async or not. It sees every HTTP request, and every request to upgrade, whose response takes
- * the headers for the 101 (rule R51).
+ * A middleware in the manner of Express, async or not. It sees every HTTP request and every request to upgrade; the
+ * response of the latter takes the headers for the 101 (rule R51).
  *
  * @category models
  * @since 0.1.0
  */
 export type Middleware = {
-  // A method, so that one may be passed whose types say more of a request than Node's do.
+  // A method, so that a middleware may ask for more of a request than Node's type has.
   middleware(request: Http.IncomingMessage, response: Http.ServerResponse, next: (error?: unknown) => void): void
 }["middleware"]
 

@@ -49,13 +49,13 @@ export const afterAnswers = (socket: Net.Socket, done: () => void): void => {
 
 /** Lets an upgrade wait for the answers before it; calls back with whether its client is still there. */
 export const whenFirst = (socket: Net.Socket, done: (isThere: boolean) => void): void => {
-  // Node has stopped to read. Who does not would never see the client leave; what comes is kept.
+  // Node has stopped reading, and only a reader sees the client leave. What comes is kept.
   const look = () => void socket.read(0)
   const leave = () => void socket.destroy()
   socket.on("readable", look).on("end", leave)
   afterAnswers(socket, () => {
     socket.off("readable", look).off("end", leave)
-    // Node notes it in the next tick that nobody looks any more, and then lets others read.
+    // Node notes in the next tick that nobody looks any more, and only then lets others read.
     process.nextTick(() => done(!socket.destroyed))
   })
 }

@@ -1,5 +1,5 @@
 /**
- * Tells when a Node server is closed: before it is, unlike its event, which waits for the last connection.
+ * Tells that a Node server begins to close. Its own event waits for the last connection.
  */
 import type * as Http from "node:http"
 import { replace } from "./serverMethod.ts"
@@ -9,7 +9,7 @@ interface Watched {
   readonly restore: () => void
 }
 
-// One wrapper for all who watch a server: each with its own would be a chain that others cannot be taken out of.
+// One wrapper for all who watch a server: from a chain of them, one in the middle could not be taken out.
 const servers = new WeakMap<Http.Server, Watched>()
 
 /** Those whose watchers are being told, while they still listen. */

@@ -1,5 +1,5 @@
 /**
- * Methods of a Node server with something of ours before them.
+ * Puts something of ours before a Node server's own methods.
  */
 import type * as Http from "node:http"
 

@@ -1,6 +1,6 @@
 /**
- * Requests to upgrade that somebody takes time to decide on. Node has let go of their connections, so that nobody would
- * see a client end its half and leave: its request would go on, and keep its place among the sessions.
+ * Requests to upgrade whose decision takes time. Node has let go of their connections, so nobody would see a client end
+ * its half and leave: its request would go on, and keep its place among the sessions.
  */
 import type * as Http from "node:http"
 import type * as Net from "node:net"
@@ -17,11 +17,11 @@ class Undecided {
   private readonly socket: Net.Socket
   constructor(socket: Net.Socket) {
     this.socket = socket
-    // Who answers it instead of us ends only our half.
+    // Whoever answers it instead of us ends only our half.
     socket.on("readable", this.look).on("end", this.leave).on("finish", this.leave)
   }
 
-  // The end is seen only by who has read all before it. Whoever sends more than this has to wait.
+  // The end shows only when all before it is read. A client that sends more than this has to wait.
   private readonly look = (): void => {
     const { early, socket } = this
     for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) {

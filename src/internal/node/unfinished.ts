@@ -1,6 +1,6 @@
 /**
- * Requests that were answered before all of them had come. Their connections stay open, so that their clients come to
- * read the answer; but for Node they are not idle, so that a server that closes would wait for them.
+ * Requests that were answered before all of their body had come. Their connections stay open, so that clients can read
+ * the answer; but Node does not count them as idle, so a server that closes would wait for them.
  */
 import type * as Http from "node:http"
 import type * as Net from "node:net"

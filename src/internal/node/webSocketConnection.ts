@@ -215,7 +215,7 @@ export abstract class NodeWebSocket implements WebSocketConnection, FrameHandler
     this.report()
   }
 
-  /** Looks at what was left, whoever paused: there is no later turn. Tells whether that is done, or a message being inflated. */
+  /** Looks at what was left, whoever paused: there is no later turn. False while a message is still being inflated. */
   protected takeRest(): boolean {
     const { reader } = this
     reader.isPaused = false

@@ -1,6 +1,6 @@
 /**
- * Things that are due the same time after they began: they stand in order, and one fiber sleeps until the first of them
- * is due. To begin and to cancel one costs an entry of a map, and no timer.
+ * Things that are due the same time after they began. The oldest is due first, so one fiber sleeps until then; to begin
+ * and to cancel one costs an entry in a map, and no timer.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -23,7 +23,7 @@ export class Expiry<A> {
     this.expire = expire
   }
 
-  /** Whether its fiber sleeps until the first is due, or was due when it fell asleep. */
+  /** Whether its fiber runs: it sleeps until the first is due, or would have been. */
   get isAsleep(): boolean {
     return this.isRunning
   }
