@@ -350,8 +350,8 @@ export const offer: {
 )
 
 /**
- * Waits until everything accepted so far was handed to the network: written to the TCP connection, or given as the
- * answer to a poll. Fails with `SocketClosed` if the session ends before.
+ * Waits until everything accepted so far has left for the network, as frames or in the answer to a poll. Fails with
+ * `SocketClosed` if the session ends before.
  *
  * @category sending
  * @since 0.1.0
