@@ -12,7 +12,8 @@ import * as revision4 from "../../src/internal/protocol/revision4.ts"
 import * as Dressing from "../../src/internal/server/dressing.ts"
 import { leave } from "../../src/internal/server/drain.ts"
 import type { Engine } from "../../src/internal/server/engine.ts"
-import { Handshaking, Owner } from "../../src/internal/server/handshake.ts"
+import { handshake, type Kind } from "../../src/internal/server/handshake.ts"
+import { Owner } from "../../src/internal/server/owner.ts"
 import { nothing as noAnswer } from "../../src/internal/server/respond.ts"
 import { doorsOf } from "../../src/internal/session/doors.ts"
 import { isUpgradable, type Session } from "../../src/internal/session/session.ts"
@@ -322,22 +323,15 @@ class InMemoryCandidate implements contract.Candidate {
 
 const encode = ({ data, type }: Entry): string => revision4.encodeText(type, data)
 
-class InMemoryHandshaking extends Handshaking {
-  protected readonly transport: Transport.TransportType
-  private readonly client: Client
-  constructor(engine: Engine, owner: Owner, revision: Packet.Revision, client: Client) {
-    const request = HttpServerRequest.fromWeb(new Request("https://localhost/"))
-    super(engine, owner, request, { EIO: String(revision), transport: client.name }, Dressing.plain)
-    this.transport = client.name
-    this.client = client
-  }
-
-  protected answer(session: Session) {
-    this.client.socket = session
-    this.begin(session, new InMemoryTransport(this.client, doorsOf(session)))
-    return Effect.succeed(noAnswer)
-  }
-}
+const inMemory = (client: Client): Kind => ({
+  transport: client.name,
+  open: (_, __, session, begin) =>
+    Effect.sync(() => {
+      client.socket = session
+      begin(new InMemoryTransport(client, doorsOf(session)))
+      return noAnswer
+    })
+})
 
 /** What runs for a client's session; without an application, nothing does. */
 export interface App {
@@ -383,7 +377,10 @@ export class Server {
   ): Effect.Effect<Client> {
     const client = new Client(name, this.clients)
     const owner = new Owner((socket) => Effect.succeed({ app: app(socket) as Effect.Effect<unknown>, onDisconnect }))
-    const opened = new InMemoryHandshaking(this.engine, owner, revision, client).run() as Effect.Effect<unknown>
+    const request = HttpServerRequest.fromWeb(new Request("https://localhost/"))
+    const query = { EIO: String(revision), transport: client.name }
+    const arrival = { engine: this.engine, owner, request, query, dressing: Dressing.plain }
+    const opened = handshake(arrival, inMemory(client)) as Effect.Effect<unknown>
     return Effect.gen({ self: this }, function*() {
       yield* Effect.provideService(opened, Clock.Clock, this.clock)
       yield* settled

@@ -25,9 +25,11 @@ import {
   WebTransportConnection,
   type WebTransportSession
 } from "../transport/webTransportConnection.ts"
+import { allow, type Arrival } from "./arrival.ts"
 import { plain } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import { type Answer, type Factory, Handshaking, inTime, Owner } from "./handshake.ts"
+import { handshake, type Kind } from "./handshake.ts"
+import { type Factory, Owner } from "./owner.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
 import { traced } from "./tracing.ts"
@@ -80,12 +82,16 @@ const serve = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const connection = new WebTransportConnection(session, hostOf(engine))
+    const query = parseQuery(request.url)
+    // The transport has no other revision.
+    query["EIO"] ??= "4"
+    const arrival: Arrival = { engine, owner: new Owner(factory), request, query, dressing: plain }
     const ended = Effect.callback<void>((resume) => connection.whenEnded(() => resume(Effect.void)))
     let onInterrupt = Effect.void
     const begun = Effect.flatMap(
       firstPacket(engine, connection),
       (packet) =>
-        begin(engine, factory, connection, request, packet, (session, upgrade) => {
+        begin(arrival, connection, packet, (session, upgrade) => {
           const leaving = leave(engine, session, ended)
           onInterrupt = upgrade === undefined ? leaving : leaveUpgrade(upgrade, leaving)
         })
@@ -149,17 +155,14 @@ interface Refusal {
   readonly reason: string
 }
 
+/** Joins the connection to its session; gives how it is refused, if it is. */
 const begin = (
-  engine: Engine,
-  factory: Factory,
+  arrival: Arrival,
   connection: WebTransportConnection,
-  request: HttpServerRequest.HttpServerRequest,
   packet: Packet | undefined,
   onJoin: OnJoin
 ): Effect.Effect<Refusal | undefined> => {
-  const begun = packet === undefined || packet.type !== "open"
-    ? Effect.fail(invalid)
-    : join(engine, factory, connection, request, packet, onJoin)
+  const { engine, request } = arrival
   let refusal: Refusal | undefined
   const raw: RefuseRaw = (status, message) =>
     Effect.sync(() => {
@@ -167,83 +170,61 @@ const begin = (
       refusal = { closeCode: status, reason: message.slice(0, 256) }
       return respond.nothing
     })
-  return begun.pipe(
+  return join(arrival, connection, packet, onJoin).pipe(
     Effect.catchCause((cause) => refuse(engine, request, raw, cause, plain)),
     // There is no router to leave it to, and it is logged.
     Effect.catchCause(() => Effect.void),
-    Effect.andThen(Effect.sync(() => refusal)),
+    Effect.map(() => refusal),
     // What else the factory needs is in the context of the fiber, as the façade's types see to.
     Effect.provideService(HttpServerRequest.HttpServerRequest, request)
   ) as Effect.Effect<Refusal | undefined>
 }
 
-const join = (
-  engine: Engine,
-  factory: Factory,
+const join = Effect.fnUntraced(function*(
+  arrival: Arrival,
   connection: WebTransportConnection,
-  request: HttpServerRequest.HttpServerRequest,
-  packet: Packet,
+  packet: Packet | undefined,
   onJoin: OnJoin
-): Effect.Effect<unknown, unknown, unknown> => {
-  const query = parseQuery(request.url)
-  // The transport has no other revision.
-  query["EIO"] ??= "4"
+): Effect.fn.Return<unknown, unknown, unknown> {
+  if (packet === undefined || packet.type !== "open") return yield* invalid
   const sid = packet.data === undefined ? undefined : toSid(packet.data)
+  if (packet.data !== undefined && sid === undefined) return yield* invalid
+  const { engine, owner, query, request } = arrival
   // Whoever has the function of a handler may pass its sessions on.
-  const owns = ({ owner }: Session): boolean => owner instanceof Owner && owner.factory === factory
-  const verdict = packet.data !== undefined && sid === undefined
-    ? invalid
-    : verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
+  const owns = (session: Session): boolean => session.owner instanceof Owner && session.owner.factory === owner.factory
+  const verdict = verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
   switch (verdict._tag) {
     case "Handshake":
-      return new WebTransportHandshaking(engine, new Owner(factory), request, query, connection, onJoin).run()
-    case "Upgrade": {
-      const { session } = verdict
-      const { allowRequest } = engine.settings
-      const upgrade = Effect.suspend(() => {
-        if (!isUpgradable(session)) return Effect.fail(invalid)
-        onJoin(session, startUpgrade(session, new WebTransportCandidate(connection)))
-        return Effect.void
-      })
-      return traced(
-        "EngineIO.upgrade",
-        "webtransport",
-        allowRequest === undefined ? upgrade : Effect.andThen(inTime(engine, allowRequest(request)), upgrade)
-      )
-    }
+      return yield* handshake(arrival, webTransport(connection, onJoin))
+    case "Upgrade":
+      return yield* traced("EngineIO.upgrade", "webtransport", upgrade(arrival, verdict.session, connection, onJoin))
     case "Poll":
-      return Effect.fail(invalid)
+      return yield* invalid
     default:
-      return Effect.fail(verdict)
+      return yield* verdict
   }
-}
+})
 
-class WebTransportHandshaking extends Handshaking {
-  protected readonly transport = "webtransport"
-  private readonly connection: WebTransportConnection
-  private readonly onJoin: OnJoin
-  constructor(
-    engine: Engine,
-    owner: Owner,
-    request: HttpServerRequest.HttpServerRequest,
-    query: Record<string, string>,
-    connection: WebTransportConnection,
-    onJoin: OnJoin
-  ) {
-    super(engine, owner, request, query, plain)
-    this.connection = connection
-    this.onJoin = onJoin
-  }
+const webTransport = (connection: WebTransportConnection, onJoin: OnJoin): Kind => ({
+  transport: "webtransport",
+  open: (_, __, session, begin) =>
+    Effect.sync(() => {
+      onJoin(session)
+      begin(new WebTransportTransport(connection, doorsOf(session)))
+      return respond.nothing
+    })
+})
 
-  // There is no answer that could wear anything.
-  protected override dress(): undefined {}
-
-  protected answer(session: Session): Answer {
-    this.onJoin(session)
-    this.begin(session, new WebTransportTransport(this.connection, doorsOf(session)))
-    return Effect.succeed(respond.nothing)
-  }
-}
+const upgrade = Effect.fnUntraced(function*(
+  arrival: Arrival,
+  session: Session,
+  connection: WebTransportConnection,
+  onJoin: OnJoin
+) {
+  yield* allow(arrival)
+  if (!isUpgradable(session)) return yield* invalid
+  onJoin(session, startUpgrade(session, new WebTransportCandidate(connection)))
+})
 
 /** The id in the first packet of an upgrade; `undefined` where there is none. */
 const toSid = (data: unknown): string | undefined => {

@@ -76,7 +76,8 @@ export const ofSession = (
   const { cookie, responseHeaders } = host.settings
   if (transport === "polling") dressing = ofPoll(dressing, host.platform.header(request, "user-agent"))
   if (initial && cookie !== undefined && transport === "polling") dressing = { ...dressing, cookies: cookie(id) }
-  if (responseHeaders === undefined) return dressing
+  // A WebTransport session has no answer that could wear anything.
+  if (responseHeaders === undefined || transport === "webtransport") return dressing
   return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => add(dressing, added))
 }
 

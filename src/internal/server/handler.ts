@@ -5,26 +5,24 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
-import type { TransportType } from "../../Transport.ts"
-import { parseQuery, takesBytes } from "../protocol/query.ts"
-import { isUpgradable, requestsOf, type Session } from "../session/session.ts"
-import { startUpgrade } from "../session/upgrade.ts"
+import { parseQuery } from "../protocol/query.ts"
+import { requestsOf, type Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
-import { WebSocketCandidate } from "../transport/webSocket.ts"
+import { type Arrival, inTime, type Reply } from "./arrival.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { onStop } from "./drain.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
-import { type Answer, inTime, type Owner } from "./handshake.ts"
-import { EmptyHandshaking, PollingHandshaking, WebSocketHandshaking } from "./handshakes.ts"
+import { handshake, handshakeOfNone, polling, webSocket } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
+import type { Owner } from "./owner.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import * as respond from "./respond.ts"
-import { traced } from "./tracing.ts"
+import { upgrade } from "./upgradeRequest.ts"
 import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
-export const handle = (toEngine: (context: Context.Context<never>) => Engine, owner: Owner): Answer => {
+export const handle = (toEngine: (context: Context.Context<never>) => Engine, owner: Owner): Reply => {
   let handler: Handler | undefined
   return Effect.withFiber((fiber) => {
     const engine = toEngine(fiber.context)
@@ -43,7 +41,7 @@ export class Handler {
     this.owner = owner
   }
 
-  handle(request: HttpServerRequest): Answer {
+  handle(request: HttpServerRequest): Reply {
     const { platform } = this.engine
     platform.watch(request, this.onStop)
     const turn = platform.turn(request)
@@ -55,7 +53,7 @@ export class Handler {
       })
   }
 
-  private answer(request: HttpServerRequest): Answer {
+  private answer(request: HttpServerRequest): Reply {
     const { engine } = this
     const { platform, settings } = engine
     platform.prepare(request)
@@ -74,7 +72,7 @@ export class Handler {
     isUpgrade: boolean,
     cause: Cause.Cause<unknown>,
     dressing: Dressing.Dressing
-  ): Answer {
+  ): Reply {
     const { engine } = this
     const raw: RefuseRaw | undefined = isUpgrade
       ? (status, message) => engine.platform.refuse(request, status, message)
@@ -82,7 +80,7 @@ export class Handler {
     return refuse(engine, request, raw, cause, dressing)
   }
 
-  private dispatch(request: HttpServerRequest, isUpgrade: boolean, cors: CorsOptions | undefined): Answer {
+  private dispatch(request: HttpServerRequest, isUpgrade: boolean, cors: CorsOptions | undefined): Reply {
     const { engine, owner } = this
     const { platform } = engine
     let headers: Record<string, string> | undefined
@@ -97,19 +95,20 @@ export class Handler {
     const dressing = Dressing.ofRequest(engine, headers)
     const verdict = verify(engine, owner, request.method, platform.header(request, "origin"), request.url, isUpgrade)
     if (verdict._tag === "Poll") return this.poll(verdict.session, request, dressing)
-    const answer = verdict._tag === "Upgrade"
-      ? traced(
-        "EngineIO.upgrade",
-        verdict.transport,
-        Effect.suspend(() => this.upgrade(verdict.session, verdict.transport, request, dressing))
-      )
-      : verdict._tag === "Handshake"
-      ? new (kindOf(verdict.transport, isUpgrade))(engine, owner, request, parseQuery(request.url), dressing).run()
-      : Effect.fail(verdict)
-    return Effect.catchCause(answer, (cause) => this.refuse(request, isUpgrade, cause, dressing))
+    const arrival: Arrival = { engine, owner, request, query: parseQuery(request.url), dressing }
+    const reply = verdict._tag === "Upgrade"
+      ? upgrade(arrival, verdict.session, verdict.transport)
+      : verdict._tag !== "Handshake"
+      ? Effect.fail(verdict)
+      : verdict.transport === "websocket"
+      ? handshake(arrival, webSocket)
+      : isUpgrade
+      ? handshakeOfNone(arrival)
+      : handshake(arrival, polling)
+    return Effect.catchCause(reply, (cause) => this.refuse(request, isUpgrade, cause, dressing))
   }
 
-  private poll(session: Session, request: HttpServerRequest, dressing: Dressing.Dressing): Answer {
+  private poll(session: Session, request: HttpServerRequest, dressing: Dressing.Dressing): Reply {
     if (request.method !== "GET" && request.method !== "POST") {
       return Effect.succeed(respond.bare(405, { ...dressing.always, allow: "GET, POST" }))
     }
@@ -150,41 +149,7 @@ export class Handler {
     hand(verdict.requests, method, toExchange(Dressing.ofPoll(Dressing.plain, header("user-agent"))))
     return true
   }
-
-  private upgrade(
-    session: Session,
-    transport: TransportType,
-    request: HttpServerRequest,
-    dressing: Dressing.Dressing
-  ): Answer {
-    const { engine } = this
-    const { allowRequest } = engine.settings
-    const accept = (): Answer => {
-      const whole = Dressing.ofSession(engine, dressing, request, session.id, transport, false)
-      return Effect.isEffect(whole)
-        ? Effect.flatMap(inTime(engine, whole), (whole) => this.accept(session, transport, request, whole))
-        : this.accept(session, transport, request, whole)
-    }
-    return allowRequest === undefined ? accept() : Effect.flatMap(inTime(engine, allowRequest(request)), accept)
-  }
-
-  private accept(
-    session: Session,
-    transport: TransportType,
-    request: HttpServerRequest,
-    dressing: Dressing.Dressing
-  ): Answer {
-    return this.engine.platform.upgrade(request, Dressing.of101(dressing), (connection) => {
-      // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
-      if (transport === "websocket" && isUpgradable(session)) {
-        startUpgrade(session, new WebSocketCandidate(connection, takesBytes(parseQuery(request.url))))
-      } else connection.close()
-    })
-  }
 }
 
 const hand = (requests: Requests, method: string, exchange: Exchange): void =>
   method === "GET" ? requests.onGet(exchange) : requests.onPost(exchange)
-
-const kindOf = (transport: TransportType, isUpgrade: boolean) =>
-  transport === "websocket" ? WebSocketHandshaking : isUpgrade ? EmptyHandshaking : PollingHandshaking

@@ -16,7 +16,7 @@ import { requestsOf, type Session, transportOf } from "../session/session.ts"
 import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
-import type { Owner } from "./handshake.ts"
+import type { Owner } from "./owner.ts"
 
 /** What a request turned out to be, when it is none that is refused. */
 export type Verdict =

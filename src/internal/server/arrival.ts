@@ -1,0 +1,60 @@
+/**
+ * What a request brings, and what the application decides on it, whatever becomes of the request.
+ */
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import { type Forbidden, Unavailable } from "../../HandshakeError.ts"
+import type { TransportType } from "../../Transport.ts"
+import type { SocketId } from "../session/model.ts"
+import * as Dressing from "./dressing.ts"
+import type { Engine } from "./engine.ts"
+import type { Owner } from "./owner.ts"
+
+export interface Arrival {
+  readonly engine: Engine
+  readonly owner: Owner
+  readonly request: HttpServerRequest
+  readonly query: Record<string, string>
+  readonly dressing: Dressing.Dressing
+}
+
+/** What a request gets in the end. Fails with what the application failed with. */
+export type Reply = Effect.Effect<HttpServerResponse, unknown, unknown>
+
+/** A decision of the application, which has `handshakeTimeout` for it, and no longer than its server listens. */
+export const inTime = <A, E, R>(
+  engine: Engine,
+  decision: Effect.Effect<A, E, R>,
+  remedy = ""
+): Effect.Effect<A, E | Unavailable, R> =>
+  Effect.timeoutOrElse(Effect.raceFirst(decision, stopping(engine)), {
+    duration: engine.settings.handshakeTimeout,
+    orElse: () =>
+      Effect.andThen(
+        Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${remedy}`),
+        Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+      )
+  })
+
+const stopping = (engine: Engine): Effect.Effect<never, Unavailable> =>
+  Effect.flatMap(engine.stopping.await, () => Effect.fail(new Unavailable({ message: "Server shutting down" })))
+
+/** Asks `allowRequest`, where there is one. */
+export const allow = (
+  { engine, request }: Arrival
+): Effect.Effect<void, Forbidden | HttpServerResponse | Unavailable> => {
+  const { allowRequest } = engine.settings
+  return allowRequest === undefined ? Effect.void : inTime(engine, allowRequest(request))
+}
+
+/** Decides what goes onto the answer for a session. */
+export const dress = (
+  { dressing, engine, request }: Arrival,
+  id: SocketId,
+  transport: TransportType,
+  initial: boolean
+): Effect.Effect<Dressing.Dressing, Unavailable> => {
+  const whole = Dressing.ofSession(engine, dressing, request, id, transport, initial)
+  return Effect.isEffect(whole) ? inTime(engine, whole) : Effect.succeed(whole)
+}
