@@ -214,6 +214,18 @@ describe("the floors", () => {
     )
   })
 
+  // What Effect may change without a word is watched by `test/effect.test.ts`.
+  it("touch what is not public of Effect, or low-level, in one file each", () => {
+    const homes = ["internal/session/effectFields.ts", "internal/server/context.ts", "internal/node/effectServer.ts"]
+    const inside = new RegExp(
+      "\\b(?:scheduleRunning|takers|awaiters|upgradeState|CurrentRequestState|ClientAbort|writeContinue\\?)" +
+        "|\\.(?:capacity|dispatcher|slide)\\b|\\.state\\._tag|\\.offers\\b"
+    )
+    const found = modules.filter(({ name, text }) => !homes.includes(name) && inside.test(withoutComments(text)))
+    assert.deepStrictEqual(found.map(({ name }) => name), [])
+    for (const name of homes) assert.match(modules.find((module) => module.name === name)!.text, inside, name)
+  })
+
   it("do not go through the barrel", () => {
     assert.deepStrictEqual(offences((_, __, { file }) => file !== "index.ts"), [])
   })

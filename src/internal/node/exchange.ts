@@ -16,6 +16,7 @@ import * as respond from "../server/respond.ts"
 import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
+import { writeContinue } from "./effectServer.ts"
 import type { Lingering } from "./lingering.ts"
 import { isFirst, tellOfClose } from "./pipeline.ts"
 import { isClosed } from "./serverClose.ts"
@@ -218,8 +219,7 @@ export class RouterExchange extends NodeExchange {
       readBody(this.request, limit, binary, done, () => this.onFailedBody())
     } else if (isNode(this.source) && !isUpgraded(this.source)) {
       super.readBody(limit, binary, done)
-      // Effect leaves it to its own readers of bodies to tell a client that waits for it to go on.
-      if (!this.isAnswered) (this.request as { readonly writeContinue?: () => void }).writeContinue?.()
+      if (!this.isAnswered) writeContinue(this.request)
     } else readStreamBody(this.request, limit, binary, done, () => this.onFailedBody())
   }
 

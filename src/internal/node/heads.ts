@@ -3,7 +3,7 @@
  * listen for upgrades, and Effect does not hand them on.
  */
 import type * as Http from "node:http"
-import { remember } from "./effectListeners.ts"
+import { remember } from "./effectServer.ts"
 
 const noHead: Buffer = Buffer.alloc(0)
 

@@ -14,6 +14,7 @@ import { type Platform, UpgradeFailed } from "../server/platform.ts"
 import type { Dressing } from "../server/dressing.ts"
 import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
+import { setUpgraded } from "./effectServer.ts"
 import { addCookies, isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
 import { keepHeads } from "./heads.ts"
 import { afterAnswers, isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
@@ -183,13 +184,8 @@ export class NodePlatform implements Platform {
   }
 
   release(request: HttpServerRequest): HttpServerResponse.HttpServerResponse {
-    // Effect's own upgrades leave their response here, and nothing is written after it. Where a later version keeps it
-    // elsewhere, a response object that never reaches the connection does the same, at more cost.
-    const { upgradeState } = request as { readonly upgradeState?: { response?: unknown } | undefined }
-    if (upgradeState !== undefined && "response" in upgradeState) {
-      upgradeState.response = released
-      return released
-    }
+    if (setUpgraded(request, released)) return released
+    // Where Effect keeps it elsewhere, a response that never reaches the connection does the same, at more cost.
     const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
     if (response.socket !== null) response.detachSocket(response.socket)
     response.end()

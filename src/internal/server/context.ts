@@ -22,8 +22,11 @@ export interface ContextHolder {
   sharedContext: Context.Context<never> | undefined
 }
 
-// The last is Effect's own state of a request. None of it may live as long as a session.
-const requestKeys = new Set<string>([
+/**
+ * What a request adds to the context of its handler. None of it may live as long as a session. The last is Effect's own
+ * state of a request, which is not public: `test/effect.test.ts` fails when it is another, or when there is more.
+ */
+export const requestKeys: ReadonlySet<string> = new Set([
   HttpServerRequest.key,
   ParsedSearchParams.key,
   HttpRouter.RouteContext.key,

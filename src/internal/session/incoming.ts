@@ -5,12 +5,14 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import type { Message } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
+import { addTaker, capacityOf, isDone, letWait, removeTaker, setCapacity } from "./effectFields.ts"
 import { type Listener, SocketClosed } from "./model.ts"
 import { extend } from "./pulse.ts"
-import { fork, get, nobody, type Session } from "./session.ts"
+import { fork, get, type Session } from "./session.ts"
 
 /** What a message costs beside its bytes: the object, and its place in the queue. */
 const overhead = 256
@@ -35,33 +37,22 @@ const put = (session: Session, message: Message): void => {
 
 /**
  * The queue, for whoever may wait in it. In most sessions only one loop waits, and beside the queue: so the queue gets
- * sets of waiters of its own when it is first asked for (see `nobody`).
+ * sets of waiters of its own when it is first asked for (see `effectFields.ts`).
  */
-export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed> => {
-  const { incoming } = session
-  if (incoming.state._tag !== "Done" && incoming.state.takers === nobody.takers) {
-    incoming.state = { ...incoming.state, takers: new Set(), offers: new Set(), awaiters: new Set() }
-  }
-  return incoming
-}
+export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed> => letWait(session.incoming)
 
 /** Has a loop wait for messages. */
 export const listen = (session: Session, listener: Listener): void => {
-  const { messages, state } = session.incoming
+  const { incoming } = session
   // Its fiber may have let others run since it looked.
-  if (state._tag === "Done" || messages.length > 0) listener.resume(Effect.void)
+  if (isDone(incoming) || incoming.messages.length > 0) listener.resume(Effect.void)
   else if (session.listener === undefined) session.listener = listener
-  else {
-    ;(incomingOf(session).state as Queue.Queue.State<Message, SocketClosed> & { readonly _tag: "Open" }).takers.add(
-      listener
-    )
-  }
+  else addTaker(incoming, listener)
 }
 
 export const unlisten = (session: Session, listener: Listener): void => {
-  const { state } = session.incoming
   if (session.listener === listener) session.listener = undefined
-  else if (state._tag !== "Done") state.takers.delete(listener)
+  else removeTaker(session.incoming, listener)
 }
 
 /** Wakes whoever waits for a message: once for all that arrived together, in the same turn of the event loop. */
@@ -78,11 +69,8 @@ export const wake = (session: Session): void => {
  * here, once for every quarter of `receiveBuffer` that came in.
  */
 const roomFor = (session: Session, size: number): number => {
-  const { incoming: { messages }, server: { settings: { receiveBuffer } } } = session
-  const sizes: Array<number> = []
-  for (let bucket = messages.head; bucket !== undefined; bucket = bucket.next) {
-    for (let index = bucket.offset; index < bucket.array.length; index++) sizes.push(sizeOf(bucket.array[index]))
-  }
+  const { incoming, server: { settings: { receiveBuffer } } } = session
+  const sizes = MutableList.toArray<Message>(incoming.messages).map(sizeOf)
   let bytes = sizes.reduce((sum, size) => sum + size, size)
   session.receivedBytes = bytes
   const most = { messages: Math.ceil(receiveBuffer.messages * 0.75), bytes: receiveBuffer.bytes * 0.75 }
@@ -100,7 +88,7 @@ const sizeOf = (message: Message): number =>
 
 const hold = (session: Session, message: Message, capacity: number): void => {
   get(session.transport).pause()
-  session.incoming.capacity = capacity
+  setCapacity(session.incoming, capacity)
   const offer = fork(session, Effect.map(Queue.offer(incomingOf(session), message), () => release(session)))
   session.held = { message, offer }
 }
@@ -110,7 +98,7 @@ const hold = (session: Session, message: Message, capacity: number): void => {
  * at the same capacity, so that the queue is not looked through for every message that a connection left behind.
  */
 const holdInstead = (session: Session, message: Message, size: number): void => {
-  const { capacity } = session.incoming
+  const capacity = capacityOf(session.incoming)
   admit(session)
   session.receivedBytes += size
   hold(session, message, capacity)
@@ -119,7 +107,7 @@ const holdInstead = (session: Session, message: Message, size: number): void => 
 /** There was room: the transport reads on. */
 const release = (session: Session): void => {
   session.held = undefined
-  session.incoming.capacity = Infinity
+  setCapacity(session.incoming, Infinity)
   if (get(session.state) === "closed") return
   session.pulse.resumedAt = Math.floor(session.server.now())
   get(session.transport).resume()
@@ -138,7 +126,7 @@ const admit = (session: Session): void => {
   const { message, offer } = session.held!
   session.held = undefined
   offer.interruptUnsafe()
-  session.incoming.capacity = Infinity
+  setCapacity(session.incoming, Infinity)
   put(session, message)
 }
 

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import { dropOldest } from "./effectFields.ts"
 
 /** How much may wait for an observer before it loses the oldest: events, and bytes of the data in them. */
 const most = { events: 4096, bytes: 16 * 1024 * 1024 }
@@ -39,7 +40,7 @@ export const publish = <A>(observers: Observers<A>, event: A, size: number): voi
   // An event without data pushes out no large one.
   const isFull = () => sizes.length >= most.events || (size > 0 && observers.bytes + size > most.bytes)
   while (sizes.length > 0 && isFull()) {
-    pubsub.pubsub.slide()
+    dropOldest(pubsub)
     forget(observers, 1)
   }
   sizes.push(size)

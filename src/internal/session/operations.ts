@@ -9,6 +9,7 @@ import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
 import { forcedClose } from "../../CloseReason.ts"
 import { close } from "./close.ts"
+import { isDone } from "./effectFields.ts"
 import { end } from "./end.ts"
 import { incomingOf, listen, unlisten } from "./incoming.ts"
 import { beginStep, endStep, exhaust, noteClose, noteTaken } from "./life.ts"
@@ -23,7 +24,7 @@ export const operations: Operations = {
   take: ({ incoming }: Session) => Queue.takeUnsafe(incoming),
   listen,
   unlisten: (session: Session, listener) => {
-    if (session.incoming.state._tag === "Done") exhaust(session)
+    if (isDone(session.incoming)) exhaust(session)
     else unlisten(session, listener)
   },
   noteTaken,

@@ -10,6 +10,7 @@ import { transportError, WriteFailed } from "../../CloseReason.ts"
 import type { Packet } from "../../Packet.ts"
 import { hasSeparator } from "../protocol/revision4.ts"
 import { type Entry, put } from "../transport/entry.ts"
+import { firstOffered } from "./effectFields.ts"
 import { end, signal } from "./end.ts"
 import { closedError } from "./incoming.ts"
 import { type Acceptance, InvalidMessage, type SocketClosed, type SocketEvent } from "./model.ts"
@@ -84,7 +85,7 @@ const admit = Effect.fnUntraced(function*(session: Session) {
   const line = session.waiting = yield* Queue.bounded<Entry>(0)
   // The first joins it a moment later.
   yield* Effect.yieldNow
-  for (let next = first(line); next !== undefined; next = first(line)) {
+  for (let next = firstOffered(line); next !== undefined; next = firstOffered(line)) {
     if (!isFull(session, next.size)) {
       // First, since its sender then goes on, and may wait for the flush or close the session.
       push(session, next)
@@ -96,13 +97,6 @@ const admit = Effect.fnUntraced(function*(session: Session) {
   session.waiting = undefined
   Queue.shutdownUnsafe(line)
 })
-
-/** Who is first in line, still standing there. */
-const first = ({ state }: Queue.Queue<Entry>): Entry | undefined => {
-  if (state._tag !== "Open") return undefined
-  for (const offer of state.offers) return offer._tag === "Single" ? offer.message : offer.remaining[offer.offset]
-  return undefined
-}
 
 /** Waits until all that a transport was given has left for the network; false if its connection died first. */
 const written = (session: Session): Effect.Effect<boolean> =>

@@ -20,6 +20,7 @@ import type { TransportType } from "../../Transport.ts"
 import { type BodyWaiter, pending, type Transport } from "../transport/contract.ts"
 import type { Requests } from "../transport/requests.ts"
 import { type Account, emptyAccount, type Entry } from "../transport/entry.ts"
+import { lighten, wakeByHand } from "./effectFields.ts"
 import {
   type Handshake,
   type Listener,
@@ -196,19 +197,6 @@ export interface Held {
   readonly offer: Fiber.Fiber<unknown>
 }
 
-/**
- * The state of queues in which no fiber waits: every `outgoing`, and an `incoming` until somebody asks for it. A queue's
- * own three sets of waiters are half a KiB, 0.06 of an idle session of `engine.io`.
- */
-export const nobody: Queue.Queue<unknown>["state"] & { readonly _tag: "Open" } = {
-  _tag: "Open",
-  takers: new Set(),
-  offers: new Set(),
-  awaiters: new Set()
-}
-
-const dispatcher = { dispatcher: Effect.runSync(Effect.fiber).currentDispatcher }
-
 export const make = (
   id: string,
   protocol: Revision,
@@ -220,13 +208,10 @@ export const make = (
     Queue.unbounded<Message, SocketClosed>(),
     (incoming) =>
       Effect.map(Queue.unbounded<Entry>(), (outgoing) => {
-        incoming.state = outgoing.state = nobody
-        // Nothing is scheduled for either, so they need not keep the dispatcher of the request they were made in: with
-        // it, an idle session has 0.02 more.
-        Object.assign(incoming, dispatcher)
-        Object.assign(outgoing, dispatcher)
-        // Takers are woken once for all that arrived together, by `turn`; a task for every message costs as much again.
-        incoming.scheduleRunning = true
+        lighten(incoming)
+        lighten(outgoing)
+        // By `wake`, once for all that arrived together.
+        wakeByHand(incoming)
         return new Session(id, protocol, handshake, owner, server, incoming, outgoing)
       })
   )

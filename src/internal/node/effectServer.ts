@@ -1,7 +1,25 @@
 /**
- * What Effect's server leaves on the connection of an upgrade.
+ * What we know of the insides of Effect's server on Node. `test/effect.test.ts` names the version it was seen in, and fails
+ * when it changes.
  */
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
+
+/**
+ * Makes `response` the one that answered an upgrade, so that Effect writes nothing behind it, as after its own upgrades;
+ * false where there is no place for it.
+ */
+export const setUpgraded = (request: HttpServerRequest, response: HttpServerResponse): boolean => {
+  const { upgradeState } = request as { readonly upgradeState?: { response?: unknown } | undefined }
+  if (upgradeState === undefined || !("response" in upgradeState)) return false
+  upgradeState.response = response
+  return true
+}
+
+/** Has a client go on that waits for status 100 before it sends a body: Effect leaves that to its own readers of bodies. */
+export const writeContinue = (request: HttpServerRequest): void =>
+  (request as { readonly writeContinue?: () => void }).writeContinue?.()
 
 type Listener = (...args: Array<unknown>) => void
 
