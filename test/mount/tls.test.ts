@@ -304,6 +304,26 @@ describe("HTTP/2 with allowHTTP1", () => {
     })
   )
 
+  it("a server that stops does not wait for the rest of a POST", async () => {
+    const server = Http2.createSecureServer({ ...tls, allowHTTP1: true })
+    const mounted = await Mounted.attach(server)
+    await listening(server, async ({ port }) => {
+      const client = new Http2Client(port)
+      const { url } = await client.open()
+      const stream = client.session.request({ ":method": "POST", ":path": url })
+      stream.resume().write("4hel")
+      const status = within(
+        new Promise((resolve) => stream.on("response", (headers) => resolve(headers[":status"]))),
+        "an answer"
+      )
+      await client.request("POST", engineTarget({ EIO: "4", transport: "polling" }), "")
+      await within(new Promise((resolve) => server.close(resolve)), "the end of the server")
+      assert.strictEqual(await status, 400)
+      assert.strictEqual(stream.rstCode, Http2.constants.NGHTTP2_NO_ERROR)
+      await mounted.release()
+    })
+  })
+
   it("R-C9: when the server stops listening, parked polls and WebSockets get their close", async () => {
     const server = Http2.createSecureServer({ ...tls, allowHTTP1: true })
     const mounted = await Mounted.attach(server)

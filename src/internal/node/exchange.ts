@@ -129,11 +129,11 @@ abstract class NodeExchange implements Exchange {
   protected refusalHeaders(status: number): Readonly<Record<string, string>> {
     const { always } = this.dressing
     const { source } = this
-    if (!isNode(source) || (status !== 408 && !isForNobody(source))) return always
+    if (!isNode(source)) return always
     const { response } = this
-    if (!isHttp2(response)) return { ...always, connection: "close" }
+    if (!isHttp2(response)) return status === 408 || isForNobody(source) ? { ...always, connection: "close" } : always
     const { stream } = response
-    stream.once("finish", () => stream.close(Http2.constants.NGHTTP2_NO_ERROR))
+    if (!source.complete) stream.once("finish", () => stream.close(Http2.constants.NGHTTP2_NO_ERROR))
     return always
   }
 

@@ -17,7 +17,7 @@ export const isRead = ({ complete, headers, httpVersionMajor }: Http.IncomingMes
 
 /** Whether the rest of a request is not worth waiting for: the server that took it has closed meanwhile. */
 export const isForNobody = (request: Http.IncomingMessage): boolean => {
-  if (request.httpVersionMajor !== 1 || isRead(request)) return false
+  if (isRead(request)) return false
   const { server } = request.socket as Socket
   return server !== undefined && isClosed(server)
 }
