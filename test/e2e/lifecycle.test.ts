@@ -388,9 +388,10 @@ describe("middlewares of the router", () => {
 })
 
 describe("servers that come and go", () => {
-  it("whose attachment ends have their sessions ended", async () => {
+  // With `cors` each request has a fiber, which ends with the attachment.
+  it.each([{}, { cors: true }])("whose attachment ends have their sessions ended: %o", async (options) => {
     const server = createServer()
-    const mounted = await Mounted.make()
+    const mounted = await Mounted.make(options)
     const scope = Scope.makeUnsafe()
     const reasons: Array<string> = []
     const app = () =>
