@@ -168,16 +168,26 @@ export class Engine implements SessionHost {
   }
 
   /** Runs the life of a session. */
-  lead(session: Session, life: Effect.Effect<void>): Fiber.Fiber<void> {
+  lead(
+    session: Session,
+    life: Effect.Effect<void>,
+    takeLeave: () => Fiber.Fiber<void> | undefined
+  ): Fiber.Fiber<void> {
     this.alive.add(session)
     this.nothingRuns.closeUnsafe()
     const fiber = Effect.runForkWith(this.context)(life)
     fiber.addObserver((exit) => {
       this.report(exit)
-      this.alive.delete(session)
-      if (this.alive.size === 0) this.nothingRuns.openUnsafe()
+      const leave = takeLeave()
+      if (leave === undefined) this.onLeft(session)
+      else leave.addObserver(() => this.onLeft(session))
     })
     return fiber
+  }
+
+  private onLeft(session: Session): void {
+    this.alive.delete(session)
+    if (this.alive.size === 0) this.nothingRuns.openUnsafe()
   }
 
   /** What is still running of sessions that ended gets no more time than the end of the server has. */

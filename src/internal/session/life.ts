@@ -1,6 +1,6 @@
 /**
- * The life of a session: `open` starts its application, and the fiber that keeps the heartbeat. When the session has
- * ended, that fiber ends the application, runs `onDisconnect` once, and closes the scope.
+ * The life of a session: `open` starts its application, and the fiber that keeps the heartbeat. When that fiber has ended,
+ * as it does with the session, `takeLeave` ends the application, runs `onDisconnect` once, and closes the scope.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -31,7 +31,7 @@ const onDisconnectTimeout = 10_000
 
 /**
  * Opens a session that is registered, on its first transport: writes the packets of the handshake, ahead of what the
- * factory sent (rule R31), starts the application, and then the fiber that leads the session to its end.
+ * factory sent (rule R31), starts the application, and then the fiber that keeps the heartbeat.
  */
 export const open = (
   session: Session,
@@ -55,14 +55,9 @@ export const open = (
   session.application = Effect.runForkWith(context)(program.app)
   session.application.addObserver((exit) => onApplicationExit(session, context, exit))
   wake(session)
-  session.fiber = server.lead(
-    session,
-    Effect.onExit(
-      // The application may have ended its session in its first steps.
-      get(session.state) === "closed" ? Effect.void : heartbeat(session),
-      () => takeLeave(session, program, context)
-    )
-  )
+  // The application may have ended its session in its first steps.
+  const life = get(session.state) === "closed" ? Effect.void : heartbeat(session)
+  session.fiber = server.lead(session, life, () => takeLeave(session, program, context))
 }
 
 /** The application has ended, and with it the session. */
@@ -89,16 +84,18 @@ const takeLeave = (
   session: Session,
   { onDisconnect }: Program,
   context: Context.Context<never>
-): Effect.Effect<void> => {
+): Fiber.Fiber<void> | undefined => {
   const isDone = session.application?.pollUnsafe() !== undefined
-  if (isDone && onDisconnect === undefined) return Scope.closeUnsafe(session.scope, Exit.void) ?? Effect.void
-  const leaving = Effect.gen(function*() {
-    if (!isDone) yield* endApplication(session)
-    if (onDisconnect !== undefined) yield* bounded(Effect.suspend(() => onDisconnect(session.reason!)))
-    yield* Scope.close(session.scope, Exit.void)
-  }).pipe(Effect.catchCause((cause) => Effect.logError("A finalizer of a session failed", cause)))
-  // In a fiber of its own, since the end of the session has interrupted this one.
-  return Effect.asVoid(Fiber.await(runFor(session, context, leaving)))
+  const left = isDone && onDisconnect === undefined
+    ? Scope.closeUnsafe(session.scope, Exit.void)
+    : Effect.gen(function*() {
+      if (!isDone) yield* endApplication(session)
+      if (onDisconnect !== undefined) yield* bounded(Effect.suspend(() => onDisconnect(session.reason!)))
+      yield* Scope.close(session.scope, Exit.void)
+    })
+  if (left === undefined) return undefined
+  const report = (cause: Cause.Cause<never>) => Effect.logError("A finalizer of a session failed", cause)
+  return runFor(session, context, Effect.catchCause(left, report))
 }
 
 /**

@@ -43,8 +43,12 @@ export interface SessionHost {
   now(): number
   /** Runs what belongs to a session's scope, in the server's context; starts at once. */
   run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A>
-  /** Runs the life of a session: its end is waited for when the server ends. */
-  lead(session: Session, life: Effect.Effect<void>): Fiber.Fiber<void>
+  /** Runs the life of a session, and then its leave. The end of both is waited for when the server ends. */
+  lead(
+    session: Session,
+    life: Effect.Effect<void>,
+    takeLeave: () => Fiber.Fiber<void> | undefined
+  ): Fiber.Fiber<void>
   /** Has the session flushed at the end of the current turn of the event loop. */
   schedule(session: Session): void
   /** Tells everybody of the session's end: at once, or after the end of the session that led to it. */
