@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { table } from "../src/internal/server/config.ts"
 
 const root = fileURLToPath(import.meta.resolve("../"))
 const folder = join(root, "test", ".snippets")
@@ -57,6 +58,24 @@ const runnable = ({ at, code }: Snippet): string => {
         : `check(${expression}, ${value}, ${JSON.stringify(`${at}: ${expression}`)})`
     })
   return ["import { assert } from \"vitest\"", "const check = assert.deepStrictEqual", ...lines].join("\n")
+}
+
+/** Words of a doc comment as the README has them. */
+const shortened = (words: string): string =>
+  words.replaceAll("`", "").replace(" seconds", " s").replace(" messages or ", ", ")
+
+const grouped = (value: number): string => String(value).replaceAll(/\B(?=(?:\d{3})+$)/g, " ")
+
+/** A default as the README has it; `undefined` where only words can say what the server does without the option. */
+const inWords = (value: unknown): string | undefined => {
+  if (value === undefined) return undefined
+  if (value === Infinity) return "no limit"
+  if (typeof value === "string") return shortened(value)
+  if (typeof value === "number") return grouped(value)
+  if (typeof value === "object" && "bytes" in value! && "messages" in value) {
+    return `${grouped(value.messages as number)}, ${value.bytes as number / 2 ** 20} MiB`
+  }
+  return JSON.stringify(value).replace(/^\{"(\w+)":(.*)\}$/, "{ $1: $2 }").replaceAll(",", ", ")
 }
 
 describe("the documents", () => {
@@ -125,6 +144,30 @@ describe("the documents", () => {
     const named = Array.from(readme.matchAll(/`((?:bench|test|src)\/[\w./]+|[A-Z]+\.md)`/g), ([, name]) => name!)
     assert.isAbove(named.length, 2)
     assert.deepStrictEqual(named.filter((name) => !files.some((it) => name === it || name.startsWith(`${it}/`))), [])
+  })
+
+  it("give every option the default that it has", () => {
+    const section = /^## Options\n[^]*?(?=^## )/m.exec(readFileSync(join(root, "README.md"), "utf8"))![0]
+    const rows = Array.from(
+      section.matchAll(/^\| `(\w+)` \| .*? \| (.*?) \|/gm),
+      ([, name, words]) => [name!, words!.replaceAll("`", "")] as const
+    )
+    const interfaces = readFileSync(join(root, "src/internal/server/options.ts"), "utf8")
+      .match(/^export interface (?:Scalar)?Options\b[^]*?^}/gm)!.join()
+    const comments = Array.from(
+      interfaces.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\n {2}readonly (\w+)\?/g),
+      ([, comment, name]) => {
+        const [, words = "none is named"] = /Default: (.*?)(?:, which .*)?\.(?= |$)/
+          .exec(comment!.replaceAll(/\s+(?:\* )?/g, " ").trim()) ?? []
+        return [name!, shortened(words)] as const
+      }
+    )
+    // What the server does without an option that has no default, the two have to say in the same words.
+    const defaults = Object.entries(table).map(([name, row]) =>
+      [name, inWords(row.default) ?? new Map(rows).get(name)!] as const
+    )
+    assert.deepStrictEqual(Object.fromEntries(rows), Object.fromEntries(defaults))
+    assert.deepStrictEqual(Object.fromEntries(comments), Object.fromEntries(defaults))
   })
 
   it("leave out nothing that users can set, see or call", () => {

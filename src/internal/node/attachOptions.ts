@@ -2,32 +2,34 @@
  * What the options of `attach` and `toNodeHandlers` may be.
  */
 import type * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import { namedElsewhere } from "../server/config.ts"
 import type { OptionsError } from "../server/options.ts"
-import { checker, flag, isText, isWhole, namedElsewhere, optionOf } from "../server/optionsSchema.ts"
+import { checker, type Expectation, isFlag, isText, isWhole, structOf } from "../server/optionsSchema.ts"
 import type { AttachOptions } from "./attach.ts"
 
-const middleware = optionOf(
-  "a list of functions (request, response, next)",
-  (value) => Array.isArray(value) && value.every((it) => typeof it === "function")
-)
+const middleware: Expectation = {
+  expects: "a list of functions (request, response, next)",
+  check: (value) => Array.isArray(value) && value.every((it) => typeof it === "function")
+}
 
-const attachOptions = {
-  path: optionOf(
-    "a path that begins with a slash, without a query",
-    (value) => isText(value) && /^\/[^?#]*$/.test(value as string)
-  ),
+const flag: Expectation = { expects: "true or false", check: isFlag }
+
+const attachOptions: Record<keyof AttachOptions, Expectation> = {
+  path: {
+    expects: "a path that begins with a slash, without a query",
+    check: (value) => isText(value) && /^\/[^?#]*$/.test(value as string)
+  },
   addTrailingSlash: flag,
   destroyUpgrade: flag,
-  destroyUpgradeTimeout: optionOf("a whole number of milliseconds", isWhole),
+  destroyUpgradeTimeout: { expects: "a whole number of milliseconds", check: isWhole },
   middleware
-} satisfies Record<keyof AttachOptions, unknown>
+}
 
 type Check = (options: unknown) => Effect.Effect<unknown, OptionsError>
 
-export const checkAttach: Check = checker("attach", "attach", Schema.Struct(attachOptions), namedElsewhere)
+export const checkAttach: Check = checker("attach", "attach", structOf(attachOptions), namedElsewhere)
 
-export const checkNodeHandlers: Check = checker("toNodeHandlers", "toNodeHandlers", Schema.Struct({ middleware }), {
+export const checkNodeHandlers: Check = checker("toNodeHandlers", "toNodeHandlers", structOf({ middleware }), {
   ...namedElsewhere,
   path: "requests get here by your own routes, or give it to attach",
   addTrailingSlash: "it is one of attach",

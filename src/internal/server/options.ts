@@ -183,7 +183,7 @@ export interface Options<E = never, R = never> extends ScalarOptions {
    * one. Default: no limit.
    */
   readonly handshakeRate?: HandshakeRate | undefined
-  /** A message every client gets right after the handshake (rule R30). */
+  /** A message every client gets right after the handshake (rule R30). Default: none. */
   readonly initialPacket?: string | Uint8Array | undefined
   /** The origins whose pages may connect, over every transport; requests without an Origin pass. Default: all. */
   readonly allowedOrigins?: ReadonlyArray<string> | undefined
@@ -192,7 +192,7 @@ export interface Options<E = never, R = never> extends ScalarOptions {
    * with code 3 (rules R14, R15). Default: 20 characters, 96 random bits.
    */
   readonly generateId?: ((request: HttpServerRequest) => Effect.Effect<SocketId, E, R>) | undefined
-  /** The headers a browser needs to let pages of other origins in (rule R50). Default: none. */
+  /** The headers a browser needs to let pages of other origins in (rule R50). Default: false. */
   readonly cors?:
     | boolean
     | CorsOptions
@@ -213,10 +213,10 @@ export interface Options<E = never, R = never> extends ScalarOptions {
   /**
    * Headers to add to the answers of a session: to polls and posts, and to the 101 of a WebSocket (rule R33). A list of
    * cookies, `{ "set-cookie": ["a=1", "b=2"] }`, has a line for each; of other headers, the values stand in one. A value
-   * that no header can carry refuses the request with status 500.
+   * that no header can carry refuses the request with status 500. Default: none.
    */
   readonly responseHeaders?: ((info: ResponseInfo) => Effect.Effect<Headers.Input, never, R>) | undefined
-  /** Decides on every handshake and every upgrade (rule R12): fail to refuse. */
+  /** Decides on every handshake and every upgrade (rule R12): fail to refuse. Default: all pass. */
   readonly allowRequest?:
     | ((request: HttpServerRequest) => Effect.Effect<void, Forbidden | HttpServerResponse, R>)
     | undefined

@@ -1,5 +1,5 @@
 /**
- * What the options of a server may be.
+ * The checks of options, and the error that names those that are wrong.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -7,18 +7,31 @@ import * as Cookies from "effect/http/Cookies"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { TransportType } from "../../Transport.ts"
-import { hasSeparator } from "../protocol/revision4.ts"
 import type { SocketId } from "../session/model.ts"
 import { isHeaderValue } from "./headerFields.ts"
-import { type CookieOptions, type HandshakeRate, type Options, OptionsError } from "./options.ts"
+import { type CookieOptions, type HandshakeRate, OptionsError } from "./options.ts"
 
-export const optionOf = (what: string, isSuch: (value: unknown) => boolean) =>
-  Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || isSuch(value) || what)))
+/** What is asked of an option. */
+export interface Expectation {
+  /** In words, for the error. */
+  readonly expects: string
+  readonly check: (value: unknown) => boolean
+}
 
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
+const optionOf = ({ check, expects }: Expectation) =>
+  Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || check(value) || expects)))
 
-const isDuration = (value: unknown): boolean => {
+/** The options of a table, each of which may be left out. */
+export const structOf = <K extends string>(table: Readonly<Record<K, Expectation>>) =>
+  Schema.Struct(
+    Object.fromEntries(
+      Object.entries<Expectation>(table).map(([name, expectation]) => [name, optionOf(expectation)])
+    ) as Record<K, ReturnType<typeof optionOf>>
+  )
+
+export const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
+
+export const isDuration = (value: unknown): boolean => {
   try {
     return Option.exists(Duration.fromInput(value as Duration.Input), (it) => Duration.toMillis(it) > 0)
   } catch {
@@ -26,33 +39,11 @@ const isDuration = (value: unknown): boolean => {
   }
 }
 
-const toMillis = (value: unknown, otherwise: number): number =>
-  value === undefined ? otherwise : Duration.toMillis(Duration.fromInputUnsafe(value as Duration.Input))
-
-const duration = optionOf("a duration above zero, such as \"25 seconds\" or a number of milliseconds", isDuration)
-// Clients time these with one timer, which can run no longer.
-const longestTimer = 24 * 86_400_000
-const beat = optionOf(
-  "a duration above zero and below 24 days, such as \"25 seconds\" or a number of milliseconds",
-  (value) => isDuration(value) && toMillis(value, 0) < longestTimer
-)
-const count = optionOf("a whole number above zero", isCount)
-export const flag = optionOf("true or false", (value) => typeof value === "boolean")
-const hook = optionOf("a function that returns an Effect", (value) => typeof value === "function")
-const buffer = optionOf(
-  "{ messages?: number, bytes?: number }, both whole numbers above zero",
-  (value) =>
-    typeof value === "object" && value !== null &&
-    Object.entries(value).every(([key, limit]) =>
-      (key === "messages" || key === "bytes") && (limit === undefined || isCount(limit))
-    )
-)
-
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean => values.includes(value)
-const isFlag = isOr(true, false)
+export const isFlag = isOr(true, false)
 export const isText = (value: unknown): boolean => typeof value === "string"
 export const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
 const isHeaderText = (value: unknown): boolean => typeof value === "string" && isHeaderValue(value)
@@ -60,7 +51,7 @@ const isHeaderTexts = (value: unknown): boolean =>
   isHeaderText(value) || (Array.isArray(value) && value.every(isHeaderText))
 
 /** Whether a value is an object of these members and no others; each may be undefined. */
-const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>) => (value: unknown): boolean =>
+export const hasOnly = (members: Readonly<Record<string, (value: unknown) => boolean>>) => (value: unknown): boolean =>
   isObject(value) &&
   Object.entries(value).every(([name, member]) =>
     Object.hasOwn(members, name) && (member === undefined || members[name]!(member))
@@ -98,19 +89,19 @@ const isCookieOptions = hasOnly({
 const isKept = ({ partitioned, sameSite, secure }: CookieOptions): boolean =>
   secure === true || (sameSite !== "none" && partitioned !== true)
 
-const isCookie = (value: unknown): boolean =>
+export const isCookie = (value: unknown): boolean =>
   (isText(value) || (isCookieOptions(value) && isKept(value as CookieOptions))) &&
   Result.isSuccess(makeCookie(value as string | CookieOptions, "id"))
 
-const isHandshakeRate = (value: unknown): boolean =>
+export const isHandshakeRate = (value: unknown): boolean =>
   hasOnly({ limit: isCount, window: isDuration })(value) &&
   isCount((value as HandshakeRate).limit) && (value as HandshakeRate).window !== undefined
 
 const isWindowBits = (value: unknown): boolean => isCount(value) && (value as number) >= 8 && (value as number) <= 15
 
-const isHttpCompression = hasOnly({ threshold: isWhole })
+export const isHttpCompression = hasOnly({ threshold: isWhole })
 
-const isPerMessageDeflate = hasOnly({
+export const isPerMessageDeflate = hasOnly({
   threshold: isWhole,
   serverNoContextTakeover: isFlag,
   clientNoContextTakeover: isFlag,
@@ -134,81 +125,6 @@ export const makeCookie = (options: string | CookieOptions, id: SocketId) => {
   })
 }
 
-const schema = Schema.Struct(
-  {
-    pingInterval: beat,
-    pingTimeout: beat,
-    upgradeTimeout: duration,
-    handshakeTimeout: duration,
-    closeTimeout: duration,
-    drainTimeout: duration,
-    maxPayload: count,
-    maxPacketsPerPayload: count,
-    bodyTimeout: duration,
-    maxSessions: count,
-    allowUpgrades: flag,
-    allowEIO3: flag,
-    anyPacketIsAlive: flag,
-    transports: optionOf(
-      "a non-empty list of \"polling\", \"websocket\" and \"webtransport\"",
-      (value) =>
-        Array.isArray(value) && value.length > 0 && value.every((name) => Option.isSome(TransportType.parse(name)))
-    ),
-    sendBuffer: buffer,
-    receiveBuffer: buffer,
-    handshakeRate: optionOf("{ limit: whole number above zero, window: duration above zero }", isHandshakeRate),
-    initialPacket: optionOf(
-      "text without the character U+001E, or a Uint8Array",
-      (value) => typeof value === "string" ? !hasSeparator(value) : value instanceof Uint8Array
-    ),
-    allowedOrigins: optionOf(
-      "a list of origins as browsers send them: \"https://example.com\", without a path, or \"null\"",
-      (value) =>
-        Array.isArray(value) &&
-        value.every((origin) => typeof origin === "string" && /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/.test(origin))
-    ),
-    generateId: hook,
-    allowRequest: hook,
-    responseHeaders: hook,
-    cors: optionOf(
-      "true, false, a function that returns an Effect, or { origin?, credentials?, exposedHeaders?, allowedHeaders?, " +
-        "methods?, maxAge?, optionsSuccessStatus?, preflightContinue? }, of texts that a header can carry",
-      (value) => typeof value === "boolean" || typeof value === "function" || isCors(value)
-    ),
-    cookie: optionOf(
-      "true, false, a cookie name, or { name?, path?, domain?, expires?, maxAge?, priority?, sameSite?, httpOnly?, " +
-        "secure?, partitioned? }, all valid in a cookie; sameSite \"none\" and partitioned need secure",
-      (value) => typeof value === "boolean" || isCookie(value)
-    ),
-    httpCompression: optionOf(
-      "true, false, or { threshold?: bytes }",
-      (value) => typeof value === "boolean" || isHttpCompression(value)
-    ),
-    perMessageDeflate: optionOf(
-      "true, false, or { threshold?: bytes, serverNoContextTakeover?, clientNoContextTakeover?, serverMaxWindowBits?: " +
-        "8 to 15, clientMaxWindowBits?: 8 to 15, zlibDeflateOptions?, zlibInflateOptions?, concurrencyLimit? }",
-      (value) => typeof value === "boolean" || isPerMessageDeflate(value)
-    )
-  } satisfies Record<keyof Options, unknown>
-).check(
-  Schema.makeFilter(({ pingInterval, pingTimeout }) =>
-    toMillis(pingInterval, 0) + toMillis(pingTimeout, 0) < longestTimer ||
-    "pingInterval and pingTimeout together below 24 days"
-  )
-)
-
-/** Names people look for, and where they find what they mean. */
-const elsewhere: Readonly<Record<string, string>> = {
-  maxHttpBufferSize: "it is called maxPayload here",
-  allowEIO4: "revision 4 is always on",
-  wsEngine: "WebSockets are those of the ws library",
-  path: "mount the handler on a route with that path, or give the path to attach",
-  addTrailingSlash: "it is an option of attach",
-  destroyUpgrade: "it is an option of attach",
-  destroyUpgradeTimeout: "it is an option of attach",
-  middleware: "it is an option of attach, and of toNodeHandlers"
-}
-
 /** Makes the check of options: an error names each that is wrong, and says what it may be. */
 export const checker = (
   title: string,
@@ -228,11 +144,3 @@ export const checker = (
     (error) => fail(String(error.message))
   )
 }
-
-/** Checks the options of the engine. */
-export const check = checker("EngineIO", "the engine", schema, elsewhere)
-
-/** The names of the engine's options, for those who look for one where it is not. */
-export const namedElsewhere: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.keys(schema.fields).map((name) => [name, "it is one of the engine, so give it to EngineIO.layer"])
-)
