@@ -33,7 +33,7 @@ import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/serv
 import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
-import { handle, Handler } from "./internal/server/handler.ts"
+import { handle, handleDirectly } from "./internal/server/handler.ts"
 import { currentRoute, type Factory, Owner } from "./internal/server/owner.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
@@ -306,11 +306,12 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
     yield* Effect.orDie(checkNodeHandlers(options))
     const { engine, platform } = yield* EngineIO
     const owner = new Owner(f as Factory)
-    const handler = new Handler(engine, owner)
     const handlers = yield* makeHandlers(
       handlerOf(owner),
       (source, response) =>
-        handler.handleDirectly(
+        handleDirectly(
+          engine,
+          owner,
           source.method!,
           source.url!,
           (name) => source.headers[name] as string | undefined,

@@ -9,7 +9,7 @@ import { TestClock } from "effect/testing"
 import { CloseReason, EngineIO, Packet, Socket, type Transport } from "../../src/index.ts"
 import { utf8Length } from "../../src/internal/protocol/bytes.ts"
 import * as revision4 from "../../src/internal/protocol/revision4.ts"
-import * as Dressing from "../../src/internal/server/dressing.ts"
+import { Arrival } from "../../src/internal/server/arrival.ts"
 import { leave } from "../../src/internal/server/drain.ts"
 import type { Engine } from "../../src/internal/server/engine.ts"
 import { handshake, type Kind } from "../../src/internal/server/handshake.ts"
@@ -377,9 +377,10 @@ export class Server {
   ): Effect.Effect<Client> {
     const client = new Client(name, this.clients)
     const owner = new Owner((socket) => Effect.succeed({ app: app(socket) as Effect.Effect<unknown>, onDisconnect }))
-    const request = HttpServerRequest.fromWeb(new Request("https://localhost/"))
-    const query = { EIO: String(revision), transport: client.name }
-    const arrival = { engine: this.engine, owner, request, query, dressing: Dressing.plain }
+    const request = HttpServerRequest.fromWeb(
+      new Request(`https://localhost/?EIO=${revision}&transport=${client.name}`)
+    )
+    const arrival = new Arrival(this.engine, owner, request, client.name === "websocket")
     const opened = handshake(arrival, inMemory(client)) as Effect.Effect<unknown>
     return Effect.gen({ self: this }, function*() {
       yield* Effect.provideService(opened, Clock.Clock, this.clock)

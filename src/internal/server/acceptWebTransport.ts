@@ -12,7 +12,6 @@ import type * as Scope from "effect/Scope"
 import { serverShutdown } from "../../CloseReason.ts"
 import { BadRequest } from "../../HandshakeError.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
-import { parseQuery } from "../protocol/query.ts"
 import { close } from "../session/close.ts"
 import { doorsOf } from "../session/doors.ts"
 import { end } from "../session/end.ts"
@@ -25,7 +24,7 @@ import {
   WebTransportConnection,
   type WebTransportSession
 } from "../transport/webTransportConnection.ts"
-import { allow, type Arrival } from "./arrival.ts"
+import { allow, Arrival } from "./arrival.ts"
 import { plain } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, type Kind } from "./handshake.ts"
@@ -82,10 +81,9 @@ const serve = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const connection = new WebTransportConnection(session, hostOf(engine))
-    const query = parseQuery(request.url)
+    const arrival = new Arrival(engine, new Owner(factory), request, false)
     // The transport has no other revision.
-    query["EIO"] ??= "4"
-    const arrival: Arrival = { engine, owner: new Owner(factory), request, query, dressing: plain }
+    arrival.query["EIO"] ??= "4"
     const ended = Effect.callback<void>((resume) => connection.whenEnded(() => resume(Effect.void)))
     let onInterrupt = Effect.void
     const begun = Effect.flatMap(
@@ -192,16 +190,14 @@ const join = Effect.fnUntraced(function*(
   const { engine, owner, query, request } = arrival
   // Whoever has the function of a handler may pass its sessions on.
   const owns = (session: Session): boolean => session.owner instanceof Owner && session.owner.factory === owner.factory
-  const verdict = verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
-  switch (verdict._tag) {
-    case "Handshake":
+  const asked = verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
+  switch (asked._tag) {
+    case "OpenWebTransport":
       return yield* handshake(arrival, webTransport(connection, onJoin))
     case "Upgrade":
-      return yield* traced("EngineIO.upgrade", "webtransport", upgrade(arrival, verdict.session, connection, onJoin))
-    case "Poll":
-      return yield* invalid
+      return yield* traced("EngineIO.upgrade", "webtransport", upgrade(arrival, asked.session, connection, onJoin))
     default:
-      return yield* verdict
+      return yield* asked
   }
 })
 

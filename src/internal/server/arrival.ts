@@ -6,17 +6,32 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import { type Forbidden, Unavailable } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
+import { parseQuery } from "../protocol/query.ts"
 import type { SocketId } from "../session/model.ts"
 import * as Dressing from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import type { Owner } from "./owner.ts"
 
-export interface Arrival {
+export class Arrival {
   readonly engine: Engine
   readonly owner: Owner
   readonly request: HttpServerRequest
-  readonly query: Record<string, string>
-  readonly dressing: Dressing.Dressing
+  /** Whether it asks to be a WebSocket. */
+  readonly isUpgrade: boolean
+  /** What goes onto every answer to it, as far as that is decided. */
+  dressing: Dressing.Dressing = Dressing.plain
+  private fields: Record<string, string> | undefined
+  constructor(engine: Engine, owner: Owner, request: HttpServerRequest, isUpgrade: boolean) {
+    this.engine = engine
+    this.owner = owner
+    this.request = request
+    this.isUpgrade = isUpgrade
+  }
+
+  /** A poll never asks for it. */
+  get query(): Record<string, string> {
+    return this.fields ??= parseQuery(this.request.url)
+  }
 }
 
 /** What a request gets in the end. Fails with what the application failed with. */

@@ -18,11 +18,21 @@ import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import type { Owner } from "./owner.ts"
 
-/** What a request turned out to be, when it is none that is refused. */
-export type Verdict =
-  | { readonly _tag: "Handshake"; readonly transport: TransportType }
-  | { readonly _tag: "Poll"; readonly session: Session; readonly requests: Requests }
-  | { readonly _tag: "Upgrade"; readonly session: Session; readonly transport: TransportType }
+/** What a request asks for, when it is none that is refused. */
+export type Asked =
+  | { readonly _tag: "OpenPolling" | "OpenWebSocket" }
+  /** To upgrade, to a transport that is none. */
+  | { readonly _tag: "OpenNone" }
+  | { readonly _tag: "Get" | "Post"; readonly session: Session; readonly requests: Requests }
+  /** The same with a method that nobody has. */
+  | { readonly _tag: "OtherMethod" }
+  | Upgrade
+
+export interface Upgrade {
+  readonly _tag: "Upgrade"
+  readonly session: Session
+  readonly transport: TransportType
+}
 
 export const verify = (
   engine: Engine,
@@ -31,7 +41,7 @@ export const verify = (
   origin: string | undefined,
   url: string,
   isUpgrade: boolean
-): Verdict | HandshakeError => {
+): Asked | HandshakeError => {
   const { settings } = engine
   const transport = readField(url, "transport")
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
@@ -47,16 +57,21 @@ export const verify = (
     if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
     const previousTransport = transportOf(session)
     const requests = requestsOf(session)
-    return previousTransport === transport && requests !== undefined
-      ? { _tag: "Poll", session, requests }
-      : new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
+    if (previousTransport !== transport || requests === undefined) {
+      return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
+    }
+    if (method === "GET") return { _tag: "Get", session, requests }
+    return method === "POST" ? { _tag: "Post", session, requests } : otherMethod
   }
   if (method !== "GET") return new BadHandshakeMethod({ context: { method } })
-  if (transport === "websocket" && !isUpgrade) {
-    return new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
-  }
-  return { _tag: "Handshake", transport: transport as TransportType }
+  if (transport === "polling") return isUpgrade ? openNone : openPolling
+  return isUpgrade ? openWebSocket : new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
 }
+
+const openPolling = { _tag: "OpenPolling" } as const
+const openWebSocket = { _tag: "OpenWebSocket" } as const
+const openNone = { _tag: "OpenNone" } as const
+const otherMethod = { _tag: "OtherMethod" } as const
 
 /** The client is told no more than of a session that does not exist. */
 const foreign = (engine: Engine, session: Session): HandshakeError => {
@@ -73,7 +88,7 @@ const verifyOrigin = ({ settings }: Engine, origin: string | undefined): Handsha
     : new Forbidden({ message: "Origin not allowed" })
 }
 
-const verifyUpgrade = ({ settings }: Engine, session: Session, transport: TransportType): Verdict | HandshakeError =>
+const verifyUpgrade = ({ settings }: Engine, session: Session, transport: TransportType): Upgrade | HandshakeError =>
   settings.allowUpgrades
     ? { _tag: "Upgrade", session, transport }
     : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
@@ -85,13 +100,13 @@ export const verifyWebTransport = (
   origin: string | undefined,
   query: Record<string, string>,
   sid: string | undefined
-): Verdict | HandshakeError => {
+): { readonly _tag: "OpenWebTransport" } | Upgrade | HandshakeError => {
   const transport = "webtransport"
   if (!engine.settings.transports.has(transport)) return new UnknownTransport({ context: { transport } })
   const refusal = verifyOrigin(engine, origin)
   if (refusal !== undefined) return refusal
   if (query["EIO"] !== "4") return new UnsupportedProtocolVersion({ context: { protocol: 3 } })
-  if (sid === undefined) return { _tag: "Handshake", transport }
+  if (sid === undefined) return { _tag: "OpenWebTransport" }
   const session = engine.get(sid)
   if (session === undefined) return new UnknownSid({ context: { sid } })
   if (!owns(session)) return foreign(engine, session)
