@@ -1,5 +1,5 @@
 /**
- * How far a payload was read, by who reads it in several goes.
+ * How far a payload was read, for a reader that takes several goes.
  */
 export class Cursor {
   position = 0

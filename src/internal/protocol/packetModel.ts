@@ -1,5 +1,5 @@
 /**
- * What a packet is; re-exported by the public `Packet` module, and apart from it because the codecs below need it.
+ * What a packet is. The public `Packet` module re-exports it; it stands apart because the codecs below need it.
  */
 
 /**

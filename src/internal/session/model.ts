@@ -72,7 +72,7 @@ export interface Socket extends Branded {
 
 /**
  * What the functions of `Socket` do with a socket. All sockets of one kind share one table, and get nothing but their own.
- * Sessions of this process are one kind (`operations.ts`); a socket whose session is elsewhere brings its own table.
+ * Sessions of this process are one kind (`operations.ts`); a socket whose session is elsewhere brings its own.
  */
 export interface Operations {
   /** The messages that have arrived. Fails with `SocketClosed` when no more will come and all were taken. */
