@@ -216,7 +216,7 @@ export const table: { readonly [K in keyof Config]: Row<NonNullable<Given[K]>, C
   }
 }
 
-/** What a function gave is checked when it gives it. */
+/** What a function gives is checked each time. */
 const checkedCors = (options: CorsOptions): CorsOptions => {
   if (isCors(options)) return options
   throw new TypeError("cors: the function gave options that are none, or have a text that no header can carry")

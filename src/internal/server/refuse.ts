@@ -15,7 +15,7 @@ import * as respond from "./respond.ts"
 
 const classes = Object.values(HandshakeErrors)
 
-/** Errors of the application may look like one of ours, and are none of the client's business. */
+/** An application's error may look like one of ours, and is none of the client's business. */
 const isHandshakeError = (error: unknown): error is HandshakeErrors.HandshakeError =>
   classes.some((one) => error instanceof one)
 

@@ -48,7 +48,7 @@ const tell = (session: Session, reason: CloseReason): void => {
   Deferred.doneUnsafe(session.closed, Exit.succeed(reason))
   signal(session)
   incoming.finish(session)
-  // It goes on with what is left to do: see `life.ts`.
+  // Then comes what is left to do: see `takeLeave`.
   session.fiber?.interruptUnsafe()
 }
 

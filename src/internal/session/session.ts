@@ -43,7 +43,7 @@ export interface SessionHost {
   now(): number
   /** Runs what belongs to a session's scope, in the server's context; starts at once. */
   run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A>
-  /** Runs the life of a session, and then its leave. The end of both is waited for when the server ends. */
+  /** Runs the life of a session, and then `takeLeave`. The end of the server waits for both. */
   lead(
     session: Session,
     life: Effect.Effect<void>,
@@ -119,7 +119,7 @@ export class Session implements Socket {
   /** Why it ends: set when closing begins, final when it is closed. */
   reason: CloseReason | undefined = undefined
   upgraded = false
-  /** The fiber that keeps the heartbeat and, when the session has ended, does what is left to do. */
+  /** The fiber that keeps the heartbeat, as long as the session is there. */
   fiber: Fiber.Fiber<unknown, unknown> | undefined = undefined
   application: Fiber.Fiber<unknown, unknown> | undefined = undefined
 
