@@ -12,7 +12,7 @@ import * as Http2 from "node:http2"
 import * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import type { Dressing } from "../server/dressing.ts"
-import * as respond from "../server/respond.ts"
+import * as Answers from "../server/answer.ts"
 import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "./body.ts"
 import { compress, negotiate } from "./compression.ts"
@@ -113,20 +113,19 @@ abstract class NodeExchange implements Exchange {
     const encoding = compressible && httpCompression !== undefined && isAtLeast(payload, httpCompression.threshold)
       ? negotiate(this.source.headers["accept-encoding"] as string | undefined)
       : undefined
-    if (encoding === undefined) return this.answer(payload, contentType, undefined)
+    const answer = (body: string | Uint8Array, encoding: string | undefined): void =>
+      this.write(Answers.payload(body, contentType, encoding, this.dressing))
+    if (encoding === undefined) return answer(payload, undefined)
     this.stopCompressing = compress(
       encoding,
       payload,
       // What cannot be compressed is sent as it is: its packets are in no queue any more.
-      (bytes) =>
-        bytes === undefined
-          ? this.answer(payload, contentType, undefined)
-          : this.answer(bytes, contentType, encoding)
+      (bytes) => bytes === undefined ? answer(payload, undefined) : answer(bytes, encoding)
     )
   }
 
   /** The rest of a body is not waited for where it comes too late: its connection, or its stream, ends with the answer. */
-  protected refusalHeaders(status: number): Readonly<Record<string, string>> {
+  private refusalHeaders(status: number): Readonly<Record<string, string>> {
     const { always } = this.dressing
     const { source } = this
     if (!isNode(source)) return always
@@ -137,11 +136,17 @@ abstract class NodeExchange implements Exchange {
     return always
   }
 
-  protected abstract answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void
+  protected abstract write(answer: Answers.Answer): void
   protected abstract readonly response: Http.ServerResponse
   abstract readonly isAnswered: boolean
-  abstract ok(): void
-  abstract reject(status: number, words?: string): void
+
+  ok(): void {
+    this.write(Answers.ok(this.dressing))
+  }
+
+  reject(status: number, words = ""): void {
+    this.write(Answers.failure(status, this.refusalHeaders(status), words))
+  }
 
   destroy(): void {
     this.source.destroy()
@@ -178,10 +183,10 @@ export class RouterExchange extends NodeExchange {
       : Effect.succeed(this.settled)
   }
 
-  private settle(response: HttpServerResponse.HttpServerResponse): void {
+  protected write(answer: Answers.Answer): void {
     if (this.settled !== undefined) return
-    this.settled = response
-    this.resume?.(Effect.succeed(response))
+    this.settled = Answers.toResponse(answer, answer.status === 200 ? this.dressing.cookies : undefined)
+    this.resume?.(Effect.succeed(this.settled))
   }
 
   get isAnswered(): boolean {
@@ -200,18 +205,6 @@ export class RouterExchange extends NodeExchange {
 
   override get contentType(): string | undefined {
     return isNode(this.source) ? super.contentType : this.request.headers["content-type"]
-  }
-
-  protected answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
-    this.settle(respond.payload(payload, contentType, encoding, this.dressing))
-  }
-
-  ok(): void {
-    this.settle(respond.ok(this.dressing))
-  }
-
-  reject(status: number, words = ""): void {
-    this.settle(respond.bare(status, this.refusalHeaders(status), words))
   }
 
   override readBody(limit: number, binary: boolean, done: (body: Body) => void): void {
@@ -312,36 +305,13 @@ export class DirectExchange extends NodeExchange {
   }
   private hasEnded = false
 
-  protected answer(payload: string | Uint8Array, contentType: string, encoding: string | undefined): void {
-    this.end(200, {
-      "Content-Type": contentType,
-      "Content-Length": Buffer.byteLength(payload),
-      "cache-control": "no-store",
-      ...(encoding === undefined ? undefined : { "Content-Encoding": encoding }),
-      ...this.dressing.success
-    }, payload)
-  }
-
-  ok(): void {
-    this.end(200, {
-      "Content-Type": "text/html",
-      "Content-Length": 2,
-      "cache-control": "no-store",
-      ...this.dressing.success
-    }, "ok")
-  }
-
-  reject(status: number, words = ""): void {
-    this.end(status, { "Content-Length": Buffer.byteLength(words), ...this.refusalHeaders(status) }, words)
-  }
-
-  private end(status: number, headers: Http.OutgoingHttpHeaders, body: string | Uint8Array | undefined): void {
+  protected write({ body, headers, status }: Answers.Answer): void {
     const { response } = this
     if (this.isAnswered || response.destroyed) return
     // Somebody else has begun an answer: nothing of ours can follow it.
     if (response.headersSent) return void response.destroy()
     this.hasEnded = true
-    response.writeHead(status, headers)
+    response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) })
     endWith(response, body)
     // What is left of a body that was too large is read to its end, or the client could not read the answer.
     if (!this.source.complete) this.source.resume()

@@ -24,13 +24,13 @@ import {
   WebTransportConnection,
   type WebTransportSession
 } from "../transport/webTransportConnection.ts"
+import { nothing } from "./answer.ts"
 import { allow, Arrival } from "./arrival.ts"
 import { plain } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, type Kind } from "./handshake.ts"
 import { type Factory, Owner } from "./owner.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
-import * as respond from "./respond.ts"
 import { traced } from "./tracing.ts"
 import { verifyWebTransport } from "./verify.ts"
 
@@ -166,7 +166,7 @@ const begin = (
     Effect.sync(() => {
       // The protocol takes no more than 1024 bytes.
       refusal = { closeCode: status, reason: message.slice(0, 256) }
-      return respond.nothing
+      return nothing
     })
   return join(arrival, connection, packet, onJoin).pipe(
     Effect.catchCause((cause) => refuse(engine, request, raw, cause, plain)),
@@ -207,7 +207,7 @@ const webTransport = (connection: WebTransportConnection, onJoin: OnJoin): Kind 
     Effect.sync(() => {
       onJoin(session)
       begin(new WebTransportTransport(connection, doorsOf(session)))
-      return respond.nothing
+      return nothing
     })
 })
 

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { requestsOf, type Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
+import { otherMethod, preflight, toResponse } from "./answer.ts"
 import { Arrival, dress, inTime, type Reply } from "./arrival.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { onStop } from "./drain.ts"
@@ -16,7 +17,6 @@ import { handshake, handshakeOfNone, polling, webSocket } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
 import type { Owner } from "./owner.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
-import * as respond from "./respond.ts"
 import { upgrade } from "./upgradeRequest.ts"
 import { verify } from "./verify.ts"
 
@@ -55,7 +55,7 @@ const answer = (arrival: Arrival, cors: CorsOptions | undefined): Reply => {
     const isPreflight = !isUpgrade && request.method === "OPTIONS"
     headers = isPreflight ? preflightHeaders(cors, request.headers) : corsHeaders(cors, request.headers)
     if (isPreflight && cors.preflightContinue !== true) {
-      return Effect.succeed(respond.bare(cors.optionsSuccessStatus ?? 204, headers))
+      return Effect.succeed(toResponse(preflight(cors.optionsSuccessStatus ?? 204, headers)))
     }
   }
   arrival.dressing = Dressing.ofRequest(engine, headers)
@@ -84,7 +84,7 @@ const dispatch = (arrival: Arrival): Reply => {
     case "Post":
       return exchange(arrival, asked.session, onPost)
     case "OtherMethod":
-      return Effect.succeed(respond.bare(405, { ...dressing.always, allow: "GET, POST" }))
+      return Effect.succeed(toResponse(otherMethod(dressing)))
     case "Upgrade":
       return upgrade(arrival, asked.session, asked.transport)
     default:

@@ -8,10 +8,10 @@ import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as HandshakeErrors from "../../HandshakeError.ts"
+import { refusal, toResponse } from "./answer.ts"
 import type { Dressing } from "./dressing.ts"
 import type { Engine } from "./engine.ts"
 import { UpgradeFailed } from "./platform.ts"
-import * as respond from "./respond.ts"
 
 const classes = Object.values(HandshakeErrors)
 
@@ -44,7 +44,7 @@ export const refuse = (
     // The application's own words, which without types may be no text.
     const message = typeof error.message === "string" && error.message !== "" ? error.message : "Forbidden"
     const answer = raw === undefined
-      ? Effect.succeed(respond.refusal(error, message, dressing))
+      ? Effect.succeed(toResponse(refusal(error, message, dressing)))
       : raw(error.status, message)
     engine.onRefused(error.code, message, "context" in error ? error.context : { message })
     return answer
