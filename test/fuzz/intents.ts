@@ -21,6 +21,7 @@ const MB = 2 ** 20
 type App =
   | "echo"
   | "idle"
+  | "slow"
   | "generous"
   | "lavish"
   | "impatient"
@@ -226,7 +227,7 @@ const floodOfRequests = async (random: Random, field: Field): Promise<void> => {
 const crumbsInPosts = async (random: Random, field: Field): Promise<void> => {
   await many(random, 2, 6, async (random) => {
     const server = any(random, field)
-    const app = random.pick<App>(["idle", "echo"])
+    const app = random.pick<App>(["idle", "echo", "slow"])
     const [EIO, crumb] = random.pick([
       ["4", "4\x1e"],
       ["4", "4a\x1e"],
@@ -252,7 +253,7 @@ const crumbsInPosts = async (random: Random, field: Field): Promise<void> => {
 /** Few bytes are many messages, in frames that arrive together. */
 const crumbsInFrames = async (random: Random, field: Field): Promise<void> => {
   await many(random, 1, 4, async (random) => {
-    const { encode, socket } = await line(random, any(random, field), random.pick<App>(["idle", "echo"]))
+    const { encode, socket } = await line(random, any(random, field), random.pick<App>(["idle", "echo", "slow"]))
     await flood(field, socket, fill(encode([random.pick(["4", "4a", "", new Uint8Array(1)])]), 2 ** 18))
   })
 }
@@ -278,7 +279,7 @@ const shortInLong = async (random: Random, field: Field): Promise<void> => {
 const bombs = async (random: Random, field: Field): Promise<void> => {
   await many(random, 1, 3, async (random) => {
     for (const server of field.servers) {
-      const opened = await webSocket(server, { app: random.pick<App>(["idle", "echo"]) }, deflates)
+      const opened = await webSocket(server, { app: random.pick<App>(["idle", "echo", "slow"]) }, deflates)
       if (opened?.isDeflated !== true) continue
       const packet = deflateRawSync(Buffer.alloc(random.pick([1_000, 100_000, 900_000]), "4"), { finishFlush: 2 })
       const bomb = encodeFrame(Opcode.text, packet.subarray(0, -4), { rsv: 4 })
@@ -483,7 +484,7 @@ const unfinishedBodies = async (random: Random, field: Field): Promise<void> => 
 /** Requests of one session overlap. */
 const overlaps = async (random: Random, field: Field): Promise<void> => {
   await many(random, 10, 20, async (random) => {
-    const client = await poll(any(random, field), random.pick<App>(["echo", "idle"]))
+    const client = await poll(any(random, field), random.pick<App>(["echo", "idle", "slow"]))
     await many(random, 5, 15, async (random) => {
       const connection = await Connection.open(client.target)
       if (random.chance(0.5)) connection.send("GET", client.url())
