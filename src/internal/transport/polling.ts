@@ -29,12 +29,30 @@ export interface PollingOptions {
 /** After so many packets of one POST it is somebody else's turn. */
 const packetsPerTurn = 1024
 
-/** A body of which not all packets are taken. */
-interface Unread {
+/** Where the POST is: none, one whose body is on its way, or one whose answer waits until its packets are taken. */
+type Post = undefined | Reading | Held
+
+interface Reading {
+  readonly _tag: "Reading"
+  readonly exchange: Exchange
+}
+
+interface Held {
+  readonly _tag: "Held"
+  readonly exchange: Exchange
   readonly payload: string | Uint8Array
   /** Then the length of each text is its size. */
   readonly isAscii: boolean
   readonly cursor: Cursor
+  /** Whether all its packets are taken, and the answer only waits for room. */
+  isTaken: boolean
+}
+
+/** Where the end is: not begun, waiting for a GET to tell the client by, told to the client, or over. */
+type End = "Open" | Waiting | "Told" | "Done"
+
+interface Waiting {
+  readonly onTold: () => void
 }
 
 const taken = "The body of a POST was read before it came to the engine, and request.body is neither text nor bytes: " +
@@ -48,21 +66,14 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   private readonly host: Doors
   private readonly options: PollingOptions
   private poll: Exchange | undefined
-  /** The last GET that was answered, until its answer has left. */
+  /** The last GET that was answered, until its answer has left. The next may be parked by then. */
   private answered: Exchange | undefined
-  private post: Exchange | undefined
-  /** Whether the body of `post` has come, and its answer waits until all of it is taken and there is room for more. */
-  private held = false
-  /** The part of that body that is not taken, if any. */
-  private unread: Unread | undefined
+  private post: Post
   private turn: NodeJS.Immediate | undefined
   private paused = false
-  private closed = false
+  private end: End = "Open"
   /** The most an answer holds before it ends with a packet; the packets that open the session belong together. */
   private limit = Infinity
-  /** Set while the last packet, close, waits for the client's next GET. */
-  private onFinished: (() => void) | undefined
-  private finished = false
   constructor(host: Doors, options: PollingOptions) {
     this.host = host
     this.options = options
@@ -94,21 +105,21 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     this.poll = exchange
     exchange.holder = this
     this.host.onWritable()
-    if (this.onFinished !== undefined && this.poll !== undefined) {
+    const { end } = this
+    if (typeof end === "object" && this.poll !== undefined) {
+      this.end = "Told"
       this.answer(this.control("61"))
-      this.tellFinished()
+      end.onTold()
     }
   }
 
   onPost(exchange: Exchange): void {
     if (this.post !== undefined) {
       const first = this.post
-      const { held, unread } = this
       this.post = undefined
       this.host.onClose(transportError(new Overlap({ method: "POST" })))
-      if (!held) first.destroy()
-      else if (unread === undefined) first.ok()
-      else first.reject(400)
+      if (first._tag === "Reading") first.exchange.destroy()
+      else letGo(first)
       return exchange.reject(400)
     }
     const binary = exchange.contentType === "application/octet-stream"
@@ -116,12 +127,12 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       this.host.onClose(transportError(new InvalidContent({ contentType: exchange.contentType! })))
       return exchange.reject(400)
     }
-    this.post = exchange
+    this.post = { _tag: "Reading", exchange }
     exchange.holder = this
     this.host.awaitBody(this)
     exchange.readBody(this.options.maxPayload, binary, (read) => {
       this.host.bodyCame(this)
-      if (this.post !== exchange) return
+      if (this.post?.exchange !== exchange) return
       if (typeof read === "object") return this.receive(exchange, read.body)
       this.post = undefined
       if (read === "too large") {
@@ -135,12 +146,12 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   onAborted(exchange: Exchange): void {
-    if (this.post !== exchange) {
+    if (this.post?.exchange !== exchange) {
       if (this.poll === exchange) this.poll = undefined
       else this.answered = undefined
       // What was in the answer is in no queue any more.
       this.host.onClose(transportError(new Aborted({ method: "GET" })))
-    } else if (!this.held) {
+    } else if (this.post._tag === "Reading") {
       this.post = undefined
       this.host.onClose(transportError(new Aborted({ method: "POST" })))
     }
@@ -152,7 +163,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   /** The client has begun a POST and does not end it. */
   onBodyLate(): void {
-    const exchange = this.post!
+    const { exchange } = this.post!
     this.post = undefined
     this.host.onClose(transportError(new Aborted({ method: "POST" })))
     exchange.reject(408)
@@ -167,56 +178,54 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       this.post = undefined
       return exchange.ok()
     }
-    this.held = true
     const isAscii = typeof payload === "string" && utf8Length(payload) === payload.length
-    this.unread = { payload, isAscii, cursor: new Cursor() }
+    this.post = { _tag: "Held", exchange, payload, isAscii, cursor: new Cursor(), isTaken: false }
     this.read()
   }
 
   /** Takes packets of the POST while there is room for them, and no more than a turn's worth. */
   read(): void {
-    const { host, post, unread } = this
+    const { host, post } = this
     this.turn = undefined
-    if (unread === undefined || this.paused) return
+    if (post?._tag !== "Held" || post.isTaken || this.paused) return
     let count = 0
     let closePacket = false
     const onPacket = (packet: Packet): boolean => {
-      if (unread.isAscii && packet.type === "message" && typeof packet.data === "string" && !host.observed) {
+      if (post.isAscii && packet.type === "message" && typeof packet.data === "string" && !host.observed) {
         host.onMessage(packet.data, packet.data.length)
       } else {
         host.onPacket(packet)
         closePacket = packet.type === "close"
       }
-      return !closePacket && !this.paused && !this.closed && ++count < packetsPerTurn
+      return !closePacket && !this.paused && this.end !== "Done" && ++count < packetsPerTurn
     }
-    const { cursor, payload } = unread
+    const { cursor, payload } = post
     const { maxPackets } = this.options
     const error = host.revision === 3
       ? revision3.parsePayload(payload, maxPackets, onPacket, cursor)
       : revision4.parsePayload(payload as string, maxPackets, onPacket, cursor)
     // A packet ended the session; the request that brought it is answered.
-    if (this.closed) return
+    if (this.end === "Done") return
     if (error !== undefined) {
-      this.unread = this.post = undefined
+      this.post = undefined
       host.onClose(parseError(error))
-      return post!.reject(400)
+      return post.exchange.reject(400)
     }
-    if (closePacket || cursor.isDone) this.unread = undefined
+    if (closePacket || cursor.isDone) post.isTaken = true
     if (closePacket) host.onClose(transportClose())
     else host.onTurn()
     if (this.post === post && !this.paused) this.goOn()
   }
 
   private goOn(): void {
-    if (this.unread !== undefined) this.turn ??= setImmediate(read, this)
-    else if (this.held) this.acknowledge()
-  }
-
-  private acknowledge(): void {
-    const post = this.post
+    const { post } = this
+    if (post?._tag !== "Held") return
+    if (!post.isTaken) {
+      this.turn ??= setImmediate(read, this)
+      return
+    }
     this.post = undefined
-    this.held = false
-    post?.ok()
+    post.exchange.ok()
   }
 
   pause(): void {
@@ -245,7 +254,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     }
     if (this.host.closing && out.messages.length === 0) {
       payload += revision4.separator + "1"
-      this.finished = true
+      this.end = "Told"
     }
     this.answer(payload, compress)
   }
@@ -262,7 +271,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     }
     if (this.host.closing && out.messages.length === 0) {
       packets.push({ type: "close" })
-      this.finished = true
+      this.end = "Told"
     }
     this.answer(revision3.encodePayload(packets, this.options.binary), compress)
   }
@@ -273,17 +282,17 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   whenWritten(done: (written: boolean) => void): void {
-    if (this.answered === undefined) done(!this.closed)
+    if (this.answered === undefined) done(this.end !== "Done")
     else this.answered.whenWritten(done)
   }
 
   get finish(): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const done = () => resume(Effect.void)
-      if (this.closed) return done()
-      if (this.finished) return this.whenWritten(done)
+      if (this.end === "Done") return done()
+      if (this.end === "Told") return this.whenWritten(done)
       if (this.poll === undefined) {
-        this.onFinished = done
+        this.end = { onTold: done }
         return
       }
       this.answer(this.control("1"))
@@ -291,24 +300,17 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     })
   }
 
-  private tellFinished(): void {
-    const done = this.onFinished
-    this.onFinished = undefined
-    done?.()
-  }
-
   close(peer: boolean): void {
-    if (this.closed) return
-    this.closed = true
-    this.tellFinished()
+    const { end } = this
+    if (end === "Done") return
+    this.end = "Done"
+    if (typeof end === "object") end.onTold()
     this.host.bodyCame(this)
     if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
-    const { held, post, unread } = this
-    this.post = this.unread = undefined
-    if (post === undefined) return
-    // Of a body that was not taken as a whole, the rest will not be.
-    if (held && unread === undefined) post.ok()
-    else post.reject(400)
+    const { post } = this
+    this.post = undefined
+    if (post?._tag === "Reading") post.exchange.reject(400)
+    else if (post !== undefined) letGo(post)
   }
 
   /** A payload of control packets, given by their type digits. */
@@ -333,6 +335,9 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     this.answered = poll
   }
 }
+
+/** Of a body that was not taken as a whole, the rest will not be. */
+const letGo = ({ exchange, isTaken }: Held): void => isTaken ? exchange.ok() : exchange.reject(400)
 
 const read = (transport: PollingTransport): void => transport.read()
 
