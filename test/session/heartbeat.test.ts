@@ -432,6 +432,22 @@ describe("while the server does not read", () => {
       assert.deepStrictEqual(yield* client.reason, pingTimeout)
     }))
 
+  it.effect("with anyPacketIsAlive it is given up too, although messages of it that came before are still read", () =>
+    serving({ ...options, anyPacketIsAlive: true }, function*(server) {
+      const client = yield* server.connect("websocket")
+      yield* client.says(...Array.from({ length: 100 }, () => "4before"))
+      yield* client.sticks
+      yield* Socket.send(client.socket, "on the connection")
+      yield* Effect.yieldNow
+      yield* Socket.send(client.socket, "waiting")
+      for (let second = 10; second <= 150; second += 10) {
+        yield* at(second)
+        if ((yield* client.reason) !== undefined) break
+        yield* Socket.receive(client.socket)
+      }
+      assert.deepStrictEqual(yield* client.reason, pingTimeout)
+    }))
+
   it.effect("once it reads again the client has pingTimeout for its pong, counted from then", () =>
     serving(options, function*(server) {
       const client = yield* server.connect("websocket")

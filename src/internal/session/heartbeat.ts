@@ -38,10 +38,9 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
 const pongInTime = Effect.fnUntraced(function*(session: Session, pong: Deferred.Deferred<void>) {
   const { pulse, server } = session
   do {
-    for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
-      if (Option.isSome(yield* Effect.timeoutOption(Deferred.await(pong), Math.ceil(left)))) return true
-    }
-  } while (isExcused(session))
+    const left = Math.ceil(pulse.deadline - server.now())
+    if (left > 0 && Option.isSome(yield* Effect.timeoutOption(Deferred.await(pong), left))) return true
+  } while (mayBeThere(session))
   return false
 })
 
@@ -49,34 +48,35 @@ const pongInTime = Effect.fnUntraced(function*(session: Session, pong: Deferred.
 const awaitPings = Effect.fnUntraced(function*(session: Session) {
   const { pulse, server } = session
   do {
-    for (let left = pulse.deadline - server.now(); left > 0; left = pulse.deadline - server.now()) {
-      yield* Effect.sleep(Math.ceil(left))
-    }
-  } while (isExcused(session))
+    const left = Math.ceil(pulse.deadline - server.now())
+    if (left > 0) yield* Effect.sleep(left)
+  } while (mayBeThere(session))
   end(session, timedOut)
 })
 
 /** Whether the client has been silent for too long, although its session does not know yet. */
-export const isOverdue = (session: Session): boolean =>
-  session.server.now() >= session.pulse.deadline && !isExcused(session)
+export const isOverdue = (session: Session): boolean => isLate(session) && !mayBeThere(session)
+
+const isLate = ({ pulse, server }: Session): boolean => server.now() >= pulse.deadline
 
 /**
  * While we do not read from the client, its silence is our doing, and it gets more time: what shows that it lives may wait
- * behind what we did not read. But a client that also takes nothing of what waits for it is gone.
+ * behind what we did not read. But a client that also takes nothing of what waits for it is gone, although packets of it
+ * that came before may still be read.
  */
-const isExcused = (session: Session): boolean => {
+const mayBeThere = (session: Session): boolean => {
   const { pulse, server } = session
   const { pingInterval, pingTimeout } = server.settings
   const now = Math.floor(server.now())
   if (!isPaused(session) && (pulse.resumedAt < 0 || now - pulse.resumedAt >= pingTimeout)) {
     pulse.seenWrites = -1
-    return false
+    return !isLate(session)
   }
   if (session.outgoing.messages.length === 0 || session.writes !== pulse.seenWrites) {
     pulse.seenWrites = session.writes
     pulse.seenAt = now
   } else if (now - pulse.seenAt >= pingInterval + pingTimeout) return false
-  pulse.deadline = (isPaused(session) ? now : pulse.resumedAt) + pingTimeout
+  if (isLate(session)) pulse.deadline = (isPaused(session) ? now : pulse.resumedAt) + pingTimeout
   // Only by writing do we learn whether anybody is there: a connection whose other end is gone answers with an error.
   if (session.outgoing.messages.length === 0) push(session, session.protocol === 4 ? ping : noop)
   return true
