@@ -3,7 +3,6 @@
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -147,17 +146,18 @@ export class NodePlatform implements Platform {
     dressing: Dressing,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    const source = toNode(request)
-    const fiber = Fiber.getCurrent()
-    if (fiber !== undefined && dressing.lines.length > 0) {
-      HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, addCookies(dressing.lines))
-    }
-    if (fiber !== undefined && isNode(source) && !isUpgraded(source)) {
-      HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
-    }
-    const exchange = new RouterExchange(request, dressing, this)
-    start(exchange)
-    return exchange.settlement
+    return Effect.withFiber((fiber) => {
+      const source = toNode(request)
+      if (dressing.lines.length > 0) {
+        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, addCookies(dressing.lines))
+      }
+      if (isNode(source) && !isUpgraded(source)) {
+        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
+      }
+      const exchange = new RouterExchange(request, dressing, this)
+      start(exchange)
+      return exchange.settlement
+    })
   }
 
   upgrade(
@@ -165,21 +165,12 @@ export class NodePlatform implements Platform {
     headers: Lines,
     use: (connection: WebSocketConnection) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed> {
-    type Upgraded = Effect.Effect<HttpServerResponse.HttpServerResponse, UpgradeFailed>
-    let settled: Upgraded | undefined
-    let resume = (upgraded: Upgraded): void => {
-      settled = upgraded
-    }
-    const source = toNode(request)
-    this.upgrades.accept(source, headers, (connection) => {
-      if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
-      use(connection)
-      resume(Effect.succeed(this.release(request)))
-    })
-    // At once where the connection is ours already; only a refusal takes its time.
-    return settled ?? Effect.callback((later) => {
-      if (settled === undefined) resume = later
-      else later(settled)
+    return Effect.callback((resume) => {
+      this.upgrades.accept(toNode(request), headers, (connection) => {
+        if (connection === undefined) return resume(Effect.fail(new UpgradeFailed()))
+        use(connection)
+        resume(Effect.succeed(this.release(request)))
+      })
     })
   }
 
