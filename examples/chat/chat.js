@@ -54,6 +54,7 @@ const connect = () => {
   socket = mine
   if (attempts === 0) showConnection("connecting", "connecting")
   mine.on("open", () => {
+    if (socket !== mine) return
     if (attempts > 0) note("Connected again")
     attempts = 0
     $("outage").hidden = true
@@ -62,7 +63,8 @@ const connect = () => {
     if (state.joined) join()
     measure()
   })
-  mine.on("upgrade", showTransport)
+  // One that was given up finishes its upgrade before it closes.
+  mine.on("upgrade", () => socket === mine && showTransport())
   mine.on("message", (text) => receive(JSON.parse(text)))
   mine.on("close", () => {
     if (socket === mine) comeBack()
