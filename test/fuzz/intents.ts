@@ -206,20 +206,38 @@ const pipelines = async (random: Random, field: Field): Promise<void> => {
   })
 }
 
+/** A request to repeat. */
+const anyRequest = (random: Random, client: PollingClient): Buffer =>
+  random.pick([
+    encodeRequest("GET", client.url()),
+    encodeRequest("POST", client.url(), { body: "4x", headers: textHeaders }),
+    encodeRequest("GET", engineTarget({ EIO: "4", transport: "polling", sid: "x" })),
+    encodeRequest("OPTIONS", client.url(), { headers: { Origin: "http://a", "Access-Control-Request-Method": "X" } }),
+    encodeRequest("GET", "/nowhere")
+  ])
+
 /** Requests follow one another without end, and no answer is read. */
 const floodOfRequests = async (random: Random, field: Field): Promise<void> => {
   const server = any(random, field)
   await many(random, 1, 3, async (random) => {
     const client = await poll(server, "idle")
     const connection = await Connection.open(server.target)
-    const request = random.pick([
-      encodeRequest("GET", client.url()),
-      encodeRequest("POST", client.url(), { body: "4x", headers: textHeaders }),
-      encodeRequest("GET", engineTarget({ EIO: "4", transport: "polling", sid: "x" })),
-      encodeRequest("OPTIONS", client.url(), { headers: { Origin: "http://a", "Access-Control-Request-Method": "X" } }),
-      encodeRequest("GET", "/nowhere")
-    ])
-    await flood(field, connection.socket, fill(request, 30_000))
+    await flood(field, connection.socket, fill(anyRequest(random, client), 30_000))
+  })
+}
+
+/** Requests come by the hundred, and the next hundreds when the last was answered, so that no turn has many to read. */
+const wavesOfRequests = async (random: Random, field: Field): Promise<void> => {
+  const server = any(random, field)
+  await many(random, 1, 3, async (random) => {
+    const client = await poll(server, "idle")
+    const request = fill(anyRequest(random, client), 30_000)
+    while (performance.now() < field.until) {
+      const { closed, socket } = await Connection.open(server.target)
+      socket.write(Buffer.concat([request, encodeRequest("GET", "/nowhere", { headers: { Connection: "close" } })]))
+      // A POST that finds no room is not answered.
+      await Promise.race([closed, pause(field.until - performance.now())])
+    }
   })
 }
 
@@ -601,7 +619,9 @@ export const intents: Readonly<Record<string, Intent>> = {
   "a crowd of candidates": { run: crowdOfCandidates },
   "upgrades of the neighbours": { run: neighbours },
   "an upgrade behind a poll that waits": { run: pipelines },
-  "a flood of requests": { run: floodOfRequests },
+  // Node handles in one turn all that it has read, up to 2 MiB of a connection: a bare server takes up to 800 ms.
+  "a flood of requests": { run: floodOfRequests, bounds: { turn: 1_000 } },
+  "waves of requests": { run: wavesOfRequests },
   "a flood of nothing": { run: floodOfNothing },
   "an echo that nobody reads": { run: floodsAnEcho },
   "fragments without end": { run: fragments },

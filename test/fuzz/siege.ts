@@ -52,8 +52,8 @@ const MB = 2 ** 20
 /** The sessions that bystanders have on each server. */
 const bystandersEach = modes.length + 1
 
-/** Wide: what they are to tell from is many times as much, and a turn also lasts longer while others use the machine. */
-const usual: Bounds = { held: 24 * MB, peak: 256 * MB, turn: 1_000 }
+/** Wide: what they are to tell from is ten times as much. */
+const usual: Bounds = { held: 24 * MB, peak: 256 * MB, turn: 200 }
 
 /** The servers of a siege: one on a router and one attached, one of the two with compression. */
 const posts = (random: Random): ReadonlyArray<Post> => {
