@@ -34,7 +34,7 @@ import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
 import { handle, handleDirectly } from "./internal/server/handler.ts"
-import { currentRoute, type Factory, Owner } from "./internal/server/owner.ts"
+import { type Factory, makeHandler, makeRouteHandler, type NamedHandler } from "./internal/server/namedHandler.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
 import { accept, type WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
@@ -235,11 +235,10 @@ export const handler = <A extends SocketApp, E, R>(
   HttpServerResponse.HttpServerResponse,
   Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
   EngineIO | HttpServerRequest | R | SocketApp.Services<A>
-> => handlerOf(new Owner(f as Factory, currentRoute()))
+> => handlerOf(makeRouteHandler(f as Factory))
 
-/** Sessions belong to `owner`: a handler with another one does not know them. */
-const handlerOf = (owner: Owner) =>
-  handle(engineOf, owner) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
+const handlerOf = (handler: NamedHandler) =>
+  handle(engineOf, handler) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
 
 const engineOf = (context: Context.Context<never>): Engine =>
   Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO).engine
@@ -305,22 +304,22 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
   Effect.gen(function*() {
     yield* Effect.orDie(checkNodeHandlers(options))
     const { engine, platform } = yield* EngineIO
-    const owner = new Owner(f as Factory)
+    const handler = makeHandler(f as Factory)
     const handlers = yield* makeHandlers(
-      handlerOf(owner),
+      handlerOf(handler),
       (source, response) =>
         handleDirectly(
           engine,
-          owner,
+          handler,
           source.method!,
           source.url!,
           (name) => source.headers[name] as string | undefined,
-          (dressing) => new DirectExchange(source, response, dressing, platform)
+          (extraHeaders) => new DirectExchange(source, response, extraHeaders, platform)
         ),
       options.middleware ?? [],
       ({ code, context, message }) => engine.onRefused(code, message, context)
     )
-    yield* Effect.addFinalizer(() => Effect.sync(() => Drain.leave(engine, owner)))
+    yield* Effect.addFinalizer(() => Effect.sync(() => Drain.leave(engine, handler.name)))
     return handlers
     // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
   }) as Effect.Effect<NodeHandlers>

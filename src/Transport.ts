@@ -1,7 +1,7 @@
 /**
  * The transports an Engine.IO session can run over.
  *
- * A transport is one way to carry packets for one session. JSONP is a dress of polling, not a transport of its own.
+ * A transport is one way to carry packets for one session. JSONP is a form of polling, not a transport of its own.
  *
  * @module
  * @since 0.1.0

@@ -13,7 +13,7 @@ import { Arrival } from "../../src/internal/server/arrival.ts"
 import { leave } from "../../src/internal/server/drain.ts"
 import type { Engine } from "../../src/internal/server/engine.ts"
 import { handshake, type Kind } from "../../src/internal/server/handshake.ts"
-import { Owner } from "../../src/internal/server/owner.ts"
+import { makeHandler } from "../../src/internal/server/namedHandler.ts"
 import { nothing as noAnswer } from "../../src/internal/server/answer.ts"
 import { doorsOf } from "../../src/internal/session/doors.ts"
 import { isUpgradable, type Session } from "../../src/internal/session/session.ts"
@@ -376,11 +376,13 @@ export class Server {
     revision: Packet.Revision = 4
   ): Effect.Effect<Client> {
     const client = new Client(name, this.clients)
-    const owner = new Owner((socket) => Effect.succeed({ app: app(socket) as Effect.Effect<unknown>, onDisconnect }))
+    const handler = makeHandler((socket) =>
+      Effect.succeed({ app: app(socket) as Effect.Effect<unknown>, onDisconnect })
+    )
     const request = HttpServerRequest.fromWeb(
       new Request(`https://localhost/?EIO=${revision}&transport=${client.name}`)
     )
-    const arrival = new Arrival(this.engine, owner, request, client.name === "websocket")
+    const arrival = new Arrival(this.engine, handler, request, client.name === "websocket")
     const opened = handshake(arrival, inMemory(client)) as Effect.Effect<unknown>
     return Effect.gen({ self: this }, function*() {
       yield* Effect.provideService(opened, Clock.Clock, this.clock)
@@ -392,7 +394,7 @@ export class Server {
 
   /** Ends the handler that opened the session of a client. */
   leave({ socket }: Client): void {
-    leave(this.engine, (socket as Session).owner)
+    leave(this.engine, (socket as Session).handler.name)
   }
 
   /** What is there for sessions: in the registry, running, asleep. */

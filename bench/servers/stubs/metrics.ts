@@ -1,15 +1,15 @@
 /** What stands in for the metrics of a server that counts nothing. */
-import type { Tally as Counting } from "../../../src/internal/server/metrics.ts"
+import type { MetricsRecorder as Counting } from "../../../src/internal/server/metrics.ts"
 
-type Calls = "opened" | "closed" | "received" | "sent" | "refused" | "upgraded" | "beat" | "end"
+type Calls = "opened" | "closed" | "received" | "sent" | "refused" | "upgraded" | "roundTrip" | "end"
 
-export class Tally implements Pick<Counting, Calls> {
+export class MetricsRecorder implements Pick<Counting, Calls> {
   opened(): void {}
   closed(): void {}
   received(): void {}
   sent(): void {}
   refused(): void {}
   upgraded(): void {}
-  beat(): void {}
+  roundTrip(): void {}
   end(): void {}
 }

@@ -11,7 +11,7 @@ import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
 import type { Config } from "../server/config.ts"
-import type { Dressing } from "../server/dressing.ts"
+import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import * as Answers from "../server/answer.ts"
 import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "./body.ts"
@@ -73,11 +73,11 @@ abstract class NodeExchange implements Exchange {
   private carries = false
   private stopCompressing: (() => void) | undefined
   protected readonly source: Http.IncomingMessage
-  protected readonly dressing: Dressing
+  protected readonly extraHeaders: ExtraHeaders
   private readonly host: ExchangeHost
-  constructor(source: Http.IncomingMessage, dressing: Dressing, host: ExchangeHost) {
+  constructor(source: Http.IncomingMessage, extraHeaders: ExtraHeaders, host: ExchangeHost) {
     this.source = source
-    this.dressing = dressing
+    this.extraHeaders = extraHeaders
     this.host = host
   }
 
@@ -114,7 +114,7 @@ abstract class NodeExchange implements Exchange {
       ? negotiate(this.source.headers["accept-encoding"] as string | undefined)
       : undefined
     const answer = (body: string | Uint8Array, encoding: string | undefined): void =>
-      this.write(Answers.payload(body, contentType, encoding, this.dressing))
+      this.write(Answers.payload(body, contentType, encoding, this.extraHeaders))
     if (encoding === undefined) return answer(payload, undefined)
     this.stopCompressing = compress(
       encoding,
@@ -126,7 +126,7 @@ abstract class NodeExchange implements Exchange {
 
   /** The rest of a body is not waited for where it comes too late: its connection, or its stream, ends with the answer. */
   private refusalHeaders(status: number): Readonly<Record<string, string>> {
-    const { always } = this.dressing
+    const { always } = this.extraHeaders
     const { source } = this
     if (!isNode(source)) return always
     const { response } = this
@@ -141,7 +141,7 @@ abstract class NodeExchange implements Exchange {
   abstract readonly isAnswered: boolean
 
   ok(): void {
-    this.write(Answers.ok(this.dressing))
+    this.write(Answers.ok(this.extraHeaders))
   }
 
   reject(status: number, words = ""): void {
@@ -164,8 +164,8 @@ export class RouterExchange extends NodeExchange {
   private readonly request: HttpServerRequest
   private settled: HttpServerResponse.HttpServerResponse | undefined
   private resume: ((response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void) | undefined
-  constructor(request: HttpServerRequest, dressing: Dressing, host: ExchangeHost) {
-    super(toNode(request), dressing, host)
+  constructor(request: HttpServerRequest, extraHeaders: ExtraHeaders, host: ExchangeHost) {
+    super(toNode(request), extraHeaders, host)
     this.request = request
     if (isNode(this.source)) this.watch()
   }
@@ -185,7 +185,7 @@ export class RouterExchange extends NodeExchange {
 
   protected write(answer: Answers.Answer): void {
     if (this.settled !== undefined) return
-    this.settled = Answers.toResponse(answer, answer.status === 200 ? this.dressing.cookies : undefined)
+    this.settled = Answers.toResponse(answer, answer.status === 200 ? this.extraHeaders.cookies : undefined)
     this.resume?.(Effect.succeed(this.settled))
   }
 
@@ -290,10 +290,10 @@ export class DirectExchange extends NodeExchange {
   constructor(
     source: Http.IncomingMessage,
     response: Http.ServerResponse,
-    dressing: Dressing,
+    extraHeaders: ExtraHeaders,
     host: ExchangeHost
   ) {
-    super(source, dressing, host)
+    super(source, extraHeaders, host)
     this.response = response
     this.watch()
     tellOfClose(source, response)

@@ -30,12 +30,12 @@ export class Lingering {
   }
 
   /** Waits until there are none. */
-  get gone(): Effect.Effect<void> {
+  get allClosed(): Effect.Effect<void> {
     return this.none.await
   }
 
   /** Waits no longer. */
-  cut(): void {
+  destroyAll(): void {
     for (const connection of this.connections) {
       connection.terminate()
       this.delete(connection)

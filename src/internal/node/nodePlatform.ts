@@ -10,7 +10,7 @@ import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Config } from "../server/config.ts"
 import { type Platform, UpgradeFailed } from "../server/platform.ts"
-import type { Dressing } from "../server/dressing.ts"
+import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { setUpgraded } from "./effectServer.ts"
@@ -143,18 +143,18 @@ export class NodePlatform implements Platform {
 
   exchange(
     request: HttpServerRequest,
-    dressing: Dressing,
+    extraHeaders: ExtraHeaders,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return Effect.withFiber((fiber) => {
       const source = toNode(request)
-      if (dressing.lines.length > 0) {
-        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, addCookies(dressing.lines))
+      if (extraHeaders.lines.length > 0) {
+        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, addCookies(extraHeaders.lines))
       }
       if (isNode(source) && !isUpgraded(source)) {
         HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
       }
-      const exchange = new RouterExchange(request, dressing, this)
+      const exchange = new RouterExchange(request, extraHeaders, this)
       start(exchange)
       return exchange.settlement
     })
@@ -197,12 +197,12 @@ export class NodePlatform implements Platform {
     return this.upgrades.lingering
   }
 
-  get quiet(): Effect.Effect<void> {
-    return this.lingering.gone
+  get lingeringClosed(): Effect.Effect<void> {
+    return this.lingering.allClosed
   }
 
-  cut(): void {
-    this.lingering.cut()
+  destroyLingering(): void {
+    this.lingering.destroyAll()
   }
 
   /** Leaves the servers it watched as they were. */

@@ -1,5 +1,5 @@
 /**
- * JSONP, the dress polling wears where a page may only load scripts: the answer to a GET is a script, the body of a
+ * JSONP, the form of polling where a page may only load scripts: the answer to a GET is a script, the body of a
  * POST is a form (rules R55, R56).
  */
 import { decodeComponent, eachField } from "./query.ts"

@@ -26,10 +26,10 @@ import {
 } from "../transport/webTransportConnection.ts"
 import { nothing } from "./answer.ts"
 import { allow, Arrival } from "./arrival.ts"
-import { plain } from "./dressing.ts"
+import { none } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, type Kind } from "./handshake.ts"
-import { type Factory, Owner } from "./owner.ts"
+import type { Factory, NamedHandler } from "./namedHandler.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import { traced } from "./tracing.ts"
 import { verifyWebTransport } from "./verify.ts"
@@ -81,7 +81,7 @@ const serve = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const connection = new WebTransportConnection(session, hostOf(engine))
-    const arrival = new Arrival(engine, new Owner(factory), request, false)
+    const arrival = new Arrival(engine, { name: "webtransport", factory }, request, false)
     // The transport has no other revision.
     arrival.query["EIO"] ??= "4"
     const ended = Effect.callback<void>((resume) => connection.whenEnded(() => resume(Effect.void)))
@@ -169,7 +169,7 @@ const begin = (
       return nothing
     })
   return join(arrival, connection, packet, onJoin).pipe(
-    Effect.catchCause((cause) => refuse(engine, request, raw, cause, plain)),
+    Effect.catchCause((cause) => refuse(engine, request, raw, cause, none)),
     // There is no router to leave it to, and it is logged.
     Effect.catchCause(() => Effect.void),
     Effect.map(() => refusal),
@@ -187,10 +187,10 @@ const join = Effect.fnUntraced(function*(
   if (packet === undefined || packet.type !== "open") return yield* invalid
   const sid = packet.data === undefined ? undefined : toSid(packet.data)
   if (packet.data !== undefined && sid === undefined) return yield* invalid
-  const { engine, owner, query, request } = arrival
+  const { engine, handler, query, request } = arrival
   // Whoever has the function of a handler may pass its sessions on.
-  const owns = (session: Session): boolean => session.owner instanceof Owner && session.owner.factory === owner.factory
-  const asked = verifyWebTransport(engine, owns, request.headers["origin"], query, sid)
+  const mayJoin = (session: Session): boolean => (session.handler as NamedHandler).factory === handler.factory
+  const asked = verifyWebTransport(engine, mayJoin, request.headers["origin"], query, sid)
   switch (asked._tag) {
     case "OpenWebTransport":
       return yield* handshake(arrival, webTransport(connection, onJoin))

@@ -4,7 +4,7 @@
 import type * as Cookies from "effect/http/Cookies"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { HandshakeError } from "../../HandshakeError.ts"
-import type { Dressing } from "./dressing.ts"
+import type { ExtraHeaders } from "./extraHeaders.ts"
 
 export interface Answer {
   readonly status: number
@@ -18,17 +18,17 @@ export const payload = (
   body: string | Uint8Array,
   contentType: string,
   encoding: string | undefined,
-  { success }: Dressing
+  { success }: ExtraHeaders
 ): Answer => {
   const headers = encoding === undefined ? noStore : { ...noStore, "content-encoding": encoding }
   return { status: 200, headers: { ...headers, ...success, "content-type": contentType }, body }
 }
 
 /** To a POST whose packets were taken (rule R41). */
-export const ok = (dressing: Dressing): Answer => payload("ok", "text/html", undefined, dressing)
+export const ok = (extraHeaders: ExtraHeaders): Answer => payload("ok", "text/html", undefined, extraHeaders)
 
 /** To a request that is refused, over plain HTTP (rule R20). */
-export const refusal = (error: HandshakeError, message: string, { always }: Dressing): Answer => ({
+export const refusal = (error: HandshakeError, message: string, { always }: ExtraHeaders): Answer => ({
   status: error.status,
   headers: { ...always, "content-type": "application/json" },
   body: JSON.stringify({ code: error.code, message })
@@ -42,7 +42,7 @@ export const preflight = (status: number, headers: Readonly<Record<string, strin
 })
 
 /** To a method that no session has. */
-export const otherMethod = ({ always }: Dressing): Answer => ({
+export const otherMethod = ({ always }: ExtraHeaders): Answer => ({
   status: 405,
   headers: { ...always, allow: "GET, POST" },
   body: ""

@@ -8,22 +8,22 @@ import { type Forbidden, Unavailable } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { parseQuery } from "../protocol/query.ts"
 import type { SocketId } from "../session/model.ts"
-import * as Dressing from "./dressing.ts"
+import * as ExtraHeaders from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
-import type { Owner } from "./owner.ts"
+import type { NamedHandler } from "./namedHandler.ts"
 
 export class Arrival {
   readonly engine: Engine
-  readonly owner: Owner
+  readonly handler: NamedHandler
   readonly request: HttpServerRequest
   /** Whether it asks to be a WebSocket. */
   readonly isUpgrade: boolean
   /** What goes onto every answer to it, as far as that is decided. */
-  dressing: Dressing.Dressing = Dressing.plain
+  extraHeaders: ExtraHeaders.ExtraHeaders = ExtraHeaders.none
   private fields: Record<string, string> | undefined
-  constructor(engine: Engine, owner: Owner, request: HttpServerRequest, isUpgrade: boolean) {
+  constructor(engine: Engine, handler: NamedHandler, request: HttpServerRequest, isUpgrade: boolean) {
     this.engine = engine
-    this.owner = owner
+    this.handler = handler
     this.request = request
     this.isUpgrade = isUpgrade
   }
@@ -63,13 +63,13 @@ export const allow = (
   return allowRequest === undefined ? Effect.void : inTime(engine, allowRequest(request))
 }
 
-/** Decides what goes onto the answer for a session. */
-export const dress = (
-  { dressing, engine, request }: Arrival,
+/** Decides on the extra headers of the answer for a session. */
+export const decideHeaders = (
+  { extraHeaders, engine, request }: Arrival,
   id: SocketId,
   transport: TransportType,
   initial: boolean
-): Effect.Effect<Dressing.Dressing, Unavailable> => {
-  const whole = Dressing.ofSession(engine, dressing, request, id, transport, initial)
+): Effect.Effect<ExtraHeaders.ExtraHeaders, Unavailable> => {
+  const whole = ExtraHeaders.ofSession(engine, extraHeaders, request, id, transport, initial)
   return Effect.isEffect(whole) ? inTime(engine, whole) : Effect.succeed(whole)
 }

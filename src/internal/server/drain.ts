@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import { serverShutdown } from "../../CloseReason.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
-import { isReachable, labelOf, type Session } from "../session/session.ts"
+import { get, isReachable, labelOf, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
 // How many are undelivered is known when a session has ended.
@@ -17,13 +17,21 @@ const shutdown = serverShutdown()
 export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     engine.draining = true
-    engine.hurry()
+    interruptLate(engine)
     engine.each((session) => close(session, shutdown))
     return Effect.timeoutOrElse(engine.empty, {
       duration: timeout,
       orElse: () => Effect.sync(() => cut(engine))
     })
   })
+
+/** What is still running of sessions that ended gets no more time than the end of the server has. */
+const interruptLate = (engine: Engine): void => {
+  const interrupt = Effect.sync(() => {
+    for (const { application, state } of engine.alive) if (get(state) === "closed") application?.interruptUnsafe()
+  })
+  engine.fork(Effect.timeoutOrElse(engine.idle, { duration: engine.settings.drainTimeout, orElse: () => interrupt }))
+}
 
 const cut = (engine: Engine): void => engine.each((session) => end(session, shutdown))
 
@@ -47,12 +55,12 @@ const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   engine.each(release)
   engine.stopping.openUnsafe()
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
-  const over = engine.empty.pipe(Effect.andThen(engine.idle), Effect.andThen(engine.platform.quiet))
+  const over = engine.empty.pipe(Effect.andThen(engine.idle), Effect.andThen(engine.platform.lingeringClosed))
   return engine.fork(Effect.timeoutOrElse(over, {
     duration: drainTimeout * (1 - lastPart),
     orElse: () => {
       cut(engine)
-      engine.platform.cut()
+      engine.platform.destroyLingering()
       for (const { application } of engine.alive) application?.interruptUnsafe()
       return Effect.timeoutOrElse(over, {
         duration: drainTimeout * lastPart,
@@ -89,8 +97,8 @@ export const stop = (engine: Engine): Effect.Effect<void> =>
     return engine.shuttingDown === undefined ? Effect.void : Effect.asVoid(Fiber.await(engine.shuttingDown))
   })
 
-/** What a handler has opened can be reached no more: its sessions end as on a shutdown. */
-export const leave = (engine: Engine, owner: object): void =>
+/** A handler is gone, so nobody reaches its sessions any more: they end as on a shutdown. */
+export const leave = (engine: Engine, handler: string): void =>
   engine.each((session) => {
-    if (session.owner === owner) release(session)
+    if (session.handler.name === handler) release(session)
   })

@@ -22,11 +22,11 @@ import { end, settle } from "../session/end.ts"
 import { isOverdue } from "../session/heartbeat.ts"
 import { operations } from "../session/operations.ts"
 import { flush } from "../session/outgoing.ts"
-import { bytesWaiting, get, labelOf, type Session, type SessionHost, transportOf } from "../session/session.ts"
+import { bytesWaiting, labelOf, type Session, type SessionHost, transportOf } from "../session/session.ts"
 import { isRunning } from "./context.ts"
 import type { EngineEvent } from "./events.ts"
 import type { Config } from "./config.ts"
-import { Tally } from "./metrics.ts"
+import { MetricsRecorder } from "./metrics.ts"
 import type { Platform } from "./platform.ts"
 import { HandshakeRate } from "./rate.ts"
 
@@ -38,7 +38,7 @@ export class Engine implements SessionHost {
   readonly settings: Config
   readonly platform: Platform
   readonly rate: HandshakeRate | undefined
-  private readonly tally: Tally
+  private readonly metrics: MetricsRecorder
   private readonly isDebug: boolean
   /** What the layer was built with: the context of everything that belongs to no request. */
   readonly context: Context.Context<never>
@@ -76,7 +76,7 @@ export class Engine implements SessionHost {
     // steps of theirs nobody else runs.
     this.context = Context.add(context, Scheduler.PreventSchedulerYield, true)
     this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")
-    this.tally = new Tally(context, () => this.buffered)
+    this.metrics = new MetricsRecorder(context, () => this.buffered)
     this.currentMillis = () => clock.currentTimeMillisUnsafe()
     const origin = clock.monotonicTimeNanosUnsafe()
     this.now = () => Number(clock.monotonicTimeNanosUnsafe() - origin) / 1e6
@@ -137,7 +137,7 @@ export class Engine implements SessionHost {
     this.sessions.set(session.id, session)
     this.noSessions.closeUnsafe()
     const transport = transportOf(session)
-    this.tally.opened(transport)
+    this.metrics.opened(transport)
     this.log("Session opened", session, { transport, revision: session.protocol })
     this.publish({ _tag: "Connection", socket: session })
   }
@@ -145,7 +145,7 @@ export class Engine implements SessionHost {
   onEnd(session: Session, reason: CloseReason): void {
     if (this.sessions.get(session.id) !== session) return
     this.sessions.delete(session.id)
-    this.tally.closed(transportOf(session), reason)
+    this.metrics.closed(transportOf(session), reason)
     this.log("Session closed", session, {
       reason: message(reason),
       ...("error" in reason ? { error: reason.error._tag, detail: reason.error.message } : undefined)
@@ -188,14 +188,6 @@ export class Engine implements SessionHost {
   private onLeft(session: Session): void {
     this.alive.delete(session)
     if (this.alive.size === 0) this.nothingRuns.openUnsafe()
-  }
-
-  /** What is still running of sessions that ended gets no more time than the end of the server has. */
-  hurry(): void {
-    const interrupt = Effect.sync(() => {
-      for (const { application, state } of this.alive) if (get(state) === "closed") application?.interruptUnsafe()
-    })
-    this.fork(Effect.timeoutOrElse(this.idle, { duration: this.settings.drainTimeout, orElse: () => interrupt }))
   }
 
   /** Waits until there is no session. */
@@ -255,26 +247,26 @@ export class Engine implements SessionHost {
 
   onUpgraded(session: Session, from: TransportType, millis: number): void {
     const to = transportOf(session)
-    this.tally.upgraded(from, to, millis)
+    this.metrics.upgraded(from, to, millis)
     this.log("Session upgraded", session, { from, to, millis: Math.round(millis) })
     this.publish({ _tag: "Upgraded", socket: session, from, to })
   }
 
   onReceived(transport: TransportType, bytes: number): void {
-    this.tally.received(transport, bytes)
+    this.metrics.received(transport, bytes)
   }
 
   onSent(transport: TransportType, messages: number, bytes: number): void {
-    this.tally.sent(transport, messages, bytes)
+    this.metrics.sent(transport, messages, bytes)
   }
 
   onRoundTrip(millis: number): void {
-    this.tally.beat(millis)
+    this.metrics.roundTrip(millis)
   }
 
   /** A request was refused. */
   onRefused(code: HandshakeError["code"], text: string, context: unknown): void {
-    this.tally.refused(code)
+    this.metrics.refused(code)
     this.log("Request refused", undefined, { code, message: text })
     this.publish({ _tag: "ConnectionError", code, message: text, context })
   }
@@ -316,7 +308,7 @@ export class Engine implements SessionHost {
   close(): void {
     this.isOver = true
     for (const fiber of this.fibers) fiber.interruptUnsafe()
-    this.tally.end()
+    this.metrics.end()
     if (this.observers !== undefined) endObservers(this.observers)
   }
 }

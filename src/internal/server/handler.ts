@@ -8,24 +8,24 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { requestsOf, type Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
 import { otherMethod, preflight, toResponse } from "./answer.ts"
-import { Arrival, dress, inTime, type Reply } from "./arrival.ts"
+import { Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { onStop } from "./drain.ts"
-import * as Dressing from "./dressing.ts"
+import * as ExtraHeaders from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, handshakeOfNone, polling, webSocket } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
-import type { Owner } from "./owner.ts"
+import type { NamedHandler } from "./namedHandler.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import { upgrade } from "./upgradeRequest.ts"
 import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
-export const handle = (toEngine: (context: Context.Context<never>) => Engine, owner: Owner): Reply =>
+export const handle = (toEngine: (context: Context.Context<never>) => Engine, handler: NamedHandler): Reply =>
   Effect.withFiber((fiber) => {
     const engine = toEngine(fiber.context)
     const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
-    const arrival = new Arrival(engine, owner, request, engine.platform.isUpgrade(request))
+    const arrival = new Arrival(engine, handler, request, engine.platform.isUpgrade(request))
     return Effect.catchCause(Effect.suspend(() => takeTurn(arrival)), (cause) => answerFailure(arrival, cause))
   })
 
@@ -58,15 +58,15 @@ const answer = (arrival: Arrival, cors: CorsOptions | undefined): Reply => {
       return Effect.succeed(toResponse(preflight(cors.optionsSuccessStatus ?? 204, headers)))
     }
   }
-  arrival.dressing = Dressing.ofRequest(engine, headers)
+  arrival.extraHeaders = ExtraHeaders.ofRequest(engine, headers)
   return dispatch(arrival)
 }
 
 const dispatch = (arrival: Arrival): Reply => {
-  const { dressing, engine, isUpgrade, owner, request } = arrival
+  const { extraHeaders, engine, isUpgrade, handler, request } = arrival
   const asked = verify(
     engine,
-    owner,
+    handler,
     request.method,
     engine.platform.header(request, "origin"),
     request.url,
@@ -84,7 +84,7 @@ const dispatch = (arrival: Arrival): Reply => {
     case "Post":
       return exchange(arrival, asked.session, onPost)
     case "OtherMethod":
-      return Effect.succeed(toResponse(otherMethod(dressing)))
+      return Effect.succeed(toResponse(otherMethod(extraHeaders)))
     case "Upgrade":
       return upgrade(arrival, asked.session, asked.transport)
     default:
@@ -98,9 +98,9 @@ const exchange = (
   hand: (requests: Requests, exchange: Exchange) => void
 ): Reply =>
   Effect.flatMap(
-    dress(arrival, session.id, "polling", false),
-    (dressing) =>
-      arrival.engine.platform.exchange(arrival.request, dressing, (exchange) => {
+    decideHeaders(arrival, session.id, "polling", false),
+    (extraHeaders) =>
+      arrival.engine.platform.exchange(arrival.request, extraHeaders, (exchange) => {
         const requests = requestsOf(session)
         // The session may have ended or moved on while the headers were decided.
         if (requests === undefined) exchange.reject(400)
@@ -111,11 +111,11 @@ const exchange = (
 const onGet = (requests: Requests, exchange: Exchange): void => requests.onGet(exchange)
 const onPost = (requests: Requests, exchange: Exchange): void => requests.onPost(exchange)
 
-const answerFailure = ({ dressing, engine, isUpgrade, request }: Arrival, cause: Cause.Cause<unknown>): Reply => {
+const answerFailure = ({ extraHeaders, engine, isUpgrade, request }: Arrival, cause: Cause.Cause<unknown>): Reply => {
   const raw: RefuseRaw | undefined = isUpgrade
     ? (status, message) => engine.platform.refuse(request, status, message)
     : undefined
-  return refuse(engine, request, raw, cause, dressing)
+  return refuse(engine, request, raw, cause, extraHeaders)
 }
 
 /**
@@ -124,22 +124,22 @@ const answerFailure = ({ dressing, engine, isUpgrade, request }: Arrival, cause:
  */
 export const handleDirectly = (
   engine: Engine,
-  owner: Owner,
+  handler: NamedHandler,
   method: string,
   url: string,
   header: (name: string) => string | undefined,
-  toExchange: (dressing: Dressing.Dressing) => Exchange
+  toExchange: (extraHeaders: ExtraHeaders.ExtraHeaders) => Exchange
 ): boolean => {
   const { cors, responseHeaders } = engine.settings
   if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return false
   if (method !== "GET" && method !== "POST") return false
-  const asked = verify(engine, owner, method, header("origin"), url, false)
+  const asked = verify(engine, handler, method, header("origin"), url, false)
   switch (asked._tag) {
     case "Get":
-      asked.requests.onGet(toExchange(Dressing.ofPoll(Dressing.plain, header("user-agent"))))
+      asked.requests.onGet(toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent"))))
       return true
     case "Post":
-      asked.requests.onPost(toExchange(Dressing.ofPoll(Dressing.plain, header("user-agent"))))
+      asked.requests.onPost(toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent"))))
       return true
     default:
       return false

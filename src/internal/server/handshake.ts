@@ -30,9 +30,9 @@ import type { Transport } from "../transport/contract.ts"
 import { type Entry, make } from "../transport/entry.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketTransport } from "../transport/webSocket.ts"
-import { allow, type Arrival, dress, inTime, type Reply } from "./arrival.ts"
+import { allow, type Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
 import { sessionContext } from "./context.ts"
-import { type Dressing, of101 } from "./dressing.ts"
+import { type ExtraHeaders, of101 } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { generateSid } from "./sid.ts"
 import { traced } from "./tracing.ts"
@@ -43,7 +43,7 @@ export interface Kind {
   /** Makes the transport, gives it to the session by `begin`, and answers the client. */
   readonly open: (
     arrival: Arrival,
-    dressing: Dressing,
+    extraHeaders: ExtraHeaders,
     session: Session.Session,
     begin: (transport: Transport) => void
   ) => Reply
@@ -93,13 +93,13 @@ const refuseId = (error: unknown) => Effect.fail(new BadRequest({ context: { nam
 
 /** Until the application has decided, the id is reserved, and nothing else exists of the session. */
 const reserve = Effect.fnUntraced(function*(arrival: Arrival, transport: TransportType, id: SocketId) {
-  const { engine, owner, query } = arrival
+  const { engine, handler, query } = arrival
   if (typeof id !== "string" || id === "") return yield* refuseId("not a non-empty string")
   // Others may have come in while this one was being decided.
   if (engine.occupied >= engine.settings.maxSessions) return yield* tooMany
   const told = tell(arrival, transport)
   if (!engine.reserve(id)) return yield* refuseId("the id is in use")
-  return yield* Session.make(id, query["EIO"] === "4" ? 4 : 3, told, owner, engine)
+  return yield* Session.make(id, query["EIO"] === "4" ? 4 : 3, told, handler, engine)
 })
 
 /** What the application is told of the request. */
@@ -121,7 +121,7 @@ const noCookies: Handshake["cookies"] = Object.freeze({})
 const decide = Effect.fnUntraced(function*(arrival: Arrival, kind: Kind, session: Session.Session) {
   const { engine } = arrival
   const program = yield* ask(arrival, session)
-  const dressing = yield* dress(arrival, session.id, kind.transport, true)
+  const extraHeaders = yield* decideHeaders(arrival, session.id, kind.transport, true)
   if (!isProgram(program)) return yield* notAnApp
   // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
   if (Session.get(session.state) === "closed") return yield* new Forbidden({ message: "Forbidden" })
@@ -129,17 +129,17 @@ const decide = Effect.fnUntraced(function*(arrival: Arrival, kind: Kind, session
   const context = yield* Effect.context<never>()
   return yield* kind.open(
     arrival,
-    dressing,
+    extraHeaders,
     session,
     (transport) => begin(engine, session, transport, program, context)
   )
 })
 
 /** Asks the application for its program. */
-const ask = ({ engine, owner }: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> => {
-  let decision: ReturnType<typeof owner.factory>
+const ask = ({ engine, handler }: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> => {
+  let decision: ReturnType<typeof handler.factory>
   try {
-    decision = owner.factory(session)
+    decision = handler.factory(session)
   } catch (defect) {
     decision = Effect.die(defect)
   }
@@ -212,8 +212,8 @@ const abandonUnlessBegun = (
 /** The first GET of a client that polls: its answer carries the first packets. */
 export const polling: Kind = {
   transport: "polling",
-  open: ({ engine, query, request }, dressing, session, begin) =>
-    engine.platform.exchange(request, dressing, (exchange) => {
+  open: ({ engine, query, request }, extraHeaders, session, begin) =>
+    engine.platform.exchange(request, extraHeaders, (exchange) => {
       const { j } = query
       const transport = new PollingTransport(doorsOf(session), {
         // A callback without a number would make a script that is none.
@@ -230,10 +230,10 @@ export const polling: Kind = {
 /** A request to upgrade, to a WebSocket. */
 export const webSocket: Kind = {
   transport: "websocket",
-  open: ({ engine, query, request }, dressing, session, begin) =>
+  open: ({ engine, query, request }, extraHeaders, session, begin) =>
     engine.platform.upgrade(
       request,
-      of101(dressing),
+      of101(extraHeaders),
       (connection) => begin(new WebSocketTransport(connection, doorsOf(session), takesBytes(query)))
     )
 }
@@ -244,6 +244,6 @@ export const handshakeOfNone = (arrival: Arrival): Reply =>
 
 const acceptAndClose = Effect.fnUntraced(function*(arrival: Arrival) {
   yield* admit(arrival)
-  const { dressing, engine, request } = arrival
-  return yield* engine.platform.upgrade(request, of101(dressing), (connection) => connection.close())
+  const { extraHeaders, engine, request } = arrival
+  return yield* engine.platform.upgrade(request, of101(extraHeaders), (connection) => connection.close())
 })

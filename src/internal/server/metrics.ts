@@ -27,7 +27,7 @@ const reasons = new Set(Object.values(CloseReason.messages))
 const codes = [0, 1, 2, 3, 4, 5]
 
 /** The numbers of one server. */
-export class Tally {
+export class MetricsRecorder {
   readonly traffic: Record<TransportType, Traffic> = {
     polling: noTraffic(),
     websocket: noTraffic(),
@@ -80,7 +80,7 @@ export class Tally {
     upgradeTime.updateUnsafe(millis / 1000, this.context)
   }
 
-  beat(millis: number): void {
+  roundTrip(millis: number): void {
     roundTrip.updateUnsafe(millis / 1000, this.context)
   }
 
@@ -104,12 +104,12 @@ const roundTrip = Metric.histogram("engineio_round_trip_seconds", {
 /** All servers that report to one registry: a series has one value, whoever contributes to it. */
 class Group {
   private static readonly groups = new WeakMap<object, Group>()
-  private readonly tallies = new Set<Tally>()
+  private readonly recorders = new Set<MetricsRecorder>()
   /** What ended servers had counted. */
   private readonly past = new Map<string, number>()
   private readonly context: Context.Context<never>
   private registrations: Array<Metric.Registration> = []
-  private readonly counters: Array<readonly [series: string, read: (tally: Tally) => number]> = []
+  private readonly counters: Array<readonly [series: string, read: (recorder: MetricsRecorder) => number]> = []
   private constructor(context: Context.Context<never>) {
     this.context = context
   }
@@ -121,24 +121,24 @@ class Group {
     return group
   }
 
-  add(tally: Tally): void {
-    this.tallies.add(tally)
-    if (this.tallies.size === 1) this.register()
+  add(recorder: MetricsRecorder): void {
+    this.recorders.add(recorder)
+    if (this.recorders.size === 1) this.register()
   }
 
-  remove(tally: Tally): void {
-    this.tallies.delete(tally)
-    for (const [series, read] of this.counters) this.past.set(series, (this.past.get(series) ?? 0) + read(tally))
-    if (this.tallies.size > 0) return
+  remove(recorder: MetricsRecorder): void {
+    this.recorders.delete(recorder)
+    for (const [series, read] of this.counters) this.past.set(series, (this.past.get(series) ?? 0) + read(recorder))
+    if (this.recorders.size > 0) return
     for (const registration of this.registrations) registration.remove()
     this.registrations = []
     this.counters.length = 0
     this.past.clear()
   }
 
-  private sum(read: (tally: Tally) => number): number {
+  private sum(read: (recorder: MetricsRecorder) => number): number {
     let sum = 0
-    for (const tally of this.tallies) sum += read(tally)
+    for (const recorder of this.recorders) sum += read(recorder)
     return sum
   }
 
@@ -146,7 +146,7 @@ class Group {
     name: string,
     description: string,
     attributes: Record<string, string>,
-    read: (tally: Tally) => number
+    read: (recorder: MetricsRecorder) => number
   ) {
     const series = name + JSON.stringify(attributes)
     this.counters.push([series, read])
@@ -161,7 +161,12 @@ class Group {
     ))
   }
 
-  private gauge(name: string, description: string, attributes: Record<string, string>, read: (tally: Tally) => number) {
+  private gauge(
+    name: string,
+    description: string,
+    attributes: Record<string, string>,
+    read: (recorder: MetricsRecorder) => number
+  ) {
     this.registrations.push(Metric.registerUnsafe(
       Metric.gauge(name, { description, attributes }),
       this.context,

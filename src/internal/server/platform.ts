@@ -5,7 +5,7 @@ import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
-import type { Dressing } from "./dressing.ts"
+import type { ExtraHeaders } from "./extraHeaders.ts"
 import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 
@@ -34,7 +34,7 @@ export interface Platform {
    */
   exchange(
     request: HttpServerRequest,
-    dressing: Dressing,
+    extraHeaders: ExtraHeaders,
     start: (exchange: Exchange) => void
   ): Effect.Effect<HttpServerResponse>
   /**
@@ -51,7 +51,7 @@ export interface Platform {
   /** Refuses an upgrade: raw, then the connection is closed (rule R21). */
   refuse(request: HttpServerRequest, status: number, message: string): Effect.Effect<HttpServerResponse>
   /** Waits until no connection is left that was closed, but whose peer has not answered. */
-  readonly quiet: Effect.Effect<void>
+  readonly lingeringClosed: Effect.Effect<void>
   /** Waits for no such peer any longer. */
-  cut(): void
+  destroyLingering(): void
 }

@@ -9,7 +9,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as HandshakeErrors from "../../HandshakeError.ts"
 import { refusal, toResponse } from "./answer.ts"
-import type { Dressing } from "./dressing.ts"
+import type { ExtraHeaders } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { UpgradeFailed } from "./platform.ts"
 
@@ -30,7 +30,7 @@ export const refuse = (
   request: HttpServerRequest,
   raw: RefuseRaw | undefined,
   cause: Cause.Cause<unknown>,
-  dressing: Dressing
+  extraHeaders: ExtraHeaders
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
   const found = Cause.findErrorOption(cause)
   if (Option.isNone(found)) return Cause.hasDies(cause) ? failed(raw, cause) : Effect.failCause(cause)
@@ -44,7 +44,7 @@ export const refuse = (
     // The application's own words, which without types may be no text.
     const message = typeof error.message === "string" && error.message !== "" ? error.message : "Forbidden"
     const answer = raw === undefined
-      ? Effect.succeed(toResponse(refusal(error, message, dressing)))
+      ? Effect.succeed(toResponse(refusal(error, message, extraHeaders)))
       : raw(error.status, message)
     engine.onRefused(error.code, message, "context" in error ? error.context : { message })
     return answer
@@ -59,7 +59,7 @@ export const refuse = (
   return raw === undefined
     ? Effect.map(response, (response) => {
       // A page must be able to read it, whoever wrote it (rule R50).
-      const { always } = dressing
+      const { always } = extraHeaders
       return HttpServerResponse.setHeaders(response, { ...always, ...response.headers })
     })
     : Effect.flatMap(response, (response) => raw(response.status, bodyText(response)))

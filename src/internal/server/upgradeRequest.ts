@@ -7,8 +7,8 @@ import { takesBytes } from "../protocol/query.ts"
 import { isUpgradable, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
 import { WebSocketCandidate } from "../transport/webSocket.ts"
-import { allow, type Arrival, dress, type Reply } from "./arrival.ts"
-import { of101 } from "./dressing.ts"
+import { allow, type Arrival, decideHeaders, type Reply } from "./arrival.ts"
+import { of101 } from "./extraHeaders.ts"
 import { traced } from "./tracing.ts"
 
 export const upgrade = (arrival: Arrival, session: Session, transport: TransportType): Reply =>
@@ -16,9 +16,9 @@ export const upgrade = (arrival: Arrival, session: Session, transport: Transport
 
 const steps = Effect.fnUntraced(function*(arrival: Arrival, session: Session, transport: TransportType) {
   yield* allow(arrival)
-  const dressing = yield* dress(arrival, session.id, transport, false)
+  const extraHeaders = yield* decideHeaders(arrival, session.id, transport, false)
   const { engine, query, request } = arrival
-  return yield* engine.platform.upgrade(request, of101(dressing), (connection) => {
+  return yield* engine.platform.upgrade(request, of101(extraHeaders), (connection) => {
     // The session may have moved on while the request was decided; then the client is told by a close (rule R24).
     if (transport === "websocket" && isUpgradable(session)) {
       startUpgrade(session, new WebSocketCandidate(connection, takesBytes(query)))

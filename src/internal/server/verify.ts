@@ -16,7 +16,7 @@ import { requestsOf, type Session, transportOf } from "../session/session.ts"
 import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
-import type { Owner } from "./owner.ts"
+import type { NamedHandler } from "./namedHandler.ts"
 
 /** What a request asks for, when it is none that is refused. */
 export type Asked =
@@ -36,7 +36,7 @@ export interface Upgrade {
 
 export const verify = (
   engine: Engine,
-  owner: Owner,
+  handler: NamedHandler,
   method: string,
   origin: string | undefined,
   url: string,
@@ -53,7 +53,7 @@ export const verify = (
   if (sid !== undefined && sid !== "") {
     const session = engine.get(sid)
     if (session === undefined) return new UnknownSid({ context: { sid } })
-    if (!owner.owns(session)) return foreign(engine, session)
+    if (session.handler.name !== handler.name) return foreign(engine, session)
     if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
     const previousTransport = transportOf(session)
     const requests = requestsOf(session)
@@ -96,7 +96,7 @@ const verifyUpgrade = ({ settings }: Engine, session: Session, transport: Transp
 /** The same checks for a WebTransport session whose first packet named the session it belongs to, or none (rule R86). */
 export const verifyWebTransport = (
   engine: Engine,
-  owns: (session: Session) => boolean,
+  mayJoin: (session: Session) => boolean,
   origin: string | undefined,
   query: Record<string, string>,
   sid: string | undefined
@@ -109,7 +109,7 @@ export const verifyWebTransport = (
   if (sid === undefined) return { _tag: "OpenWebTransport" }
   const session = engine.get(sid)
   if (session === undefined) return new UnknownSid({ context: { sid } })
-  if (!owns(session)) return foreign(engine, session)
+  if (!mayJoin(session)) return foreign(engine, session)
   // Revision 3 does not know the transport.
   if (session.protocol !== 4) {
     const previousTransport = transportOf(session)

@@ -93,7 +93,7 @@ export class Session implements Socket {
   readonly protocol: Revision
   readonly handshake: Handshake
   /** The handler that opened it; no other knows it. */
-  readonly owner: object
+  readonly handler: { readonly name: string }
   readonly server: SessionHost
   /** Whatever runs for the session, and what its application adds; closes with it. */
   readonly scope: Scope.Closeable
@@ -159,7 +159,7 @@ export class Session implements Socket {
     id: string,
     protocol: Revision,
     handshake: Handshake,
-    owner: object,
+    handler: Session["handler"],
     server: SessionHost,
     incoming: Queue.Queue<Message, SocketClosed>,
     outgoing: Queue.Queue<Entry>
@@ -167,7 +167,7 @@ export class Session implements Socket {
     this.id = id
     this.protocol = protocol
     this.handshake = handshake
-    this.owner = owner
+    this.handler = handler
     this.server = server
     this.scope = Scope.makeUnsafe()
     this.state = Ref.makeUnsafe<SocketState>("opening")
@@ -205,7 +205,7 @@ export const make = (
   id: string,
   protocol: Revision,
   handshake: Handshake,
-  owner: object,
+  handler: Session["handler"],
   server: SessionHost
 ): Effect.Effect<Session> =>
   Effect.flatMap(
@@ -216,7 +216,7 @@ export const make = (
         lighten(outgoing)
         // By `wake`, once for all that arrived together.
         wakeByHand(incoming)
-        return new Session(id, protocol, handshake, owner, server, incoming, outgoing)
+        return new Session(id, protocol, handshake, handler, server, incoming, outgoing)
       })
   )
 

@@ -12,13 +12,13 @@ import type { Config } from "./config.ts"
 import { isFraming, isHeaderName, isHeaderValue } from "./headerFields.ts"
 
 /** What it needs of the server. */
-export interface DressingHost {
+export interface ExtraHeadersHost {
   readonly settings: Pick<Config, "cookie" | "responseHeaders">
   readonly platform: { header(request: HttpServerRequest, name: string): string | undefined }
   readonly stopped: boolean
 }
 
-export interface Dressing {
+export interface ExtraHeaders {
   /** On every answer, refusals too. */
   readonly always: Readonly<Record<string, string>>
   /** On answers with status 200 or 101; those of `always` among them. */
@@ -28,19 +28,19 @@ export interface Dressing {
   readonly lines: ReadonlyArray<string>
 }
 
-const everywhere = (headers: Readonly<Record<string, string>>): Dressing => ({
+const everywhere = (headers: Readonly<Record<string, string>>): ExtraHeaders => ({
   always: headers,
   success: headers,
   cookies: undefined,
   lines: []
 })
 
-/** Nothing: what most responses wear, compared by identity. */
-export const plain = everywhere({})
+/** None, as on most responses; compared by identity. */
+export const none = everywhere({})
 
-/** The part that needs no session: what a refusal wears. */
-export const ofRequest = (host: DressingHost, cors: Readonly<Record<string, string>> | undefined): Dressing => {
-  if (cors === undefined) return host.stopped ? closing : plain
+/** Those that need no session: those of a refusal. */
+export const ofRequest = (host: ExtraHeadersHost, cors: Readonly<Record<string, string>> | undefined): ExtraHeaders => {
+  if (cors === undefined) return host.stopped ? closing : none
   return everywhere(host.stopped ? { ...cors, ...closing.always } : cors)
 }
 
@@ -48,9 +48,9 @@ export const ofRequest = (host: DressingHost, cors: Readonly<Record<string, stri
 const closing = everywhere({ connection: "close" })
 
 /** Adds headers of the application: values of one name stand in one line, but each cookie has its own. */
-const add = (dressing: Dressing, added: Headers.Input): Dressing => {
-  const success = { ...dressing.success }
-  const lines = [...dressing.lines]
+const add = (extraHeaders: ExtraHeaders, added: Headers.Input): ExtraHeaders => {
+  const success = { ...extraHeaders.success }
+  const lines = [...extraHeaders.lines]
   for (const [name, value] of Symbol.iterator in added ? added : Object.entries(added)) {
     if (value === undefined) continue
     const values = [value].flat().map(String)
@@ -61,33 +61,35 @@ const add = (dressing: Dressing, added: Headers.Input): Dressing => {
     if (key === "set-cookie") lines.push(...values)
     else success[key] = values.join(", ")
   }
-  return { ...dressing, success, lines }
+  return { ...extraHeaders, success, lines }
 }
 
-/** The whole of it, for a session's request. */
+/** All of them, for a session's request. */
 export const ofSession = (
-  host: DressingHost,
-  dressing: Dressing,
+  host: ExtraHeadersHost,
+  extraHeaders: ExtraHeaders,
   request: HttpServerRequest,
   id: SocketId,
   transport: TransportType,
   initial: boolean
-): Dressing | Effect.Effect<Dressing> => {
+): ExtraHeaders | Effect.Effect<ExtraHeaders> => {
   const { cookie, responseHeaders } = host.settings
-  if (transport === "polling") dressing = ofPoll(dressing, host.platform.header(request, "user-agent"))
-  if (initial && cookie !== undefined && transport === "polling") dressing = { ...dressing, cookies: cookie(id) }
-  // A WebTransport session has no answer that could wear anything.
-  if (responseHeaders === undefined || transport === "webtransport") return dressing
-  return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => add(dressing, added))
+  if (transport === "polling") extraHeaders = ofPoll(extraHeaders, host.platform.header(request, "user-agent"))
+  if (initial && cookie !== undefined && transport === "polling") {
+    extraHeaders = { ...extraHeaders, cookies: cookie(id) }
+  }
+  // A WebTransport session has no answer that could carry any.
+  if (responseHeaders === undefined || transport === "webtransport") return extraHeaders
+  return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => add(extraHeaders, added))
 }
 
 /** The headers of a 101, several in a list. */
-export const of101 = ({ lines, success }: Dressing): Readonly<Record<string, string | ReadonlyArray<string>>> =>
+export const of101 = ({ lines, success }: ExtraHeaders): Readonly<Record<string, string | ReadonlyArray<string>>> =>
   lines.length === 0 ? success : { ...success, "set-cookie": lines }
 
 /** What the client's kind asks for on a poll or a post. */
-export const ofPoll = (dressing: Dressing, agent: string | undefined): Dressing =>
-  isExplorer(agent) ? { ...dressing, success: { ...dressing.success, "x-xss-protection": "0" } } : dressing
+export const ofPoll = (extraHeaders: ExtraHeaders, agent: string | undefined): ExtraHeaders =>
+  isExplorer(agent) ? { ...extraHeaders, success: { ...extraHeaders.success, "x-xss-protection": "0" } } : extraHeaders
 
 // Internet Explorer warns of scripts in what is none (rule R38).
 const isExplorer = (agent: string | undefined): boolean =>
