@@ -33,7 +33,7 @@ import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/serv
 import * as Drain from "./internal/server/drain.ts"
 import { Engine } from "./internal/server/engine.ts"
 import type { EngineEvent } from "./internal/server/events.ts"
-import { handle, handleDirectly } from "./internal/server/handler.ts"
+import { handle, poll } from "./internal/server/handler.ts"
 import { type Factory, makeHandler, makeRouteHandler, type NamedHandler } from "./internal/server/namedHandler.ts"
 import { resolve } from "./internal/server/config.ts"
 import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
@@ -308,14 +308,14 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
     const handlers = yield* makeHandlers(
       handlerOf(handler),
       (source, response) =>
-        handleDirectly(
+        poll(
           engine,
           handler,
           source.method!,
           source.url!,
           (name) => source.headers[name] as string | undefined,
           (extraHeaders) => new DirectExchange(source, response, extraHeaders, platform)
-        ),
+        ) !== undefined,
       options.middleware ?? [],
       ({ code, context, message }) => engine.onRefused(code, message, context)
     )

@@ -113,8 +113,10 @@ abstract class NodeExchange implements Exchange {
     const encoding = compressible && httpCompression !== undefined && isAtLeast(payload, httpCompression.threshold)
       ? negotiate(this.source.headers["accept-encoding"] as string | undefined)
       : undefined
-    const answer = (body: string | Uint8Array, encoding: string | undefined): void =>
+    const answer = (body: string | Uint8Array, encoding: string | undefined): void => {
       this.write(Answers.payload(body, contentType, encoding, this.extraHeaders))
+      this.holder?.onAnswered(this)
+    }
     if (encoding === undefined) return answer(payload, undefined)
     this.stopCompressing = compress(
       encoding,

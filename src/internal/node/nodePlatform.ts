@@ -2,6 +2,7 @@
  * The server's platform on Node, for requests that come through Effect's HTTP server.
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -9,9 +10,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Config } from "../server/config.ts"
-import { type Platform, UpgradeFailed } from "../server/platform.ts"
+import { type Platform, type RoutedExchange, UpgradeFailed } from "../server/platform.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
-import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { setUpgraded } from "./effectServer.ts"
 import { addCookies, isNode, isUpgraded, RouterExchange, toNode, writeWhole } from "./exchange.ts"
@@ -59,27 +59,26 @@ export class NodePlatform implements Platform {
     return isUpgraded(source) && source.headers.upgrade?.toLowerCase() === "websocket"
   }
 
-  turn(request: HttpServerRequest): Effect.Effect<void, UpgradeFailed> | undefined {
+  receive(
+    request: HttpServerRequest,
+    onStop: (isStopped: boolean) => void
+  ): Effect.Effect<void, UpgradeFailed> | undefined {
     const source = toNode(request)
-    if (!isUpgraded(source) || isFirst(source.socket)) return undefined
-    const { socket } = source
-    return Effect.callback((resume) => {
-      whenFirst(socket, (isThere) => resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed())))
-      // Interrupted, it leaves nobody else to end the connection.
-      return Effect.sync(() => afterAnswers(socket, () => socket.destroySoon()))
-    })
+    if (!isNode(source)) return undefined
+    const { server } = source.socket as Net.Socket & { readonly server?: Http.Server }
+    if (server !== undefined) this.watchServer(server, onStop)
+    if (isUpgraded(source)) {
+      return Effect.andThen(turn(source), Effect.sync(() => this.prepareUpgrade(request, source)))
+    }
+    const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+    tellOfClose(source, response)
+    lookForRest(source, response)
+    return undefined
   }
 
   // Node stops reading a connection that asks for an upgrade. One that stays HTTP after all (rule R26) would never be
   // seen to close, and Effect ends only our half of it after the answer.
-  prepare(request: HttpServerRequest): void {
-    const source = toNode(request)
-    if (!isUpgraded(source)) {
-      if (!isNode(source)) return
-      const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
-      tellOfClose(source, response)
-      return lookForRest(source, response)
-    }
+  private prepareUpgrade(request: HttpServerRequest, source: Http.IncomingMessage): void {
     if (this.isUpgrade(request)) return attend(source)
     const { socket } = source
     socket.once("end", () => socket.destroy())
@@ -88,12 +87,6 @@ export class NodePlatform implements Platform {
     response.setHeader("Connection", "close")
     response.once("finish", () => socket.destroySoon())
     if (request.method === "GET") socket.resume()
-  }
-
-  watch(request: HttpServerRequest, onStop: (isStopped: boolean) => void): void {
-    const socket = toNode(request).socket as Net.Socket & { readonly server?: Http.Server } | undefined
-    const server = socket?.server
-    if (server !== undefined) this.watchServer(server, onStop)
   }
 
   private watchServer(server: Http.Server, onStop: (isStopped: boolean) => void): void {
@@ -141,23 +134,12 @@ export class NodePlatform implements Platform {
     this.watched.delete(server)
   }
 
-  exchange(
-    request: HttpServerRequest,
-    extraHeaders: ExtraHeaders,
-    start: (exchange: Exchange) => void
-  ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return Effect.withFiber((fiber) => {
-      const source = toNode(request)
-      if (extraHeaders.lines.length > 0) {
-        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, addCookies(extraHeaders.lines))
-      }
-      if (isNode(source) && !isUpgraded(source)) {
-        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, writeWhole)
-      }
-      const exchange = new RouterExchange(request, extraHeaders, this)
-      start(exchange)
-      return exchange.settlement
-    })
+  exchange(request: HttpServerRequest, extraHeaders: ExtraHeaders, context: Context.Context<never>): RoutedExchange {
+    const source = toNode(request)
+    const { lines } = extraHeaders
+    if (lines.length > 0) HttpEffect.appendPreResponseHandlerUnsafe(context, addCookies(lines))
+    if (isNode(source) && !isUpgraded(source)) HttpEffect.appendPreResponseHandlerUnsafe(context, writeWhole)
+    return new RouterExchange(request, extraHeaders, this)
   }
 
   upgrade(
@@ -212,3 +194,13 @@ export class NodePlatform implements Platform {
 }
 
 const released = HttpServerResponse.empty({ status: 101 })
+
+/** Waits for the answers to earlier requests on the connection of an upgrade. */
+const turn = (source: Http.IncomingMessage): Effect.Effect<void, UpgradeFailed> =>
+  Effect.callback((resume) => {
+    const { socket } = source
+    if (isFirst(socket)) return resume(Effect.void)
+    whenFirst(socket, (isThere) => resume(isThere ? Effect.void : Effect.fail(new UpgradeFailed())))
+    // Interrupted, it leaves nobody else to end the connection.
+    return Effect.sync(() => afterAnswers(socket, () => socket.destroySoon()))
+  })

@@ -5,6 +5,8 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import type { Unavailable } from "../../HandshakeError.ts"
 import { requestsOf, type Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
 import { otherMethod, preflight, toResponse } from "./answer.ts"
@@ -16,6 +18,7 @@ import type { Engine } from "./engine.ts"
 import { handshake, handshakeOfNone, polling, webSocket } from "./handshake.ts"
 import type { CorsOptions } from "./options.ts"
 import type { NamedHandler } from "./namedHandler.ts"
+import type { RoutedExchange, UpgradeFailed } from "./platform.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import { upgrade } from "./upgradeRequest.ts"
 import { verify } from "./verify.ts"
@@ -25,123 +28,110 @@ export const handle = (toEngine: (context: Context.Context<never>) => Engine, ha
   Effect.withFiber((fiber) => {
     const engine = toEngine(fiber.context)
     const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
-    const arrival = new Arrival(engine, handler, request, engine.platform.isUpgrade(request))
-    return Effect.catchCause(Effect.suspend(() => takeTurn(arrival)), (cause) => answerFailure(arrival, cause))
+    const { platform } = engine
+    const before = platform.receive(request, (isStopped) => onStop(engine, isStopped))
+    const exchange = before === undefined
+      ? poll(
+        engine,
+        handler,
+        request.method,
+        request.url,
+        (name) => platform.header(request, name),
+        (extraHeaders) => platform.exchange(request, extraHeaders, fiber.context)
+      )
+      : undefined
+    if (exchange !== undefined) return exchange.settlement
+    const arrival = new Arrival(engine, handler, request, platform.isUpgrade(request))
+    // A poll waits outside of all this, for long: nothing of the decision is kept.
+    return Effect.flatMap(
+      Effect.catchCause(answer(arrival, before), (cause) => answerFailure(arrival, cause)),
+      (outcome) => "settlement" in outcome ? outcome.settlement : Effect.succeed(outcome)
+    )
   })
 
-// Polls have nothing to wait for until they are with their session; a generator would make one cost 3 % more.
-
-const takeTurn = (arrival: Arrival): Reply => {
-  const { engine, request } = arrival
-  engine.platform.watch(request, (isStopped) => onStop(engine, isStopped))
-  const turn = engine.platform.turn(request)
-  return turn === undefined ? decideCors(arrival) : Effect.flatMap(turn, () => decideCors(arrival))
+/**
+ * Hands a poll or a post of an open session to it, where nothing has to be decided before: most requests. Returns
+ * `undefined` for all others, which are for `answer`.
+ */
+export const poll = <A extends Exchange>(
+  engine: Engine,
+  handler: NamedHandler,
+  method: string,
+  url: string,
+  header: (name: string) => string | undefined,
+  toExchange: (extraHeaders: ExtraHeaders.ExtraHeaders) => A
+): A | undefined => {
+  const { cors, responseHeaders } = engine.settings
+  if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return undefined
+  if (method !== "GET" && method !== "POST") return undefined
+  const asked = verify(engine, handler, method, header("origin"), url, false)
+  if (asked._tag !== "Get" && asked._tag !== "Post") return undefined
+  const exchange = toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent")))
+  hand(asked._tag, asked.requests, exchange)
+  return exchange
 }
 
-const decideCors = (arrival: Arrival): Reply => {
-  const { engine, request } = arrival
-  engine.platform.prepare(request)
-  const cors = engine.settings.cors?.(request)
-  return Effect.isEffect(cors)
-    ? Effect.flatMap(inTime(engine, cors), (cors) => answer(arrival, cors))
-    : answer(arrival, cors)
-}
+const hand = (method: "Get" | "Post", requests: Requests, exchange: Exchange): void =>
+  method === "Get" ? requests.onGet(exchange) : requests.onPost(exchange)
 
-const answer = (arrival: Arrival, cors: CorsOptions | undefined): Reply => {
+/** What becomes of any request: its answer, or the exchange that will have it. */
+const answer = Effect.fnUntraced(function*(
+  arrival: Arrival,
+  before: Effect.Effect<void, UpgradeFailed> | undefined
+): Effect.gen.Return<HttpServerResponse | RoutedExchange, unknown, unknown> {
+  if (before !== undefined) yield* before
   const { engine, isUpgrade, request } = arrival
+  const cors = yield* decideCors(arrival)
   let headers: Record<string, string> | undefined
   if (cors !== undefined && cors.origin !== false) {
     // A request to upgrade is no preflight, and answered on its connection alone, where others may wait for answers too.
     const isPreflight = !isUpgrade && request.method === "OPTIONS"
     headers = isPreflight ? preflightHeaders(cors, request.headers) : corsHeaders(cors, request.headers)
     if (isPreflight && cors.preflightContinue !== true) {
-      return Effect.succeed(toResponse(preflight(cors.optionsSuccessStatus ?? 204, headers)))
+      return toResponse(preflight(cors.optionsSuccessStatus ?? 204, headers))
     }
   }
   arrival.extraHeaders = ExtraHeaders.ofRequest(engine, headers)
-  return dispatch(arrival)
-}
-
-const dispatch = (arrival: Arrival): Reply => {
-  const { extraHeaders, engine, isUpgrade, handler, request } = arrival
-  const asked = verify(
-    engine,
-    handler,
-    request.method,
-    engine.platform.header(request, "origin"),
-    request.url,
-    isUpgrade
-  )
+  const origin = engine.platform.header(request, "origin")
+  const asked = verify(engine, arrival.handler, request.method, origin, request.url, isUpgrade)
   switch (asked._tag) {
     case "OpenPolling":
-      return handshake(arrival, polling)
+      return yield* handshake(arrival, polling)
     case "OpenWebSocket":
-      return handshake(arrival, webSocket)
+      return yield* handshake(arrival, webSocket)
     case "OpenNone":
-      return handshakeOfNone(arrival)
+      return yield* handshakeOfNone(arrival)
     case "Get":
-      return exchange(arrival, asked.session, onGet)
     case "Post":
-      return exchange(arrival, asked.session, onPost)
+      return yield* exchange(arrival, asked._tag, asked.session)
     case "OtherMethod":
-      return Effect.succeed(toResponse(otherMethod(extraHeaders)))
+      return toResponse(otherMethod(arrival.extraHeaders))
     case "Upgrade":
-      return upgrade(arrival, asked.session, asked.transport)
+      return yield* upgrade(arrival, asked.session, asked.transport)
     default:
-      return Effect.fail(asked)
+      return yield* asked
   }
+})
+
+const decideCors = ({ engine, request }: Arrival): Effect.Effect<CorsOptions | undefined, Unavailable> => {
+  const cors = engine.settings.cors?.(request)
+  return Effect.isEffect(cors) ? inTime(engine, cors) : Effect.succeed(cors)
 }
 
-const exchange = (
-  arrival: Arrival,
-  session: Session,
-  hand: (requests: Requests, exchange: Exchange) => void
-): Reply =>
-  Effect.flatMap(
-    decideHeaders(arrival, session.id, "polling", false),
-    (extraHeaders) =>
-      arrival.engine.platform.exchange(arrival.request, extraHeaders, (exchange) => {
-        const requests = requestsOf(session)
-        // The session may have ended or moved on while the headers were decided.
-        if (requests === undefined) exchange.reject(400)
-        else hand(requests, exchange)
-      })
-  )
+const exchange = Effect.fnUntraced(function*(arrival: Arrival, method: "Get" | "Post", session: Session) {
+  const { engine, request } = arrival
+  const extraHeaders = yield* decideHeaders(arrival, session.id, "polling", false)
+  const exchange = engine.platform.exchange(request, extraHeaders, yield* Effect.context<never>())
+  const requests = requestsOf(session)
+  // The session may have ended or moved on while the headers were decided.
+  if (requests === undefined) exchange.reject(400)
+  else hand(method, requests, exchange)
+  return exchange
+})
 
-const onGet = (requests: Requests, exchange: Exchange): void => requests.onGet(exchange)
-const onPost = (requests: Requests, exchange: Exchange): void => requests.onPost(exchange)
-
-const answerFailure = ({ extraHeaders, engine, isUpgrade, request }: Arrival, cause: Cause.Cause<unknown>): Reply => {
+const answerFailure = ({ engine, extraHeaders, isUpgrade, request }: Arrival, cause: Cause.Cause<unknown>): Reply => {
   const raw: RefuseRaw | undefined = isUpgrade
     ? (status, message) => engine.platform.refuse(request, status, message)
     : undefined
   return refuse(engine, request, raw, cause, extraHeaders)
-}
-
-/**
- * Serves a poll or a post without a fiber, where nothing has to be waited for; returns false for everything else, which
- * is for `handle`.
- */
-export const handleDirectly = (
-  engine: Engine,
-  handler: NamedHandler,
-  method: string,
-  url: string,
-  header: (name: string) => string | undefined,
-  toExchange: (extraHeaders: ExtraHeaders.ExtraHeaders) => Exchange
-): boolean => {
-  const { cors, responseHeaders } = engine.settings
-  if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return false
-  if (method !== "GET" && method !== "POST") return false
-  const asked = verify(engine, handler, method, header("origin"), url, false)
-  switch (asked._tag) {
-    case "Get":
-      asked.requests.onGet(toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent"))))
-      return true
-    case "Post":
-      asked.requests.onPost(toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent"))))
-      return true
-    default:
-      return false
-  }
 }

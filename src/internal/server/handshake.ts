@@ -212,19 +212,17 @@ const abandonUnlessBegun = (
 /** The first GET of a client that polls: its answer carries the first packets. */
 export const polling: Kind = {
   transport: "polling",
-  open: ({ engine, query, request }, extraHeaders, session, begin) =>
-    engine.platform.exchange(request, extraHeaders, (exchange) => {
-      const { j } = query
-      const transport = new PollingTransport(doorsOf(session), {
-        // A callback without a number would make a script that is none.
-        jsonp: j === undefined ? undefined : jsonp.callbackIndex(j) || "0",
-        binary: takesBytes(query) && j === undefined,
-        maxPayload: engine.settings.maxPayload,
-        maxPackets: engine.settings.maxPacketsPerPayload
-      })
-      transport.onFirstGet(exchange)
-      begin(transport)
-    })
+  open: Effect.fnUntraced(function*({ engine, query, request }, extraHeaders, session, begin) {
+    const exchange = engine.platform.exchange(request, extraHeaders, yield* Effect.context<never>())
+    const { j } = query
+    // A callback without a number would make a script that is none.
+    const callback = j === undefined ? undefined : jsonp.callbackIndex(j) || "0"
+    const isBinary = takesBytes(query) && j === undefined
+    const transport = new PollingTransport(doorsOf(session), engine.settings, isBinary, callback)
+    transport.onFirstGet(exchange)
+    begin(transport)
+    return yield* exchange.settlement
+  })
 }
 
 /** A request to upgrade, to a WebSocket. */

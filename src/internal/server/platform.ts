@@ -1,6 +1,7 @@
 /**
  * What the server needs of the machine below the HTTP API. The façade fills it in with `internal/node`.
  */
+import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -12,6 +13,12 @@ import type { WebSocketConnection } from "../transport/webSocket.ts"
 /** The client of an upgrade is gone, or broke the WebSocket handshake and was told so: there is nobody to answer. */
 export class UpgradeFailed extends Data.TaggedError("UpgradeFailed") {}
 
+/** An exchange whose answer a route handler returns. */
+export interface RoutedExchange extends Exchange {
+  /** Waits for the answer. */
+  readonly settlement: Effect.Effect<HttpServerResponse>
+}
+
 export interface Platform {
   /** Runs `f` when the current callback of the event loop is done, before any other I/O. */
   defer(f: () => void): void
@@ -19,24 +26,21 @@ export interface Platform {
   header(request: HttpServerRequest, name: string): string | undefined
   /** Whether the request asks to be a WebSocket (rule R26). */
   isUpgrade(request: HttpServerRequest): boolean
-  /** Waits for the answers to earlier requests on the connection of an upgrade, where there are any to come. */
-  turn(request: HttpServerRequest): Effect.Effect<void, UpgradeFailed> | undefined
-  /** Prepares for a request; to be called with each, before it is answered. */
-  prepare(request: HttpServerRequest): void
   /**
-   * Watches the server that took this request. Calls `onStop` with true when the last of those watched stops listening,
-   * with false when one listens again.
+   * To be called with each request, before anything else. Watches the server that took it: calls `onStop` with true when
+   * the last of those watched stops listening, with false when one listens again. A request that asks for an upgrade has
+   * something to wait for: the answers to earlier requests on its connection.
    */
-  watch(request: HttpServerRequest, onStop: (isStopped: boolean) => void): void
-  /**
-   * Answers a polling request: `start` gets the exchange, and gives its answer then or later. To be called by the
-   * request's fiber, which then waits for it.
-   */
+  receive(
+    request: HttpServerRequest,
+    onStop: (isStopped: boolean) => void
+  ): Effect.Effect<void, UpgradeFailed> | undefined
+  /** Lets a polling request be answered, now or later. To be called by the request's fiber, with its context. */
   exchange(
     request: HttpServerRequest,
     extraHeaders: ExtraHeaders,
-    start: (exchange: Exchange) => void
-  ): Effect.Effect<HttpServerResponse>
+    context: Context.Context<never>
+  ): RoutedExchange
   /**
    * Answers 101 and hands the connection to `use`, before anything can arrive on it; fails when the client is gone, or
    * broke the WebSocket handshake and was told so.

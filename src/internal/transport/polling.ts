@@ -15,19 +15,18 @@ import type { Doors, Transport } from "./contract.ts"
 import { type Account, type Entry, take } from "./entry.ts"
 import type { Exchange, ExchangeHolder, Requests } from "./requests.ts"
 
-export interface PollingOptions {
-  /** The `j` of a JSONP client, digits only; `undefined` for all others. */
-  readonly jsonp: string | undefined
-  /** Whether the client takes binary payloads: revision 3 without `b64`. */
-  readonly binary: boolean
+export interface PollingLimits {
   /** The largest POST body, in bytes. */
   readonly maxPayload: number
   /** The most packets a POST may carry. */
-  readonly maxPackets: number
+  readonly maxPacketsPerPayload: number
 }
 
 /** After so many packets of one POST it is somebody else's turn. */
 const packetsPerTurn = 1024
+
+/** Where the GET is: none, one that waits for packets, or one whose answer is being compressed. */
+type Get = undefined | { _tag: "Parked" | "Compressing"; readonly exchange: Exchange }
 
 /** Where the POST is: none, one whose body is on its way, or one whose answer waits until its packets are taken. */
 type Post = undefined | Reading | Held
@@ -64,19 +63,25 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   readonly isUpgradable = true
   readonly splitsText = true
   private readonly host: Doors
-  private readonly options: PollingOptions
-  private poll: Exchange | undefined
-  /** The last GET that was answered, until its answer has left. The next may be parked by then. */
-  private answered: Exchange | undefined
+  private readonly limits: PollingLimits
+  /** Whether the client takes binary payloads: revision 3 without `b64`. */
+  private readonly isBinary: boolean
+  /** The `j` of a JSONP client, digits only; `undefined` for all others. */
+  private readonly callback: string | undefined
+  private get: Get
+  /** The last answer to a GET, until it has left for the network. The next GET may be parked by then. */
+  private leaving: Exchange | undefined
   private post: Post
   private turn: NodeJS.Immediate | undefined
   private paused = false
   private end: End = "Open"
   /** The most an answer holds before it ends with a packet; the packets that open the session belong together. */
   private limit = Infinity
-  constructor(host: Doors, options: PollingOptions) {
+  constructor(host: Doors, limits: PollingLimits, isBinary: boolean, callback: string | undefined) {
     this.host = host
-    this.options = options
+    this.limits = limits
+    this.isBinary = isBinary
+    this.callback = callback
   }
 
   get requests(): Requests {
@@ -84,7 +89,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   get writable(): boolean {
-    return this.poll !== undefined
+    return this.get?._tag === "Parked"
   }
 
   get isReachable(): boolean {
@@ -93,20 +98,20 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   /** Parks the GET of the handshake, for the packets that open the session. */
   onFirstGet(exchange: Exchange): void {
-    this.poll = exchange
+    this.get = { _tag: "Parked", exchange }
     exchange.holder = this
   }
 
   onGet(exchange: Exchange): void {
-    if (this.poll !== undefined || this.answered?.isAnswered === false) {
+    if (this.get !== undefined) {
       this.host.onClose(transportError(new Overlap({ method: "GET" })))
       return exchange.reject(400)
     }
-    this.poll = exchange
+    this.get = { _tag: "Parked", exchange }
     exchange.holder = this
     this.host.onWritable()
     const { end } = this
-    if (typeof end === "object" && this.poll !== undefined) {
+    if (typeof end === "object" && this.writable) {
       this.end = "Told"
       this.answer(this.control("61"))
       end.onTold()
@@ -130,13 +135,13 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     this.post = { _tag: "Reading", exchange }
     exchange.holder = this
     this.host.awaitBody(this)
-    exchange.readBody(this.options.maxPayload, binary, (read) => {
+    exchange.readBody(this.limits.maxPayload, binary, (read) => {
       this.host.bodyCame(this)
       if (this.post?.exchange !== exchange) return
       if (typeof read === "object") return this.receive(exchange, read.body)
       this.post = undefined
       if (read === "too large") {
-        this.host.onPostRefused(this.options.maxPayload)
+        this.host.onPostRefused(this.limits.maxPayload)
         return exchange.reject(413)
       }
       this.host.onBodyTaken(taken)
@@ -147,8 +152,8 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   onAborted(exchange: Exchange): void {
     if (this.post?.exchange !== exchange) {
-      if (this.poll === exchange) this.poll = undefined
-      else this.answered = undefined
+      if (this.get?.exchange === exchange) this.get = undefined
+      if (this.leaving === exchange) this.leaving = undefined
       // What was in the answer is in no queue any more.
       this.host.onClose(transportError(new Aborted({ method: "GET" })))
     } else if (this.post._tag === "Reading") {
@@ -157,8 +162,12 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     }
   }
 
+  onAnswered(exchange: Exchange): void {
+    if (this.get?.exchange === exchange) this.get = undefined
+  }
+
   onWritten(exchange: Exchange): void {
-    if (this.answered === exchange) this.answered = undefined
+    if (this.leaving === exchange) this.leaving = undefined
   }
 
   /** The client has begun a POST and does not end it. */
@@ -171,7 +180,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   private receive(exchange: Exchange, body: string | Uint8Array): void {
     let payload: string | Uint8Array | undefined = body
-    if (this.options.jsonp !== undefined && typeof body === "string") {
+    if (this.callback !== undefined && typeof body === "string") {
       payload = jsonp.unwrapForm(body)
     }
     if (payload === undefined) {
@@ -200,7 +209,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       return !closePacket && !this.paused && this.end !== "Done" && ++count < packetsPerTurn
     }
     const { cursor, payload } = post
-    const { maxPackets } = this.options
+    const { maxPacketsPerPayload: maxPackets } = this.limits
     const error = host.revision === 3
       ? revision3.parsePayload(payload, maxPackets, onPacket, cursor)
       : revision4.parsePayload(payload as string, maxPackets, onPacket, cursor)
@@ -273,17 +282,17 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       packets.push({ type: "close" })
       this.end = "Told"
     }
-    this.answer(revision3.encodePayload(packets, this.options.binary), compress)
+    this.answer(revision3.encodePayload(packets, this.isBinary), compress)
   }
 
   /** Answers a parked GET with a noop, so that a client on its way to another transport stops polling (rule R77). */
   noop(): void {
-    if (this.poll !== undefined) this.answer(this.control("6"))
+    if (this.writable) this.answer(this.control("6"))
   }
 
   whenWritten(done: (written: boolean) => void): void {
-    if (this.answered === undefined) done(this.end !== "Done")
-    else this.answered.whenWritten(done)
+    if (this.leaving === undefined) done(this.end !== "Done")
+    else this.leaving.whenWritten(done)
   }
 
   get finish(): Effect.Effect<void> {
@@ -291,7 +300,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       const done = () => resume(Effect.void)
       if (this.end === "Done") return done()
       if (this.end === "Told") return this.whenWritten(done)
-      if (this.poll === undefined) {
+      if (!this.writable) {
         this.end = { onTold: done }
         return
       }
@@ -306,7 +315,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     this.end = "Done"
     if (typeof end === "object") end.onTold()
     this.host.bodyCame(this)
-    if (this.poll !== undefined) this.answer(this.control(peer ? "6" : "1"))
+    if (this.writable) this.answer(this.control(peer ? "6" : "1"))
     const { post } = this
     this.post = undefined
     if (post?._tag === "Reading") post.exchange.reject(400)
@@ -324,15 +333,15 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   private answer(payload: string | Uint8Array, compress = false): void {
-    const poll = this.poll!
-    this.poll = undefined
-    this.limit = this.options.maxPayload
-    const { jsonp: index } = this.options
-    if (index === undefined) {
+    const { callback } = this
+    const { exchange } = this.get!
+    this.get!._tag = "Compressing"
+    this.leaving = exchange
+    this.limit = this.limits.maxPayload
+    if (callback === undefined) {
       const contentType = typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream"
-      poll.respond(payload, contentType, compress)
-    } else poll.respond(jsonp.wrap(index, payload as string), "text/javascript; charset=UTF-8", compress)
-    this.answered = poll
+      exchange.respond(payload, contentType, compress)
+    } else exchange.respond(jsonp.wrap(callback, payload as string), "text/javascript; charset=UTF-8", compress)
   }
 }
 

@@ -15,8 +15,8 @@ export type Body = { readonly body: string | Uint8Array } | "too large" | "taken
 export interface Exchange {
   readonly contentType: string | undefined
   /**
-   * Answers a GET with a payload. `compress` says whether any packet in it may be compressed; if it is, the answer goes
-   * out later.
+   * Answers a GET with a payload. `compress` says whether any packet in it may be compressed; if it is, the answer is
+   * given later.
    */
   respond(payload: string | Uint8Array, contentType: string, compress: boolean): void
   /** Calls back when the answer, until now on its way, has left for the network; with `false` if it never will. */
@@ -29,13 +29,13 @@ export interface Exchange {
   destroy(): void
   /** Reads the body; called back once, and not after `onAborted`. */
   readBody(limit: number, binary: boolean, done: (body: Body) => void): void
-  /** Whether the answer is given. */
-  readonly isAnswered: boolean
   holder: ExchangeHolder | undefined
 }
 
-/** Told of the end of an exchange, once. */
+/** Told when a GET has its answer, and of the end of an exchange, once. */
 export interface ExchangeHolder {
+  /** Called by `respond`, or later where the payload is compressed. */
+  onAnswered(exchange: Exchange): void
   /** The client gave the request up before it was answered, or a GET before it had the whole answer. */
   onAborted(exchange: Exchange): void
   onWritten(exchange: Exchange): void
