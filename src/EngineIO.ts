@@ -4,46 +4,40 @@
  * @module
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as HttpRouter from "effect/http/HttpRouter"
-import { HttpServerRequest, type ParsedSearchParams } from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as HttpRouter from "effect/http/HttpRouter"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Server } from "node:http"
-import type { CloseReason } from "./CloseReason.ts"
 import { Forbidden } from "./HandshakeError.ts"
-import {
-  attach as attachTo,
-  type AttachOptions,
-  makeHandlers,
-  type NodeHandlers,
-  type NodeServer
-} from "./internal/node/attach.ts"
-import { checkAttach, checkNodeHandlers } from "./internal/node/attachOptions.ts"
-import { DirectExchange } from "./internal/node/exchange.ts"
-import { NodePlatform } from "./internal/node/nodePlatform.ts"
-import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
-import * as Drain from "./internal/server/drain.ts"
-import { Engine } from "./internal/server/engine.ts"
-import type { EngineEvent } from "./internal/server/events.ts"
-import { handle, poll } from "./internal/server/handler.ts"
-import { type Factory, makeHandler, makeRouteHandler, type NamedHandler } from "./internal/server/namedHandler.ts"
-import { resolve } from "./internal/server/config.ts"
-import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
+import { attach as attachTo, type NodeServer } from "./internal/node/attach.ts"
+import type { AttachOptions } from "./internal/node/attachOptions.ts"
+import { type NodeHandlers, toNodeHandlers as makeNodeHandlers } from "./internal/node/nodeHandlers.ts"
+import { layer as nodePlatform } from "./internal/node/nodePlatform.ts"
 import { accept, type WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
-import { observe } from "./internal/session/observers.ts"
+import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
+import { resolve } from "./internal/server/config.ts"
+import { drain as drainSessions } from "./internal/server/drain.ts"
+import type { EngineEvent } from "./internal/server/events.ts"
+import { handle } from "./internal/server/handler.ts"
+import { type Factory, makeRouteHandler } from "./internal/server/namedHandler.ts"
+import type { Options, OptionsError, ScalarOptions } from "./internal/server/options.ts"
+import { find, layerLocal } from "./internal/server/registry.ts"
+import { route as addRoute, serve as serveAlone } from "./internal/server/routes.ts"
+import { EngineIO, layer as server } from "./internal/server/service.ts"
+import type { SocketApp } from "./internal/server/socketApp.ts"
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
-import type { Sendable, Socket, SocketClosed, SocketId } from "./Socket.ts"
+import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
-export type { AttachOptions, NodeHandlers, NodeServer } from "./internal/node/attach.ts"
+export type { NodeServer } from "./internal/node/attach.ts"
+export type { AttachOptions } from "./internal/node/attachOptions.ts"
 export type { Middleware } from "./internal/node/middleware.ts"
+export type { NodeHandlers } from "./internal/node/nodeHandlers.ts"
 export type { WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
 export type { EngineEvent } from "./internal/server/events.ts"
@@ -58,6 +52,8 @@ export {
   type ResponseInfo,
   type ScalarOptions
 } from "./internal/server/options.ts"
+export { EngineIO } from "./internal/server/service.ts"
+export type { SocketApp } from "./internal/server/socketApp.ts"
 export type {
   WebTransportReadable,
   WebTransportSession,
@@ -65,74 +61,6 @@ export type {
   WebTransportWritable
 } from "./internal/transport/webTransportConnection.ts"
 export { Forbidden }
-
-/**
- * The running server: its sessions and its options. Use the functions of this module on it.
- *
- * @category services
- * @since 0.1.0
- */
-export class EngineIO extends Context.Service<EngineIO, {
-  /** @internal */
-  readonly engine: Engine
-  /** @internal */
-  readonly platform: NodePlatform
-}>()("effect-engine.io/EngineIO") {}
-
-/**
- * What an application makes of one session.
- *
- * `app` runs as long as the session; when it ends, the session is closed after what was sent is delivered. When the
- * session ends first, `app` gets the messages that had arrived and is then interrupted, as `Socket.receive` says.
- * `onDisconnect` runs once, after the session and `app` have ended; it has 10 seconds.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SocketApp<R = unknown> {
-  readonly app: Effect.Effect<unknown, unknown, R>
-  readonly onDisconnect?: ((reason: CloseReason) => Effect.Effect<void, never, R>) | undefined
-}
-
-/**
- * What the types of a `SocketApp` say of it.
- *
- * @category models
- * @since 0.1.0
- */
-export declare namespace SocketApp {
-  /** What the two parts of a `SocketApp` need, each by itself. */
-  export type Services<A> = A extends SocketApp ?
-      | Effect.Services<A["app"]>
-      | ([NonNullable<A["onDisconnect"]>] extends [never] ? never
-        : NonNullable<A["onDisconnect"]> extends (reason: never) => Effect.Effect<unknown, unknown, infer R> ? R
-        : never)
-    : never
-
-  /** Services of the request, which are gone when the session runs. */
-  export type RequestOnly = HttpServerRequest | ParsedSearchParams | HttpRouter.RouteContext
-
-  /** Refuses, at compile time, a `SocketApp` that reaches for the request, or has members that nobody reads. */
-  export type Valid<A> =
-    & ([Extract<Services<A>, RequestOnly>] extends [never] ? unknown
-      : { readonly app: "the request is gone when `app` runs: read it in the function given to `handler`" })
-    & { readonly [K in Exclude<Members<A>, keyof SocketApp>]?: "a SocketApp has `app` and `onDisconnect`, and no more" }
-
-  /** Refuses, at compile time, a function that would run its application instead of returning it. */
-  export type Returned<A, E> = [A] extends [never]
-    ? [E] extends [never] ? NeverReturned : [Extract<E, SocketClosed>] extends [never] ? unknown : NeverReturned
-    : unknown
-
-  /** What an Effect that never succeeds lacks. */
-  export interface NeverReturned {
-    readonly "return { app: … }: this function would run the application, and the client wait for its answer": never
-  }
-
-  /** What the function given to `handler` returns. */
-  export type Decision<A, E, R> = Effect.Effect<A & Valid<A>, E, R> & Returned<A, E>
-}
-
-type Members<A> = A extends unknown ? keyof A : never
 
 /**
  * The server with the given options. Its scope owns every session: when it closes, they are ended.
@@ -143,29 +71,11 @@ type Members<A> = A extends unknown ? keyof A : never
  * @since 0.1.0
  */
 export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.Layer<EngineIO, OptionsError | E, R> =>
-  Layer.effect(
-    EngineIO,
-    Effect.gen(function*() {
-      const config = yield* resolve(options)
-      if (Option.isSome(yield* Effect.serviceOption(HttpServerRequest))) {
-        yield* Effect.logWarning(
-          "The engine was built while a request is handled, and ends with it: provide its layer to the server, not to a handler"
-        )
-      }
-      const platform = new NodePlatform(config)
-      const engine = new Engine(config, platform, yield* Clock.Clock, yield* Effect.context<never>())
-      yield* Effect.addFinalizer(() =>
-        Effect.andThen(
-          Drain.stop(engine),
-          Effect.sync(() => {
-            engine.close()
-            platform.close()
-          })
-        )
-      )
-      return { engine, platform }
-    })
-  )
+  Layer.unwrap(Effect.map(
+    resolve(options),
+    // Another platform, or a registry that knows other processes too, takes the place of one of these.
+    (config) => server(config).pipe(Layer.provide([nodePlatform(config), layerLocal]))
+  ))
 
 /**
  * The server with default options.
@@ -235,13 +145,7 @@ export const handler = <A extends SocketApp, E, R>(
   HttpServerResponse.HttpServerResponse,
   Exclude<E, Forbidden | HttpServerResponse.HttpServerResponse>,
   EngineIO | HttpServerRequest | R | SocketApp.Services<A>
-> => handlerOf(makeRouteHandler(f as Factory))
-
-const handlerOf = (handler: NamedHandler) =>
-  handle(engineOf, handler) as Effect.Effect<HttpServerResponse.HttpServerResponse, never, EngineIO>
-
-const engineOf = (context: Context.Context<never>): Engine =>
-  Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO).engine
+> => handle(makeRouteHandler(f as Factory))
 
 /**
  * Mounts `handler(f)` on the router at `path`, with and without a trailing slash.
@@ -252,16 +156,7 @@ const engineOf = (context: Context.Context<never>): Engine =>
 export const route = <A extends SocketApp, E, R>(
   path: HttpRouter.PathInput,
   f: (socket: Socket) => SocketApp.Decision<A, E, R>
-) =>
-  HttpRouter.use(Effect.fnUntraced(function*(router) {
-    const { ignoreTrailingSlash = true } = yield* HttpRouter.RouterConfig
-    const withSlash = (path.endsWith("/") ? path : `${path}/`) as HttpRouter.PathInput
-    const served = handler(f)
-    yield* router.add("*", withSlash, served)
-    if (!ignoreTrailingSlash && withSlash !== "/") {
-      yield* router.add("*", withSlash.slice(0, -1) as HttpRouter.PathInput, served)
-    }
-  }))
+) => addRoute(path, handler(f))
 
 /**
  * A server that does nothing but Engine.IO: `route(path, f)`, and `501 Not Implemented` for every other request. It logs
@@ -273,18 +168,7 @@ export const route = <A extends SocketApp, E, R>(
 export const serve = <A extends SocketApp, E, R>(
   path: HttpRouter.PathInput,
   f: (socket: Socket) => SocketApp.Decision<A, E, R>
-) =>
-  HttpRouter.serve(
-    Layer.mergeAll(
-      route(path, f),
-      HttpRouter.add(
-        "*",
-        "/*",
-        Effect.succeed(HttpServerResponse.text("Not Implemented", { status: 501 }))
-      )
-    ),
-    { disableLogger: true }
-  )
+) => serveAlone(path, handler(f))
 
 /**
  * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. What parses
@@ -300,29 +184,7 @@ export const toNodeHandlers = <A extends SocketApp, E, R>(
   NodeHandlers,
   never,
   EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>
-> =>
-  Effect.gen(function*() {
-    yield* Effect.orDie(checkNodeHandlers(options))
-    const { engine, platform } = yield* EngineIO
-    const handler = makeHandler(f as Factory)
-    const handlers = yield* makeHandlers(
-      handlerOf(handler),
-      (source, response) =>
-        poll(
-          engine,
-          handler,
-          source.method!,
-          source.url!,
-          (name) => source.headers[name] as string | undefined,
-          (extraHeaders) => new DirectExchange(source, response, extraHeaders, platform)
-        ) !== undefined,
-      options.middleware ?? [],
-      ({ code, context, message }) => engine.onRefused(code, message, context)
-    )
-    yield* Effect.addFinalizer(() => Effect.sync(() => Drain.leave(engine, handler.name)))
-    return handlers
-    // The scope is both asked for and given, which the type of `Exclude` cannot see through a type parameter.
-  }) as Effect.Effect<NodeHandlers>
+> => makeNodeHandlers(f as Factory, options)
 
 /**
  * Serves Engine.IO on a Node server that exists already, next to what listens there, until the scope closes. Requests
@@ -357,16 +219,7 @@ export const attach = <A extends SocketApp, E, R>(
   f: (socket: Socket) => SocketApp.Decision<A, E, R>,
   options: AttachOptions = {}
 ): Effect.Effect<void, never, EngineIO | Scope.Scope | Exclude<R | SocketApp.Services<A>, HttpServerRequest>> =>
-  Effect.gen(function*() {
-    const { engine, platform } = yield* EngineIO
-    yield* Effect.orDie(checkAttach(options))
-    const handlers = yield* toNodeHandlers(f, { middleware: options.middleware })
-    yield* attachTo(server, handlers, options, engine.settings.transports.has("websocket"))
-    yield* Effect.acquireRelease(
-      Effect.sync(() => platform.mount(server as Server, (isStopped) => Drain.onStop(engine, isStopped))),
-      () => Effect.sync(() => platform.unmount(server as Server))
-    )
-  })
+  attachTo(server, f as Factory, options)
 
 /**
  * Serves one WebTransport session, which an HTTP/3 library of your choice has accepted; `"webtransport"` has to be among
@@ -424,7 +277,7 @@ export const acceptWebTransport = <A extends SocketApp, E, R>(
  */
 export const sockets: Effect.Effect<ReadonlyMap<SocketId, Socket>, never, EngineIO> = Effect.map(
   EngineIO,
-  ({ engine }) => new Map(engine.all)
+  ({ engine }) => new Map(engine.registry.all)
 )
 
 /**
@@ -434,7 +287,7 @@ export const sockets: Effect.Effect<ReadonlyMap<SocketId, Socket>, never, Engine
  * @since 0.1.0
  */
 export const socket = (id: SocketId): Effect.Effect<Option.Option<Socket>, never, EngineIO> =>
-  Effect.map(EngineIO, ({ engine }) => Option.fromUndefinedOr(engine.get(id)))
+  Effect.flatMap(EngineIO, ({ engine }) => Effect.map(find(engine.registry, id), Option.fromUndefinedOr))
 
 /**
  * How many sessions are open.
@@ -442,7 +295,7 @@ export const socket = (id: SocketId): Effect.Effect<Option.Option<Socket>, never
  * @category getters
  * @since 0.1.0
  */
-export const count: Effect.Effect<number, never, EngineIO> = Effect.map(EngineIO, ({ engine }) => engine.count)
+export const count: Effect.Effect<number, never, EngineIO> = Effect.map(EngineIO, ({ engine }) => engine.registry.count)
 
 /**
  * Sends one message to every open session, or to those a filter accepts, encoding it once. Never waits for a slow
@@ -452,7 +305,7 @@ export const count: Effect.Effect<number, never, EngineIO> = Effect.map(EngineIO
  * @since 0.1.0
  */
 export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect.Effect<number, never, EngineIO> =>
-  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine.all.values(), message, options))
+  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine.registry.all.values(), message, options))
 
 /**
  * What happens to the server from the moment the stream runs. Costs nothing while nobody listens; a listener that falls
@@ -461,10 +314,9 @@ export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect
  * @category observing
  * @since 0.1.0
  */
-export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap(Effect.map(
-  EngineIO,
-  ({ engine }) => observe<EngineEvent>(engine, () => engine.isOver)
-))
+export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap(
+  Effect.map(EngineIO, ({ engine }) => engine.telemetry.events)
+)
 
 /**
  * Ends the server's work in order: new handshakes are answered with 503, every session is closed after what it had
@@ -480,10 +332,4 @@ export const events: Stream.Stream<EngineEvent, never, EngineIO> = Stream.unwrap
 export const drain = (
   options?: { readonly timeout?: Duration.Input | undefined }
 ): Effect.Effect<void, never, EngineIO> =>
-  Effect.flatMap(EngineIO, ({ engine }) =>
-    Drain.drain(
-      engine,
-      options?.timeout === undefined
-        ? engine.settings.drainTimeout
-        : Duration.toMillis(Duration.fromInputUnsafe(options.timeout))
-    ))
+  Effect.flatMap(EngineIO, ({ engine }) => drainSessions(engine, options?.timeout))

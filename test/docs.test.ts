@@ -180,7 +180,7 @@ describe("the documents", () => {
     const names = [
       ...members(options, "ScalarOptions"),
       ...members(options, "Options"),
-      ...members(read("internal/node/attach.ts"), "AttachOptions"),
+      ...members(read("internal/node/attachOptions.ts"), "AttachOptions"),
       ...all(read("internal/server/events.ts") + read("internal/session/model.ts"), /readonly _tag: "(\w+)"/g),
       ...all(read("CloseReason.ts"), /readonly _tag: "(\w+)"/g),
       ...all(read("CloseReason.ts"), /TaggedError\("(\w+)"\)/g),

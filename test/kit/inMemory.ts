@@ -360,9 +360,10 @@ export class Server {
   }
 
   begin(engine: Engine): void {
-    const { run } = engine
-    engine.run = <A>(effect: Effect.Effect<A>) => {
-      const fiber = run.call(engine, effect) as Fiber.Fiber<A>
+    const { supervisor } = engine
+    const { run } = supervisor
+    supervisor.run = <A>(effect: Effect.Effect<A>) => {
+      const fiber = run.call(supervisor, effect) as Fiber.Fiber<A>
       this.fibers.push(fiber)
       return fiber
     }
@@ -400,8 +401,9 @@ export class Server {
   /** What is there for sessions: in the registry, running, asleep. */
   get left(): { readonly sessions: number; readonly fibers: number; readonly sleeps: number } {
     return {
-      sessions: this.engine.count,
-      fibers: this.engine.alive.size + this.fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length,
+      sessions: this.engine.registry.count,
+      fibers: this.engine.supervisor.alive.size +
+        this.fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length,
       // The one that watches the time of all upgrades is the server's.
       sleeps: this.sleeping - (this.engine.candidates.isAsleep ? 1 : 0)
     }
@@ -425,7 +427,7 @@ export const serving = (
     const exit = yield* Effect.exit(Effect.provideContext(Effect.gen(() => body(server)), context))
     for (const client of server.clients) yield* client.leaves
     // An application that is owed its messages has its time.
-    if (server.engine.alive.size > 0) yield* TestClock.adjust("1 hour")
+    if (server.engine.supervisor.alive.size > 0) yield* TestClock.adjust("1 hour")
     yield* settled
     yield* exit
     assert.deepStrictEqual(server.left, nothing)

@@ -52,7 +52,7 @@ describe("a pipeline that breaks", () => {
       yield* Effect.promise(() => target.settled(""))
       connection.socket.destroy()
       const { engine } = yield* EngineIO.EngineIO
-      yield* Effect.promise(() => eventually("an empty registry", () => engine.count, (count) => count === 0))
+      yield* Effect.promise(() => eventually("an empty registry", () => engine.registry.count, (count) => count === 0))
       http.closeAllConnections()
       http.close()
     })

@@ -1,32 +1,19 @@
 /**
  * Engine.IO on a Node server that somebody else made: next to Express, Fastify or any other listener.
  */
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Effect from "effect/Effect"
-import type { HttpServerRequest } from "effect/http/HttpServerRequest"
-import type { HttpServerResponse } from "effect/http/HttpServerResponse"
-import * as Scope from "effect/Scope"
-import * as Http from "node:http"
+import type * as Scope from "effect/Scope"
+import type * as Http from "node:http"
 import type * as Http2 from "node:http2"
 import type * as Net from "node:net"
-import type { Duplex } from "node:stream"
-import type { BadRequest } from "../../HandshakeError.ts"
-import { keepHead } from "./heads.ts"
-import { type Middleware, run } from "./middleware.ts"
+import { onStop } from "../server/drain.ts"
+import type { Factory } from "../server/namedHandler.ts"
+import { EngineIO } from "../server/service.ts"
+import { type AttachOptions, checkAttach } from "./attachOptions.ts"
+import { type NodeHandlers, toNodeHandlers } from "./nodeHandlers.ts"
+import { nodePlatformOf } from "./nodePlatform.ts"
 import { afterAnswers } from "./pipeline.ts"
 import { replace } from "./serverMethod.ts"
-import { addHeaders } from "./upgrades.ts"
-
-/**
- * The listeners of a Node server.
- *
- * @category models
- * @since 0.1.0
- */
-export interface NodeHandlers {
-  readonly handleRequest: (request: Http.IncomingMessage, response: Http.ServerResponse) => void
-  readonly handleUpgrade: (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => void
-}
 
 /**
  * A Node server that can carry Engine.IO: HTTP, HTTPS, or HTTP/2 with `allowHTTP1`.
@@ -36,86 +23,8 @@ export interface NodeHandlers {
  */
 export type NodeServer = Http.Server | Http2.Http2SecureServer | Http2.Http2Server
 
-/**
- * Middlewares that wrap `writeHead` (those that use `on-headers`) lose the headers where the reason before them is
- * `undefined`, as Effect gives it.
- */
-const keepReasons = (response: Http.ServerResponse): void => {
-  const writeHead = response.writeHead as (...args: Array<unknown>) => Http.ServerResponse
-  response.writeHead = (...args: Array<unknown>) => writeHead.apply(response, args.filter((it) => it !== undefined))
-}
-
-/** Makes the listeners for a handler; their requests live as long as the scope. */
-export const makeHandlers = <E, R>(
-  handler: Effect.Effect<HttpServerResponse, E, R>,
-  direct: (source: Http.IncomingMessage, response: Http.ServerResponse) => boolean,
-  middleware: ReadonlyArray<Middleware>,
-  onRefused: (error: BadRequest) => void
-): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
-  Effect.gen(function*() {
-    // Its requests end when it does, and not before all that was added to the scope between.
-    const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
-    // Requests run uninterruptibly unless said otherwise; a client that goes away must end its poll (rule R37).
-    const interruptible = Effect.interruptible(handler)
-    const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(interruptible, { scope })
-    // Most requests are polls and posts of open sessions, for which a fiber would do nothing.
-    const request: NodeHandlers["handleRequest"] = (source, response) => {
-      if (Object.hasOwn(response, "writeHead")) keepReasons(response)
-      if (!direct(source, response)) fiber(source, response)
-    }
-    const upgrade = yield* NodeHttpServer.makeUpgradeHandler(
-      Effect.die("the upgrade is ours: Effect's own WebSocket server is never asked"),
-      interruptible,
-      { scope }
-    )
-    const accept = (source: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
-      keepHead(source, head)
-      upgrade(source, socket, head)
-    }
-    if (middleware.length === 0) return { handleRequest: request, handleUpgrade: accept }
-    return {
-      handleRequest: (source, response) =>
-        run(middleware, onRefused, source, response, () => request(source, response)),
-      handleUpgrade: (source, socket, head) => {
-        socket.on("error", ignoreError)
-        const response = new Http.ServerResponse(source)
-        // Whatever a middleware answers to an upgrade, the client only sees its connection close.
-        response.end = function() {
-          socket.destroy()
-          return this
-        }
-        run(middleware, onRefused, source, response, () => {
-          // Middlewares that add headers at the last moment wait for this call.
-          response.writeHead(200)
-          addHeaders(source, response.getHeaders())
-          socket.off("error", ignoreError)
-          accept(source, socket, head)
-        })
-      }
-    }
-  })
-
 const ignoreError = (): void => {}
 const ignoreRequest = (): void => {}
-
-/**
- * Where on a server Engine.IO is mounted, and what becomes of upgrades that are nobody's.
- *
- * @category options
- * @since 0.1.0
- */
-export interface AttachOptions {
-  /** The path, below which every request is taken. Default: `/engine.io`. */
-  readonly path?: string | undefined
-  /** Whether the path has to be followed by a slash. Default: true. */
-  readonly addTrailingSlash?: boolean | undefined
-  /** Whether upgrades that no listener answers are closed. Default: true. */
-  readonly destroyUpgrade?: boolean | undefined
-  /** How long a listener has to answer, in milliseconds. Default: 1000. */
-  readonly destroyUpgradeTimeout?: number | undefined
-  /** Run on every request and upgrade below the path, in order. Default: none. */
-  readonly middleware?: ReadonlyArray<Middleware> | undefined
-}
 
 /** Whether a request target is at the path or below it, on a segment boundary (rule R1). */
 const matcher = ({ addTrailingSlash = true, path = "/engine.io" }: AttachOptions) => {
@@ -182,17 +91,34 @@ const intercept = (server: Http.Server): Mounts => {
   }
 }
 
-/** Puts the listeners on a server, until the scope closes. */
-export const attach = (
+/** Serves the factory's sessions on a server, until the scope closes. */
+export const attach = Effect.fnUntraced(function*(
   nodeServer: NodeServer,
+  factory: Factory,
+  options: AttachOptions
+): Effect.fn.Return<void, never, EngineIO | Scope.Scope> {
+  yield* Effect.orDie(checkAttach(options))
+  const { engine } = yield* EngineIO
+  const platform = nodePlatformOf(engine)
+  // The members used here are the same on all kinds.
+  const server = nodeServer as Http.Server
+  const handlers = yield* toNodeHandlers(factory, { middleware: options.middleware })
+  yield* listen(server, handlers, options, engine.settings.transports.has("websocket"))
+  yield* Effect.acquireRelease(
+    Effect.sync(() => platform.mount(server, (isStopped) => onStop(engine, isStopped))),
+    () => Effect.sync(() => platform.unmount(server))
+  )
+})
+
+/** Puts the listeners on a server, until the scope closes. */
+const listen = (
+  server: Http.Server,
   handlers: NodeHandlers,
   options: AttachOptions,
   acceptsUpgrades: boolean
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      // The members used here are the same on all kinds.
-      const server = nodeServer as Http.Server
       const onOther = (socket: Net.Socket): void => {
         if (!acceptsUpgrades) return
         socket.on("error", ignoreError)

@@ -5,7 +5,26 @@ import type * as Effect from "effect/Effect"
 import { namedElsewhere } from "../server/config.ts"
 import type { OptionsError } from "../server/options.ts"
 import { checker, type Expectation, isFlag, isText, isWhole, structOf } from "../server/optionsSchema.ts"
-import type { AttachOptions } from "./attach.ts"
+import type { Middleware } from "./middleware.ts"
+
+/**
+ * Where on a server Engine.IO is mounted, and what becomes of upgrades that are nobody's.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface AttachOptions {
+  /** The path, below which every request is taken. Default: `/engine.io`. */
+  readonly path?: string | undefined
+  /** Whether the path has to be followed by a slash. Default: true. */
+  readonly addTrailingSlash?: boolean | undefined
+  /** Whether upgrades that no listener answers are closed. Default: true. */
+  readonly destroyUpgrade?: boolean | undefined
+  /** How long a listener has to answer, in milliseconds. Default: 1000. */
+  readonly destroyUpgradeTimeout?: number | undefined
+  /** Run on every request and upgrade below the path, in order. Default: none. */
+  readonly middleware?: ReadonlyArray<Middleware> | undefined
+}
 
 const middleware: Expectation = {
   expects: "a list of functions (request, response, next)",

@@ -7,10 +7,11 @@ import * as Effect from "effect/Effect"
 import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Config } from "../server/config.ts"
-import { type Platform, type RoutedExchange, UpgradeFailed } from "../server/platform.ts"
+import { Platform, type RoutedExchange, UpgradeFailed } from "../server/platform.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { setUpgraded } from "./effectServer.ts"
@@ -191,6 +192,22 @@ export class NodePlatform implements Platform {
   close(): void {
     for (const server of this.watched.keys()) this.unwatch(server)
   }
+}
+
+/** Node's platform, for one server. */
+export const layer = (config: Config): Layer.Layer<Platform> =>
+  Layer.effect(
+    Platform,
+    Effect.acquireRelease(
+      Effect.sync(() => new NodePlatform(config)),
+      (platform) => Effect.sync(() => platform.close())
+    )
+  )
+
+/** The platform of a server that is on Node: another one has nothing to do with Node's servers. */
+export const nodePlatformOf = ({ platform }: { readonly platform: Platform }): NodePlatform => {
+  if (platform instanceof NodePlatform) return platform
+  throw new TypeError("A Node server needs an engine on Node's platform")
 }
 
 const released = HttpServerResponse.empty({ status: 101 })

@@ -142,7 +142,7 @@ const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect
 
 const invalid = new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
 
-const refused = (engine: Engine): void => engine.onRefused(invalid.code, invalid.message, invalid.context)
+const refused = (engine: Engine): void => engine.telemetry.refused(invalid.code, invalid.message, invalid.context)
 
 /** Told of the session that is here, or will be when its upgrade is over. */
 type OnJoin = (session: Session, upgrade?: Fiber.Fiber<boolean>) => void
@@ -190,14 +190,12 @@ const join = Effect.fnUntraced(function*(
   const { engine, handler, query, request } = arrival
   // Whoever has the function of a handler may pass its sessions on.
   const mayJoin = (session: Session): boolean => (session.handler as NamedHandler).factory === handler.factory
-  const asked = verifyWebTransport(engine, mayJoin, request.headers["origin"], query, sid)
+  const asked = yield* verifyWebTransport(engine, mayJoin, request.headers["origin"], query, sid)
   switch (asked._tag) {
     case "OpenWebTransport":
       return yield* handshake(arrival, webTransport(connection, onJoin))
     case "Upgrade":
       return yield* traced("EngineIO.upgrade", "webtransport", upgrade(arrival, asked.session, connection, onJoin))
-    default:
-      return yield* asked
   }
 })
 
@@ -237,7 +235,7 @@ const toSid = (data: unknown): string | undefined => {
 const hostOf = (engine: Engine): ConnectionHost => ({
   maxPayload: engine.settings.maxPayload,
   after: (millis, f) => {
-    const fiber = engine.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(f)))
+    const fiber = engine.supervisor.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(f)))
     return () => fiber.interruptUnsafe()
   }
 })

@@ -2,6 +2,7 @@
  * The end of a server: new handshakes are refused, every session is closed after what it had accepted is delivered, and
  * what is left when the time is over is cut.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { serverShutdown } from "../../CloseReason.ts"
@@ -13,14 +14,15 @@ import type { Engine } from "./engine.ts"
 // How many are undelivered is known when a session has ended.
 const shutdown = serverShutdown()
 
-/** Drains for at most `timeout` milliseconds; then every session has ended, but its programs may still run. */
-export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
+/** Drains for at most `timeout`; then every session has ended, but its programs may still run. */
+export const drain = (engine: Engine, timeout?: Duration.Input): Effect.Effect<void> =>
   Effect.suspend(() => {
+    const duration = timeout === undefined ? engine.settings.drainTimeout : Duration.fromInputUnsafe(timeout)
     engine.draining = true
     interruptLate(engine)
-    engine.each((session) => close(session, shutdown))
-    return Effect.timeoutOrElse(engine.empty, {
-      duration: timeout,
+    engine.scheduler.each((session) => close(session, shutdown))
+    return Effect.timeoutOrElse(engine.scheduler.empty, {
+      duration,
       orElse: () => Effect.sync(() => cut(engine))
     })
   })
@@ -28,12 +30,16 @@ export const drain = (engine: Engine, timeout: number): Effect.Effect<void> =>
 /** What is still running of sessions that ended gets no more time than the end of the server has. */
 const interruptLate = (engine: Engine): void => {
   const interrupt = Effect.sync(() => {
-    for (const { application, state } of engine.alive) if (get(state) === "closed") application?.interruptUnsafe()
+    for (const { application, state } of engine.supervisor.alive) {
+      if (get(state) === "closed") application?.interruptUnsafe()
+    }
   })
-  engine.fork(Effect.timeoutOrElse(engine.idle, { duration: engine.settings.drainTimeout, orElse: () => interrupt }))
+  engine.supervisor.fork(
+    Effect.timeoutOrElse(engine.supervisor.idle, { duration: engine.settings.drainTimeout, orElse: () => interrupt })
+  )
 }
 
-const cut = (engine: Engine): void => engine.each((session) => end(session, shutdown))
+const cut = (engine: Engine): void => engine.scheduler.each((session) => end(session, shutdown))
 
 const release = (session: Session): void => {
   if (isReachable(session)) close(session, shutdown)
@@ -52,19 +58,22 @@ const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   const { drainTimeout } = engine.settings
   engine.stopped = true
   engine.draining = true
-  engine.each(release)
+  engine.scheduler.each(release)
   engine.stopping.openUnsafe()
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
-  const over = engine.empty.pipe(Effect.andThen(engine.idle), Effect.andThen(engine.platform.lingeringClosed))
-  return engine.fork(Effect.timeoutOrElse(over, {
+  const over = engine.scheduler.empty.pipe(
+    Effect.andThen(engine.supervisor.idle),
+    Effect.andThen(engine.platform.lingeringClosed)
+  )
+  return engine.supervisor.fork(Effect.timeoutOrElse(over, {
     duration: drainTimeout * (1 - lastPart),
     orElse: () => {
       cut(engine)
       engine.platform.destroyLingering()
-      for (const { application } of engine.alive) application?.interruptUnsafe()
+      for (const { application } of engine.supervisor.alive) application?.interruptUnsafe()
       return Effect.timeoutOrElse(over, {
         duration: drainTimeout * lastPart,
-        orElse: () => Effect.forEach(engine.alive, warn, { discard: true })
+        orElse: () => Effect.forEach(engine.supervisor.alive, warn, { discard: true })
       })
     }
   }))
@@ -99,6 +108,6 @@ export const stop = (engine: Engine): Effect.Effect<void> =>
 
 /** A handler is gone, so nobody reaches its sessions any more: they end as on a shutdown. */
 export const leave = (engine: Engine, handler: string): void =>
-  engine.each((session) => {
+  engine.scheduler.each((session) => {
     if (session.handler.name === handler) release(session)
   })

@@ -20,13 +20,14 @@ import type { CorsOptions } from "./options.ts"
 import type { NamedHandler } from "./namedHandler.ts"
 import type { RoutedExchange, UpgradeFailed } from "./platform.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
+import { EngineIO } from "./service.ts"
 import { upgrade } from "./upgradeRequest.ts"
 import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
-export const handle = (toEngine: (context: Context.Context<never>) => Engine, handler: NamedHandler): Reply =>
+export const handle = (handler: NamedHandler): Effect.Effect<HttpServerResponse, never, EngineIO> =>
   Effect.withFiber((fiber) => {
-    const engine = toEngine(fiber.context)
+    const { engine } = Context.getUnsafe(fiber.context as Context.Context<EngineIO>, EngineIO)
     const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
     const { platform } = engine
     const before = platform.receive(request, (isStopped) => onStop(engine, isStopped))
@@ -47,7 +48,8 @@ export const handle = (toEngine: (context: Context.Context<never>) => Engine, ha
       Effect.catchCause(answer(arrival, before), (cause) => answerFailure(arrival, cause)),
       (outcome) => "settlement" in outcome ? outcome.settlement : Effect.succeed(outcome)
     )
-  })
+    // What the factory fails with, and needs, stands in the types of the façade.
+  }) as Effect.Effect<HttpServerResponse, never, EngineIO>
 
 /**
  * Hands a poll or a post of an open session to it, where nothing has to be decided before: most requests. Returns
@@ -65,7 +67,7 @@ export const poll = <A extends Exchange>(
   if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return undefined
   if (method !== "GET" && method !== "POST") return undefined
   const asked = verify(engine, handler, method, header("origin"), url, false)
-  if (asked._tag !== "Get" && asked._tag !== "Post") return undefined
+  if (Effect.isEffect(asked) || (asked._tag !== "Get" && asked._tag !== "Post")) return undefined
   const exchange = toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent")))
   hand(asked._tag, asked.requests, exchange)
   return exchange
@@ -93,7 +95,8 @@ const answer = Effect.fnUntraced(function*(
   }
   arrival.extraHeaders = ExtraHeaders.ofRequest(engine, headers)
   const origin = engine.platform.header(request, "origin")
-  const asked = verify(engine, arrival.handler, request.method, origin, request.url, isUpgrade)
+  const verified = verify(engine, arrival.handler, request.method, origin, request.url, isUpgrade)
+  const asked = Effect.isEffect(verified) ? yield* verified : verified
   switch (asked._tag) {
     case "OpenPolling":
       return yield* handshake(arrival, polling)
@@ -108,8 +111,6 @@ const answer = Effect.fnUntraced(function*(
       return toResponse(otherMethod(arrival.extraHeaders))
     case "Upgrade":
       return yield* upgrade(arrival, asked.session, asked.transport)
-    default:
-      return yield* asked
   }
 })
 

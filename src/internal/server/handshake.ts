@@ -67,7 +67,7 @@ const admit = Effect.fnUntraced(function*(arrival: Arrival) {
   const { engine, query, request } = arrival
   const { allowEIO3, maxSessions } = engine.settings
   if (engine.draining) return yield* shuttingDown
-  if (engine.occupied >= maxSessions) return yield* tooMany
+  if (engine.registry.occupied >= maxSessions) return yield* tooMany
   if (engine.rate?.admit(Option.getOrUndefined(request.remoteAddress)) === false) return yield* new TooManyRequests()
   yield* allow(arrival)
   if (query["EIO"] !== "4" && !allowEIO3) return yield* new UnsupportedProtocolVersion({ context: { protocol: 3 } })
@@ -96,9 +96,9 @@ const reserve = Effect.fnUntraced(function*(arrival: Arrival, transport: Transpo
   const { engine, handler, query } = arrival
   if (typeof id !== "string" || id === "") return yield* refuseId("not a non-empty string")
   // Others may have come in while this one was being decided.
-  if (engine.occupied >= engine.settings.maxSessions) return yield* tooMany
+  if (engine.registry.occupied >= engine.settings.maxSessions) return yield* tooMany
   const told = tell(arrival, transport)
-  if (!engine.reserve(id)) return yield* refuseId("the id is in use")
+  if (!engine.registry.reserve(id)) return yield* refuseId("the id is in use")
   return yield* Session.make(id, query["EIO"] === "4" ? 4 : 3, told, handler, engine)
 })
 
@@ -174,7 +174,8 @@ const begin = (
 ): void => {
   // The server may have come to its end while the connection was made.
   if (Session.get(session.state) === "closed" || engine.draining) return transport.close(false)
-  engine.register(session)
+  engine.registry.register(session)
+  engine.telemetry.opened(session)
   open(session, transport, opening(engine, session, transport), program, sessionContext(engine, context, session))
 }
 
@@ -204,7 +205,7 @@ const abandonUnlessBegun = (
   exit: Exit.Exit<HttpServerResponse, unknown>
 ): Effect.Effect<void> => {
   if (session.fiber !== undefined) return Effect.void
-  engine.unreserve(session.id)
+  engine.registry.release(session.id)
   end(session, forcedClose)
   return Scope.close(session.scope, Exit.asVoid(exit))
 }

@@ -1,7 +1,8 @@
 /**
- * What the server needs of the machine below the HTTP API. The façade fills it in with `internal/node`.
+ * What the server needs of the machine below the HTTP API. It is a service: `EngineIO.layer` provides Node's
+ * (`node/nodePlatform.ts`), and another machine's goes in its place.
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -59,3 +60,5 @@ export interface Platform {
   /** Waits for no such peer any longer. */
   destroyLingering(): void
 }
+
+export const Platform: Context.Service<Platform, Platform> = Context.Service("effect-engine.io/Platform")

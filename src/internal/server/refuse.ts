@@ -37,7 +37,7 @@ export const refuse = (
   const error = found.value
   if (error instanceof UpgradeFailed) {
     const { code, context, message } = notUpgraded
-    engine.onRefused(code, message, context)
+    engine.telemetry.refused(code, message, context)
     return Effect.succeed(engine.platform.release(request))
   }
   if (isHandshakeError(error)) {
@@ -46,13 +46,13 @@ export const refuse = (
     const answer = raw === undefined
       ? Effect.succeed(toResponse(refusal(error, message, extraHeaders)))
       : raw(error.status, message)
-    engine.onRefused(error.code, message, "context" in error ? error.context : { message })
+    engine.telemetry.refused(error.code, message, "context" in error ? error.context : { message })
     return answer
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
     return failed(raw, cause)
   }
-  engine.onRefused(4, "Forbidden", { message: "refused by the application" })
+  engine.telemetry.refused(4, "Forbidden", { message: "refused by the application" })
   const response = HttpServerResponse.isHttpServerResponse(error)
     ? Effect.succeed(error)
     : HttpServerRespondable.toResponse(error)

@@ -1,6 +1,7 @@
 /**
  * The checks every request passes, in the order of rule R5; the first that fails decides.
  */
+import * as Effect from "effect/Effect"
 import {
   BadHandshakeMethod,
   BadRequest,
@@ -12,11 +13,13 @@ import {
 } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
+import type { SocketId } from "../session/model.ts"
 import { requestsOf, type Session, transportOf } from "../session/session.ts"
 import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import type { NamedHandler } from "./namedHandler.ts"
+import { find } from "./registry.ts"
 
 /** What a request asks for, when it is none that is refused. */
 export type Asked =
@@ -28,12 +31,18 @@ export type Asked =
   | { readonly _tag: "OtherMethod" }
   | Upgrade
 
+export type Verified = Asked | Effect.Effect<Asked, HandshakeError>
+
 export interface Upgrade {
   readonly _tag: "Upgrade"
   readonly session: Session
   readonly transport: TransportType
 }
 
+/**
+ * What a request asks for, or its refusal, which is an Effect that fails. An Effect too where the registry has to look for
+ * the session elsewhere.
+ */
 export const verify = (
   engine: Engine,
   handler: NamedHandler,
@@ -41,8 +50,8 @@ export const verify = (
   origin: string | undefined,
   url: string,
   isUpgrade: boolean
-): Asked | HandshakeError => {
-  const { settings } = engine
+): Verified => {
+  const { registry, settings } = engine
   const transport = readField(url, "transport")
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
     return new UnknownTransport({ context: { transport } })
@@ -51,21 +60,41 @@ export const verify = (
   if (refusal !== undefined) return refusal
   const sid = readField(url, "sid")
   if (sid !== undefined && sid !== "") {
-    const session = engine.get(sid)
-    if (session === undefined) return new UnknownSid({ context: { sid } })
-    if (session.handler.name !== handler.name) return foreign(engine, session)
-    if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
-    const previousTransport = transportOf(session)
-    const requests = requestsOf(session)
-    if (previousTransport !== transport || requests === undefined) {
-      return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
-    }
-    if (method === "GET") return { _tag: "Get", session, requests }
-    return method === "POST" ? { _tag: "Post", session, requests } : otherMethod
+    const found = registry.lookup(sid)
+    return Effect.isEffect(found)
+      ? Effect.flatMap(
+        found,
+        (session) => toEffect(verifySession(engine, handler, method, sid, session, transport, isUpgrade))
+      )
+      : verifySession(engine, handler, method, sid, found, transport, isUpgrade)
   }
   if (method !== "GET") return new BadHandshakeMethod({ context: { method } })
   if (transport === "polling") return isUpgrade ? openNone : openPolling
   return isUpgrade ? openWebSocket : new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
+}
+
+const toEffect = (verified: Verified): Effect.Effect<Asked, HandshakeError> =>
+  Effect.isEffect(verified) ? verified : Effect.succeed(verified)
+
+const verifySession = (
+  engine: Engine,
+  handler: NamedHandler,
+  method: string,
+  sid: SocketId,
+  session: Session | undefined,
+  transport: string,
+  isUpgrade: boolean
+): Asked | HandshakeError => {
+  if (session === undefined) return new UnknownSid({ context: { sid } })
+  if (session.handler.name !== handler.name) return foreign(engine, session)
+  if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
+  const previousTransport = transportOf(session)
+  const requests = requestsOf(session)
+  if (previousTransport !== transport || requests === undefined) {
+    return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
+  }
+  if (method === "GET") return { _tag: "Get", session, requests }
+  return method === "POST" ? { _tag: "Post", session, requests } : otherMethod
 }
 
 const openPolling = { _tag: "OpenPolling" } as const
@@ -75,7 +104,7 @@ const otherMethod = { _tag: "OtherMethod" } as const
 
 /** The client is told no more than of a session that does not exist. */
 const foreign = (engine: Engine, session: Session): HandshakeError => {
-  engine.onForeign(session)
+  engine.telemetry.foreign(session)
   return new UnknownSid({ context: { sid: session.id } })
 }
 
@@ -94,26 +123,27 @@ const verifyUpgrade = ({ settings }: Engine, session: Session, transport: Transp
     : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
 
 /** The same checks for a WebTransport session whose first packet named the session it belongs to, or none (rule R86). */
-export const verifyWebTransport = (
+export const verifyWebTransport = Effect.fnUntraced(function*(
   engine: Engine,
   mayJoin: (session: Session) => boolean,
   origin: string | undefined,
   query: Record<string, string>,
   sid: string | undefined
-): { readonly _tag: "OpenWebTransport" } | Upgrade | HandshakeError => {
+): Effect.fn.Return<{ readonly _tag: "OpenWebTransport" } | Upgrade, HandshakeError> {
   const transport = "webtransport"
-  if (!engine.settings.transports.has(transport)) return new UnknownTransport({ context: { transport } })
+  if (!engine.settings.transports.has(transport)) return yield* new UnknownTransport({ context: { transport } })
   const refusal = verifyOrigin(engine, origin)
-  if (refusal !== undefined) return refusal
-  if (query["EIO"] !== "4") return new UnsupportedProtocolVersion({ context: { protocol: 3 } })
+  if (refusal !== undefined) return yield* refusal
+  if (query["EIO"] !== "4") return yield* new UnsupportedProtocolVersion({ context: { protocol: 3 } })
   if (sid === undefined) return { _tag: "OpenWebTransport" }
-  const session = engine.get(sid)
-  if (session === undefined) return new UnknownSid({ context: { sid } })
-  if (!mayJoin(session)) return foreign(engine, session)
+  const session = yield* find(engine.registry, sid)
+  if (session === undefined) return yield* new UnknownSid({ context: { sid } })
+  if (!mayJoin(session)) return yield* foreign(engine, session)
   // Revision 3 does not know the transport.
   if (session.protocol !== 4) {
     const previousTransport = transportOf(session)
-    return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
+    return yield* new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
-  return verifyUpgrade(engine, session, transport)
-}
+  const upgrade = verifyUpgrade(engine, session, transport)
+  return upgrade._tag === "Upgrade" ? upgrade : yield* upgrade
+})

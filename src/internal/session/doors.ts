@@ -40,7 +40,7 @@ class SessionDoors implements Doors {
     const { session } = this
     const { server } = session
     if (get(session.state) !== "open") return
-    server.onReceived(transportOf(session), size)
+    server.telemetry.received(transportOf(session), size)
     if (server.settings.anyPacketIsAlive) extend(session)
     incoming.receive(session, message, size)
   }
@@ -90,11 +90,11 @@ class SessionDoors implements Doors {
 
   onPostRefused(limit: number): void {
     publish(this.session, { _tag: "PostRefused", limit })
-    this.session.server.onPostRefused(this.session, limit)
+    this.session.server.telemetry.postRefused(this.session, limit)
   }
 
   onBodyTaken(words: string): void {
-    this.session.server.warn(this.session, words)
+    this.session.server.telemetry.warn(this.session, words)
   }
 
   onWritable(): void {

@@ -21,7 +21,7 @@ export const end = (session: Session, cause: CloseReason): void => {
   session.reason = reason
   set(session.state, "closed")
   server.onEnd(session, reason)
-  server.settle(session)
+  server.scheduler.settle(session)
 }
 
 const decide = (known: CloseReason | undefined, cause: CloseReason, undelivered: number): CloseReason => {

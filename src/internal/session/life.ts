@@ -57,7 +57,7 @@ export const open = (
   wake(session)
   // The application may have ended its session in its first steps.
   const life = get(session.state) === "closed" ? Effect.void : heartbeat(session)
-  session.fiber = server.lead(session, life, () => takeLeave(session, program, context))
+  session.fiber = server.supervisor.lead(session, life, () => takeLeave(session, program, context))
 }
 
 /** The application has ended, and with it the session. */

@@ -133,7 +133,7 @@ export const push = (session: Session, entry: Entry): void => {
   put(session.outgoing, session.queued, entry)
   if (session.scheduled || get(session.state) === "opening") return
   session.scheduled = true
-  session.server.schedule(session)
+  session.server.scheduler.schedule(session)
 }
 
 /** Gives the transport all it can take. */
@@ -153,7 +153,7 @@ export const flush = (session: Session): void => {
     }
     session.unsent += messages - queued.messages
     session.writes++
-    server.onSent(transport.name, messages - queued.messages, bytes - queued.bytes)
+    server.telemetry.sent(transport.name, messages - queued.messages, bytes - queued.bytes)
     if (waiting !== undefined) {
       const taken = waiting.slice(0, waiting.length - outgoing.messages.length)
       publish(session, { _tag: "Flushed", packets: taken.map(toPacket) })

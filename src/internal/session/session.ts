@@ -41,18 +41,31 @@ export interface SessionHost {
   readonly settings: Settings
   /** Milliseconds since the server began, by the monotonic clock. */
   now(): number
-  /** Runs what belongs to a session's scope, in the server's context; starts at once. */
-  run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A>
-  /** Runs the life of a session, and then `takeLeave`. The end of the server waits for both. */
-  lead(
-    session: Session,
-    life: Effect.Effect<void>,
-    takeLeave: () => Fiber.Fiber<void> | undefined
-  ): Fiber.Fiber<void>
-  /** Has the session flushed at the end of the current turn of the event loop. */
-  schedule(session: Session): void
-  /** Tells everybody of the session's end: at once, or after the end of the session that led to it. */
-  settle(session: Session): void
+  readonly supervisor: {
+    /** Runs what belongs to a session's scope, in the server's context; starts at once. */
+    run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A>
+    /** Runs the life of a session, and then `takeLeave`. The end of the server waits for both. */
+    lead(
+      session: Session,
+      life: Effect.Effect<void>,
+      takeLeave: () => Fiber.Fiber<void> | undefined
+    ): Fiber.Fiber<void>
+  }
+  readonly scheduler: {
+    /** Has the session flushed at the end of the current turn of the event loop. */
+    schedule(session: Session): void
+    /** Tells everybody of the session's end: at once, or after the end of the session that led to it. */
+    settle(session: Session): void
+  }
+  readonly telemetry: {
+    received(transport: TransportType, bytes: number): void
+    sent(transport: TransportType, messages: number, bytes: number): void
+    roundTrip(millis: number): void
+    upgraded(session: Session, from: TransportType, millis: number): void
+    postRefused(session: Session, limit: number): void
+    /** Warns whoever runs the server. */
+    warn(session: Session, words: string): void
+  }
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */
@@ -61,13 +74,6 @@ export interface SessionHost {
   readonly bodies: { add(waiter: BodyWaiter): void; cancel(waiter: BodyWaiter): void }
   /** The session is no longer reachable. */
   onEnd(session: Session, reason: CloseReason): void
-  onPostRefused(session: Session, limit: number): void
-  /** Warns whoever runs the server. */
-  warn(session: Session, words: string): void
-  onUpgraded(session: Session, from: TransportType, millis: number): void
-  onReceived(transport: TransportType, bytes: number): void
-  onSent(transport: TransportType, messages: number, bytes: number): void
-  onRoundTrip(millis: number): void
 }
 
 /** What the heartbeat notes. Times are the server's, in whole milliseconds, since a fraction costs an object. */
@@ -232,7 +238,7 @@ export const labelOf = (session: { readonly id: string }): string => `${session.
 
 /** Runs what belongs to a session; its end interrupts it. */
 export const fork = <A>(session: Session, effect: Effect.Effect<A>): Fiber.Fiber<A> =>
-  Fiber.runIn(session.server.run(effect), session.scope)
+  Fiber.runIn(session.server.supervisor.run(effect), session.scope)
 
 /** Whether we have stopped reading until the application catches up. */
 export const isPaused = (session: Session): boolean => session.held !== undefined

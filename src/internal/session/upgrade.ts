@@ -38,7 +38,7 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
   const giveUp = (): void => arrive(undefined)
   // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
   candidates.add(giveUp)
-  return session.server.run(
+  return session.server.supervisor.run(
     Effect.onExit(
       Effect.withFiber<boolean>((fiber) => {
         session.upgrade = fiber
@@ -95,7 +95,7 @@ const swap = (session: Session, candidate: Candidate, startedAt: number): void =
   const transport = candidate.adopt(doorsOf(session))
   set(session.transport, transport)
   session.upgraded = true
-  server.onUpgraded(session, old.name, server.now() - startedAt)
+  server.telemetry.upgraded(session, old.name, server.now() - startedAt)
   publish(session, { _tag: "Upgraded", transport: transport.name })
   if (isPaused(session)) transport.pause()
   // Last, since a session that closes may have waited for it.

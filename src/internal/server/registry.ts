@@ -1,0 +1,73 @@
+/**
+ * The registry: which sessions there are. Nothing else finds a session by its id.
+ *
+ * It is a service, so that another one can know of sessions in other processes too; this one knows those of its own.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { pingTimeout } from "../../CloseReason.ts"
+import { end } from "../session/end.ts"
+import { isOverdue } from "../session/heartbeat.ts"
+import type { SocketId } from "../session/model.ts"
+import type { Session } from "../session/session.ts"
+
+export interface Registry {
+  /** Keeps an id for a handshake, until that registers its session or releases the id; `false` when it is in use. */
+  reserve(id: SocketId): boolean
+  release(id: SocketId): void
+  register(session: Session): void
+  /** `false` where it was not registered. */
+  unregister(session: Session): boolean
+  /** The session with an id. Whoever knows at once says so without an Effect: a fiber would be half the cost of a poll. */
+  lookup(id: SocketId): Session | undefined | Effect.Effect<Session | undefined>
+  /** The sessions of this process. */
+  readonly all: ReadonlyMap<SocketId, Session>
+  readonly count: number
+  /** How many sessions there are or may be in a moment. */
+  readonly occupied: number
+}
+
+export const Registry: Context.Service<Registry, Registry> = Context.Service("effect-engine.io/Registry")
+
+/** The session with an id, for whoever can wait. */
+export const find = (registry: Registry, id: SocketId): Effect.Effect<Session | undefined> =>
+  Effect.suspend(() => {
+    const found = registry.lookup(id)
+    return Effect.isEffect(found) ? found : Effect.succeed(found)
+  })
+
+const makeLocal = (): Registry => {
+  const sessions = new Map<SocketId, Session>()
+  /** Ids of handshakes that are not decided yet. */
+  const reserved = new Set<SocketId>()
+  return {
+    reserve: (id) => {
+      if (sessions.has(id) || reserved.has(id)) return false
+      reserved.add(id)
+      return true
+    },
+    release: (id) => void reserved.delete(id),
+    register: (session) => {
+      reserved.delete(session.id)
+      sessions.set(session.id, session)
+    },
+    unregister: (session) => sessions.get(session.id) === session && sessions.delete(session.id),
+    lookup: (id) => {
+      const session = sessions.get(id)
+      // One whose time is over is none any more, whether its fiber has noticed or not (rule R-H1).
+      if (session !== undefined && isOverdue(session)) end(session, pingTimeout)
+      return sessions.get(id)
+    },
+    all: sessions,
+    get count() {
+      return sessions.size
+    },
+    get occupied() {
+      return sessions.size + reserved.size
+    }
+  }
+}
+
+/** A registry for one server, of the sessions of this process. */
+export const layerLocal: Layer.Layer<Registry> = Layer.fresh(Layer.sync(Registry, makeLocal))

@@ -1,0 +1,84 @@
+/**
+ * The fibers of a server: what runs for it, and for its sessions. None fails unheard.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Scheduler from "effect/Scheduler"
+import type { Session } from "../session/session.ts"
+
+export class Supervisor {
+  /** What the layer was built with: the context of everything that belongs to no request. */
+  readonly context: Context.Context<never>
+  /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
+  readonly alive = new Set<Session>()
+  private readonly nothingRuns = Latch.makeUnsafe(true)
+  private readonly fibers = new Set<Fiber.Fiber<void>>()
+  constructor(context: Context.Context<never>) {
+    // The programs of a session are short, and what happens to it belongs to the step in which it happens: between two
+    // steps of theirs nobody else runs.
+    this.context = Context.add(context, Scheduler.PreventSchedulerYield, true)
+  }
+
+  /** Runs what belongs to the server, not to a request, until `interruptAll`. */
+  readonly fork = (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
+    const fiber = Effect.runForkWith(this.context)(Effect.tapCause(
+      effect,
+      (cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("A fiber of the server failed", cause)
+    ))
+    if (fiber.pollUnsafe() === undefined) {
+      this.fibers.add(fiber)
+      fiber.addObserver(() => this.fibers.delete(fiber))
+    }
+    return fiber
+  }
+
+  /** Runs what ends by itself, or with the scope of a session. */
+  run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A> {
+    const fiber = Effect.runForkWith(this.context)(effect)
+    fiber.addObserver(this.report)
+    return fiber
+  }
+
+  private readonly report = (exit: Exit.Exit<unknown, unknown>): void => {
+    if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
+      Effect.runForkWith(this.context)(Effect.logError("A fiber of a session failed", exit.cause))
+    }
+  }
+
+  /** Runs the life of a session. */
+  lead(
+    session: Session,
+    life: Effect.Effect<void>,
+    takeLeave: () => Fiber.Fiber<void> | undefined
+  ): Fiber.Fiber<void> {
+    this.alive.add(session)
+    this.nothingRuns.closeUnsafe()
+    const fiber = Effect.runForkWith(this.context)(life)
+    fiber.addObserver((exit) => {
+      this.report(exit)
+      const leave = takeLeave()
+      if (leave === undefined) this.onLeft(session)
+      else leave.addObserver(() => this.onLeft(session))
+    })
+    return fiber
+  }
+
+  private onLeft(session: Session): void {
+    this.alive.delete(session)
+    if (this.alive.size === 0) this.nothingRuns.openUnsafe()
+  }
+
+  /** Waits until nothing of any session runs any more. */
+  get idle(): Effect.Effect<void> {
+    return this.nothingRuns.await
+  }
+
+  /** Stops what belongs to the server. */
+  interruptAll(): void {
+    for (const fiber of this.fibers) fiber.interruptUnsafe()
+  }
+}
