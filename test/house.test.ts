@@ -68,7 +68,7 @@ const floors: Readonly<Record<string, Floor>> = {
   protocol: {
     level: 1,
     owns: (name) => name.startsWith("internal/protocol/") || pure.has(name),
-    effect: [/^(Result|Option|Data|Schema|Duration)$/, /^encoding\//],
+    effect: [/^(Result|Option|Data|Schema|SchemaIssue|Duration)$/, /^encoding\//],
     effectTypes: [/^Cause$/]
   },
   transport: {
@@ -78,15 +78,15 @@ const floors: Readonly<Record<string, Floor>> = {
   },
   session: {
     level: 3,
-    owns: (name) => name.startsWith("internal/session/") || name === "Socket.ts",
+    owns: (name) => name.startsWith("internal/session/") || ["Socket.ts", "TypedSocket.ts"].includes(name),
     effect: [/^(Ref|PubSub|MutableList|Fiber\w*|Clock|Stream|Cause|Exit|Function|Inspectable)$/],
-    effectTypes: [/^Context$/]
+    effectTypes: [/^Context$/, /^rpc\/RpcSerialization$/]
   },
   server: {
     level: 4,
-    owns: (name) => name.startsWith("internal/server/"),
+    owns: (name) => name.startsWith("internal/server/") || name === "Rooms.ts",
     effect: [
-      /^(Context|Layer|Config|Metric|Tracer|References|LogLevel|Scheduler)$/,
+      /^(Context|Layer|Config|HashMap|Metric|Tracer|References|LogLevel|Scheduler)$/,
       /^http\//,
       /^crypto\/SecureRandom$/
     ]

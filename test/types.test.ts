@@ -2,9 +2,28 @@
  * What the compiler makes of the public API: this file is checked by `npm run check`, and run for the sake of its names.
  */
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Config, Context, Data, Effect, Layer, type Option, type Scope, type Stream } from "effect"
+import {
+  Config,
+  Context,
+  Data,
+  Effect,
+  Layer,
+  type Option,
+  Schema,
+  SchemaGetter,
+  type Scope,
+  type Stream
+} from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { type CloseReason, EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../src/index.ts"
+import {
+  type CloseReason,
+  EngineIO,
+  EngineIOLive,
+  HandshakeError,
+  type Packet,
+  Socket,
+  TypedSocket
+} from "../src/index.ts"
 
 class Users extends Context.Service<Users, { readonly name: string }>()("test/Users") {}
 class Rooms extends Context.Service<Rooms, { readonly join: Effect.Effect<void> }>()("test/Rooms") {}
@@ -176,6 +195,45 @@ describe("types", () => {
       expectTypeOf(EngineIO.count).toEqualTypeOf<Effect.Effect<number, never, EngineIO.EngineIO>>()
       expectTypeOf(EngineIO.socket("id")).toEqualTypeOf<
         Effect.Effect<Option.Option<Socket.Socket>, never, EngineIO.EngineIO>
+      >()
+    }
+    assert.isFunction(calls)
+  })
+
+  it("the functions of TypedSocket have the values, the errors and the services of their schemas", () => {
+    const Named = Schema.String.pipe(Schema.decodeTo(Schema.String, {
+      decode: SchemaGetter.transformEffect((text: string) => Effect.map(Users, ({ name }) => name + text)),
+      encode: SchemaGetter.transformEffect((text: string) => Effect.as(Rooms, text))
+    }))
+    const plain = TypedSocket.protocol({ incoming: Schema.Int, outgoing: Schema.Date })
+    expectTypeOf(plain).toEqualTypeOf<TypedSocket.Protocol<number, Date>>()
+    const served = TypedSocket.protocol({
+      incoming: Named,
+      outgoing: Named,
+      onInvalid: (error, socket, message) => {
+        expectTypeOf(error).toEqualTypeOf<Schema.SchemaError>()
+        expectTypeOf(message).toEqualTypeOf<Packet.Message>()
+        return Effect.andThen(TypedSocket.send(socket, "what?"), Effect.andThen(Goodbyes, Effect.fail(new NotFound())))
+      }
+    })
+    type Answer = Socket.SocketClosed | Socket.InvalidMessage | Schema.SchemaError
+    expectTypeOf(served).toEqualTypeOf<
+      TypedSocket.Protocol<string, string, NotFound | Answer, Users | Rooms | Goodbyes, Rooms>
+    >()
+    const calls = (socket: Socket.Socket) => {
+      const number = TypedSocket.make(socket, plain)
+      expectTypeOf(TypedSocket.receive(number)).toEqualTypeOf<Effect.Effect<number, Socket.SocketClosed>>()
+      expectTypeOf(TypedSocket.messages(number)).toEqualTypeOf<Stream.Stream<number, Socket.SocketClosed>>()
+      expectTypeOf(TypedSocket.offer(number, new Date())).toEqualTypeOf<Effect.Effect<boolean, Schema.SchemaError>>()
+      // @ts-expect-error a protocol sends nothing but its own values
+      TypedSocket.send(number, 5)
+      const name = TypedSocket.make(socket, served)
+      expectTypeOf(TypedSocket.receive(name)).toEqualTypeOf<
+        Effect.Effect<string, NotFound | Answer, Users | Rooms | Goodbyes>
+      >()
+      expectTypeOf(TypedSocket.send(name, "x")).toEqualTypeOf<Effect.Effect<void, Answer, Rooms>>()
+      expectTypeOf(TypedSocket.forEach(name, () => Effect.fail("no"))).toEqualTypeOf<
+        Effect.Effect<never, string | NotFound | Answer, Users | Rooms | Goodbyes>
       >()
     }
     assert.isFunction(calls)

@@ -1,7 +1,10 @@
-/** The codecs beside `engine.io-parser`: the same packets, through what either exports. */
+/**
+ * The codecs beside `engine.io-parser`: the same packets, through what either exports. Schemas are beside the same by hand.
+ */
+import { Effect, Schema } from "effect"
 import * as parser from "engine.io-parser"
 import assert from "node:assert/strict"
-import { Packet, Payload } from "../../src/index.ts"
+import { Packet, Payload, TypedSocket } from "../../src/index.ts"
 import { bytesOf, textOf } from "../shared/content.ts"
 
 export interface Case {
@@ -37,6 +40,16 @@ const packetText = String(Packet.encode(text))
 const payloadText = String(Payload.encode(texts))
 const payloadBinary = String(Payload.encode([binary]))
 
+const Say = Schema.TaggedUnion({
+  Join: { name: Schema.String, room: Schema.String },
+  Say: { text: Schema.String, key: Schema.String }
+})
+const typed = TypedSocket.protocol({ incoming: Say, outgoing: Say })
+const decodeByHand = Schema.decodeUnknownSync(Say)
+const encodeByHand = Schema.encodeSync(Say)
+const said = Say.cases.Say.make({ text: textOf(32, 0), key: "m1" })
+const saidText = JSON.stringify(said)
+
 export const cases: ReadonlyArray<Case> = [
   {
     title: "codec: write a text packet of 32 B",
@@ -67,8 +80,21 @@ export const cases: ReadonlyArray<Case> = [
     title: "codec: read a payload of 1 KiB binary",
     ours: () => Payload.parse(payloadBinary),
     theirs: () => parser.decodePayload(payloadBinary)
+  },
+  {
+    title: "typed: read JSON by a schema (beside JSON.parse and decodeUnknownSync)",
+    ours: () => typed.decode(saidText),
+    theirs: () => decodeByHand(JSON.parse(saidText))
+  },
+  {
+    title: "typed: write JSON by a schema (beside encodeSync and JSON.stringify)",
+    ours: () => typed.encode(said),
+    theirs: () => JSON.stringify(encodeByHand(said))
   }
 ]
+
+assert.deepEqual(Effect.runSync(typed.decode(saidText)), said)
+assert.equal(Effect.runSync(typed.encode(said)), saidText)
 
 assert.deepEqual(theirEncode(theirText), packetText)
 assert.deepEqual(theirEncodePayload(theirTexts), payloadText)

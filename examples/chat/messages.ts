@@ -2,7 +2,7 @@
  * What the page and the server say to each other, as JSON in Engine.IO messages.
  */
 import { Schema } from "effect"
-import { Transport } from "effect-engine.io"
+import { Transport, TypedSocket } from "effect-engine.io"
 
 const text = (longest: number) => Schema.Trimmed.check(Schema.isMinLength(1), Schema.isMaxLength(longest))
 
@@ -53,6 +53,12 @@ export const Notice = Schema.TaggedUnion({
 })
 export type Notice = typeof Notice.Type
 
-export const readRequest = Schema.decodeUnknownEffect(Schema.fromJsonString(Request))
+/** A message of the page that is no request is answered with what is wrong with it. */
+export const ChatProtocol = TypedSocket.protocol({
+  incoming: Request,
+  outgoing: Notice,
+  onInvalid: (error, page) => TypedSocket.send(page, Notice.cases.Problem.make({ text: error.message }))
+})
 
-export const writeNotice = Schema.encodeSync(Schema.fromJsonString(Notice))
+/** A page, as the server talks to it. */
+export type Page = TypedSocket.TypedSocket<Request, Notice, unknown>

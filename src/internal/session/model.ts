@@ -48,6 +48,9 @@ export interface Handshake {
   readonly time: number
 }
 
+/** What the log may show of a session: only the beginning of its id, which is a credential. */
+export const labelOf = ({ id }: { readonly id: SocketId }): string => `${id.slice(0, 6)}…`
+
 /** Where a socket has its operations; an object that only looks like a socket has none. */
 export const TypeId: unique symbol = Symbol.for("effect-engine.io/Socket")
 

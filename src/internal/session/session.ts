@@ -23,6 +23,7 @@ import { type Account, emptyAccount, type Entry } from "../transport/entry.ts"
 import { lighten, wakeByHand } from "./effectFields.ts"
 import {
   type Handshake,
+  labelOf,
   type Listener,
   type Operations,
   type Socket,
@@ -33,6 +34,8 @@ import {
 } from "./model.ts"
 import { type Observers, publish as publishTo } from "./observers.ts"
 import type { Settings } from "./settings.ts"
+
+export { labelOf } from "./model.ts"
 
 /** What a session needs of the server it lives in. */
 export interface SessionHost {
@@ -232,9 +235,6 @@ export const get = <A>(ref: Ref.Ref<A>): A => ref.ref.current
 export const set = <A>(ref: Ref.Ref<A>, value: A): void => {
   ref.ref.current = value
 }
-
-/** What the log may show of a session: only the beginning of its id, which is a credential. */
-export const labelOf = (session: { readonly id: string }): string => `${session.id.slice(0, 6)}…`
 
 /** Runs what belongs to a session; its end interrupts it. */
 export const fork = <A>(session: Session, effect: Effect.Effect<A>): Fiber.Fiber<A> =>
