@@ -1,6 +1,8 @@
 /**
  * permessage-deflate (RFC 7692), as the `ws` library negotiates and does it.
  */
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
 import * as Ws from "ws"
 import type { Refusal } from "./webSocketHandshake.ts"
 
@@ -18,7 +20,7 @@ export interface Deflate {
 type Parameters = Record<string, unknown>
 
 // Not in the library's published types, but of its exports.
-const { PerMessageDeflate, extension } = Ws as unknown as {
+interface Library {
   readonly PerMessageDeflate: new(
     options: object
   ) => Deflate & { accept(offers: ReadonlyArray<Parameters>): Parameters }
@@ -27,6 +29,14 @@ const { PerMessageDeflate, extension } = Ws as unknown as {
     format(extensions: Record<string, ReadonlyArray<Parameters>>): string
   }
 }
+
+/** The library from its own folder: some runtimes have something of theirs under its name, which is not all of it. */
+const fromFolder = (): unknown => {
+  const require = createRequire(import.meta.url)
+  return require(join(dirname(require.resolve("ws/package.json")), "index.js"))
+}
+
+const { PerMessageDeflate, extension } = ("PerMessageDeflate" in Ws ? Ws : fromFolder()) as Library
 
 const name = "permessage-deflate"
 

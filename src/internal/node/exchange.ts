@@ -151,7 +151,8 @@ abstract class NodeExchange implements Exchange {
   }
 
   destroy(): void {
-    this.source.destroy()
+    // Not the request itself, which Bun would answer with 200.
+    if (isNode(this.source)) this.source.socket.destroy()
     this.reject(400)
   }
 
@@ -248,7 +249,8 @@ export const addCookies = (lines: ReadonlyArray<string>): HttpEffect.PreResponse
  */
 const endWith = (response: Http.ServerResponse, body: string | Uint8Array | undefined): void => {
   if (body === undefined || body.length < large || isHttp2(response)) response.end(body)
-  else response.write(body, () => void response.end())
+  // After a write that failed, some runtimes would call the response finished.
+  else response.write(body, (error) => void (error instanceof Error ? response.destroy() : response.end()))
 }
 
 /**
