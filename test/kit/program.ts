@@ -14,9 +14,9 @@ export class Program {
   readonly exitCode: Promise<number | null>
   readonly process: ChildProcess
 
-  /** Runs `node` with these arguments in the root of the package. */
-  constructor(args: ReadonlyArray<string>, env: Record<string, string> = {}) {
-    this.process = spawn(process.execPath, args, {
+  /** Runs a program, `node` by default, with these arguments in the root of the package. */
+  constructor(args: ReadonlyArray<string>, env: Record<string, string> = {}, command = process.execPath) {
+    this.process = spawn(command, args, {
       cwd: root,
       env: { ...process.env, NO_COLOR: "1", ...env },
       stdio: ["ignore", "pipe", "pipe"]
