@@ -226,6 +226,16 @@ describe("the floors", () => {
     for (const name of homes) assert.match(modules.find((module) => module.name === name)!.text, inside, name)
   })
 
+  it("let the façade hand everything on, with no logic of its own", () => {
+    const logic = /\bfunction\b|\b(?:if|for|while|switch|try|throw|let)\b|\?\?|=> \{/
+    assert.notMatch(withoutComments(modules.find(({ name }) => name === "EngineIO.ts")!.text), logic)
+  })
+
+  it("leave it to the registry to find a session by its id", () => {
+    const found = modules.filter(({ text }) => /\bnew Map<(?:SocketId|string), Session>/.test(withoutComments(text)))
+    assert.deepStrictEqual(found.map(({ name }) => name), ["internal/server/registry.ts"])
+  })
+
   it("do not go through the barrel", () => {
     assert.deepStrictEqual(offences((_, __, { file }) => file !== "index.ts"), [])
   })

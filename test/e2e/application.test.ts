@@ -2,7 +2,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Layer, Logger, Queue, Scheduler, type Scope, Stream } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
 import { EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pending, within } from "../kit/events.ts"
@@ -405,6 +405,27 @@ describe("handlers", () => {
       }
     })
   )
+
+  it("R8: so does one on a route of the same path in another router", async () => {
+    const [first, second] = [createServer(), createServer()]
+    const handler = Effect.suspend(() => EngineIO.handler(() => Effect.succeed({ app: Effect.never })))
+    const listen = (http: Server) =>
+      Layer.build(Layer.fresh(
+        HttpRouter.serve(HttpRouter.add("*", "/engine.io/", handler), { disableLogger: true, disableListenLog: true })
+          .pipe(Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" })))
+      ))
+    const program = Effect.gen(function*() {
+      yield* listen(first)
+      yield* listen(second)
+      yield* Effect.promise(async () => {
+        const client = await PollingClient.connect(unwatched(portOf(first)))
+        assert.strictEqual((await client.post("4mine")).text, "ok")
+        const elsewhere = await fetchRaw(unwatched(portOf(second)), "POST", client.url(), { body: "4stolen" })
+        assert.strictEqual(elsewhere.text, unknown)
+      })
+    })
+    await Effect.runPromise(Effect.scoped(Effect.provide(program, EngineIOLive)))
+  })
 
   it(
     "R8: handlers built once are told apart on one route too",
