@@ -3,7 +3,7 @@
  * in whatever chunks a test wants. Like on a network, a session that is closed loses what was not read.
  */
 import type { EngineIO } from "../../src/index.ts"
-import { FrameDecoder, frameHeader } from "../../src/internal/protocol/frames.ts"
+import { FrameDecoder, frameHeader } from "../../src/internal/protocol/webTransportFrames.ts"
 import { Mailbox, within } from "./events.ts"
 import type { TestServer } from "./server.ts"
 

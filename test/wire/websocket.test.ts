@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Socket as TcpSocket } from "node:net"
-import { duplexPair } from "node:stream"
+import { duplexPair, Writable } from "node:stream"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { eventually, Mailbox, pending } from "../kit/events.ts"
 import { encodeRequest, engineTarget, PollingClient } from "../kit/http.ts"
@@ -506,23 +506,49 @@ describe("memory of what arrives", () => {
     )
   }
 
-  for (const method of ["on", "once"] as const) {
-    it(
-      `stays with those who ${method === "on" ? "listen" : "listened"} to the connection too`,
-      withServer({}, async (server) => {
-        const chunks = keepChunks(server)
-        const heard: Array<Buffer> = []
-        server.http.prependListener("upgrade", ({ socket }: IncomingMessage) => {
-          socket[method]("data", (chunk: Buffer) => heard.push(chunk))
-        })
-        const client = await WebSocketClient.connect(server)
-        client.send(large)
-        assert.deepStrictEqual(await client.next(), large)
-        assert.isAbove(heard.length, 0)
-        assert.isEmpty(heard.filter((chunk) => chunk.length === 0))
-        assert.isEmpty(chunks.filter((chunk) => chunk.length === 0))
+  type Hear = (chunk: Buffer) => void
+
+  const ways: Readonly<Record<string, (socket: TcpSocket, hear: Hear) => unknown>> = {
+    "who listen to the connection too": (socket, hear) => socket.on("data", hear),
+    "who listened to it once": (socket, hear) => socket.once("data", hear),
+    "who pipe it on": (socket, hear) =>
+      socket.pipe(new Writable({ write: (chunk: Buffer, _, done) => (hear(chunk), done()) })),
+    "who read it by hand": (socket, hear) =>
+      socket.on("readable", () => {
+        for (let chunk: unknown; (chunk = socket.read()) !== null;) hear(chunk as Buffer)
       })
-    )
+  }
+
+  for (const [who, listen] of Object.entries(ways)) {
+    for (const isEarly of [true, false]) {
+      it(
+        `stays as it came with those ${who}, ${isEarly ? "before the server does" : "from some time on"}`,
+        withServer({}, async (server) => {
+          const heard: Array<Buffer> = []
+          const hear: Hear = (chunk) => void heard.push(chunk)
+          const opened = Promise.withResolvers<TcpSocket>()
+          server.http.prependListener("upgrade", ({ socket }: IncomingMessage) => {
+            if (isEarly) listen(socket, hear)
+            opened.resolve(socket)
+          })
+          const { raw } = await connect(server)
+          if (!isEarly) listen(await opened.promise, hear)
+          const sent = Buffer.concat([
+            encodeFrame(Opcode.text, "4a text in one chunk"),
+            encodeFrame(Opcode.ping, "a ping"),
+            encodeFrame(Opcode.binary, large.subarray(0, 1_000)),
+            encodeFrame(Opcode.text, `4${large.toString("latin1")}`),
+            encodeFrame(Opcode.binary, large)
+          ])
+          raw.connection.write(sent)
+          await raw.frames.find(({ payload }) => payload.equals(large), "the last echo")
+          const seen = Buffer.concat(heard)
+          assert.isAbove(seen.length, 0)
+          assert.isTrue(seen.equals(sent.subarray(0, seen.length)), "the bytes were changed")
+          if (!who.includes("once")) assert.strictEqual(seen.length, sent.length)
+        })
+      )
+    }
   }
 
   it(

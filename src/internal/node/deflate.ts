@@ -4,7 +4,7 @@
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import * as Ws from "ws"
-import type { Refusal } from "./webSocketHandshake.ts"
+import type { Refusal } from "../protocol/webSocketHandshake.ts"
 
 /** What was deflated or inflated, or why not. */
 export type Deflated = (error: (Error & { readonly code?: string }) | null, data: Buffer) => void

@@ -2,14 +2,11 @@
  * A WebSocket with permessage-deflate. Both ways, one message at a time is worked on and the others wait.
  */
 import type * as Net from "node:net"
-import * as CloseReason from "../../CloseReason.ts"
 import { copyOf } from "../protocol/bytes.ts"
-import { encodeFrame, opcodes } from "../transport/webSocketFrames.ts"
+import { encodeFrame, opcodes, rsv1 } from "../protocol/webSocketFrames.ts"
+import { tooLarge } from "../protocol/webSocketReader.ts"
 import type { Deflate } from "./deflate.ts"
 import { NodeWebSocket, type WebSocketSettings } from "./webSocketConnection.ts"
-
-/** The bit of a frame's first byte that says its message is compressed. */
-const rsv1 = 0x40
 
 interface Outgoing {
   readonly opcode: number
@@ -40,7 +37,11 @@ export class DeflatedWebSocket extends NodeWebSocket {
     return super.unsent + this.queuedBytes
   }
 
-  writeMessage(message: string | Uint8Array, compress: boolean): boolean {
+  override get frames(): undefined {
+    return undefined
+  }
+
+  override writeMessage(message: string | Uint8Array, compress: boolean): boolean {
     if (!this.open) return true
     const isText = typeof message === "string"
     const data = isText ? Buffer.from(message) : message
@@ -100,9 +101,7 @@ export class DeflatedWebSocket extends NodeWebSocket {
     // What was accepted goes out before our close frame, unless the peer has closed.
     if (this.isReadOut) this.drop()
     if (!this.isCompressing) return super.close(code, reason)
-    this.open = false
-    this.reader.deafen()
-    this.resume()
+    this.endHalf()
     this.bound()
     this.onQuiet.push(() => super.close(code, reason))
   }
@@ -117,10 +116,8 @@ export class DeflatedWebSocket extends NodeWebSocket {
   onCompressed(compressed: Uint8Array, isBinary: boolean): void {
     this.deflate.decompress(compressed, true, (error, data) => {
       if (error !== null) {
-        this.reader.isInflating = false
-        if (error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") {
-          this.onBreach(new CloseReason.PayloadTooLarge({ limit: this.settings.maxPayload }), 1009)
-        } else this.onBreach(new CloseReason.WebSocketProtocol({ code: 1007, message: error.message }), 1007)
+        const isTooLarge = error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
+        this.reader.inflated(isTooLarge ? tooLarge : { code: 1007, message: error.message }, isBinary)
         // A copy is the receiver's own: the library's bytes are a piece of what it inflates into.
       } else this.reader.inflated(isBinary ? copyOf(data, 0) : data, isBinary)
       this.endTurn()

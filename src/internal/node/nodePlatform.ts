@@ -10,6 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
+import type { Answer } from "../server/answer.ts"
 import type { Config } from "../server/config.ts"
 import { Platform, type RoutedExchange, UpgradeFailed } from "../server/platform.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
@@ -168,11 +169,10 @@ export class NodePlatform implements Platform {
 
   refuse(
     request: HttpServerRequest,
-    status: number,
-    message: string
+    answer: Answer
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> {
     return Effect.callback((resume) =>
-      this.upgrades.refuse(toNode(request).socket, { status, message }, () => resume(Effect.succeed(released)))
+      this.upgrades.refuse(toNode(request).socket, answer, () => resume(Effect.succeed(released)))
     )
   }
 

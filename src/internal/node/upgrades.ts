@@ -1,9 +1,12 @@
 /**
  * The WebSocket handshake: 101 with our headers, or a refusal before it.
  */
+import { hash } from "node:crypto"
 import { STATUS_CODES } from "node:http"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
+import { type Refusal, switchProtocols } from "../protocol/webSocketHandshake.ts"
+import { type Answer, upgradeRefusal } from "../server/answer.ts"
 import type { Config } from "../server/config.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import { type Agreed, negotiate } from "./deflate.ts"
@@ -12,8 +15,7 @@ import { forget } from "./effectServer.ts"
 import { takeHead } from "./heads.ts"
 import { Lingering } from "./lingering.ts"
 import { decide } from "./undecided.ts"
-import { PlainWebSocket, type WebSocketSettings } from "./webSocketConnection.ts"
-import { type Refusal, switchProtocols } from "./webSocketHandshake.ts"
+import { NodeWebSocket, type WebSocketSettings } from "./webSocketConnection.ts"
 
 /** Headers that middlewares want on the 101. */
 const middlewareHeaders = new WeakMap<Http.IncomingMessage, Http.OutgoingHttpHeaders>()
@@ -42,16 +44,6 @@ export class Upgrades {
     return this.settings.lingering
   }
 
-  private linesFor(request: Http.IncomingMessage, headers: Lines): Array<string> {
-    const lines: Array<string> = []
-    for (const all of [headers, middlewareHeaders.get(request)]) {
-      for (const name in all) {
-        for (const value of [all[name]!].flat()) lines.push(`${name}: ${value}`)
-      }
-    }
-    return lines
-  }
-
   private negotiate(request: Http.IncomingMessage): Agreed | Refusal | undefined {
     const offered = request.headers["sec-websocket-extensions"]
     if (this.perMessageDeflate === undefined || offered === undefined) return undefined
@@ -67,10 +59,12 @@ export class Upgrades {
     const { socket } = request
     const early = Buffer.concat([takeHead(request), ...decide(request)])
     if (socket.destroyed) return done(undefined)
-    const response = switchProtocols(request)
-    if (typeof response !== "string") return this.refuse(socket, response, () => done(undefined))
+    const response = switchProtocols(request, sha1)
+    if (typeof response !== "string") return this.refuse(socket, upgradeRefusal(response), () => done(undefined))
     const agreed = this.negotiate(request)
-    if (agreed !== undefined && "status" in agreed) return this.refuse(socket, agreed, () => done(undefined))
+    if (agreed !== undefined && "status" in agreed) {
+      return this.refuse(socket, upgradeRefusal(agreed), () => done(undefined))
+    }
     const onClose = () => done(undefined)
     socket.once("close", onClose)
     // Whoever has ended its half does not wait for an answer.
@@ -87,9 +81,9 @@ export class Upgrades {
     // Before somebody listens, or it would be read at once.
     if (early.length > 0) socket.unshift(early)
     const connection = agreed === undefined
-      ? new PlainWebSocket(socket, this.settings)
+      ? new NodeWebSocket(socket, this.settings)
       : new DeflatedWebSocket(socket, this.settings, agreed.deflate, this.perMessageDeflate?.threshold ?? 0)
-    const lines = this.linesFor(request, headers)
+    const lines = [...linesOf(headers), ...linesOf(middlewareHeaders.get(request))]
     if (agreed !== undefined) lines.unshift(agreed.line)
     // Like Node's own heads.
     socket.write(
@@ -100,19 +94,24 @@ export class Upgrades {
   }
 
   /** Writes a refusal and closes the connection (rule R21); calls back when it is closed. */
-  refuse(socket: Net.Socket, { headers, message, status }: Refusal, done: () => void): void {
+  refuse(socket: Net.Socket, { body, headers, status }: Answer, done: () => void): void {
     if (socket.destroyed) return done()
     this.lingering.watch(socket)
     socket.once("close", () => done())
     socket.on("error", () => {})
-    const lines = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`).join("")
-    socket.write(
-      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}\r\nConnection: close\r\nContent-type: text/html\r\n` +
-        `Content-Length: ${Buffer.byteLength(message)}\r\n${lines}\r\n${message}`
-    )
+    const lines = linesOf({ ...headers, "Content-Length": `${Buffer.byteLength(body)}` })
+    socket.cork()
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}\r\n${lines.join("\r\n")}\r\n\r\n`)
+    socket.write(body)
+    socket.uncork()
     socket.destroySoon()
   }
 }
+
+const linesOf = (headers: Lines | Http.OutgoingHttpHeaders | undefined): Array<string> =>
+  Object.entries(headers ?? {}).flatMap(([name, values]) => [values].flat().map((value) => `${name}: ${value}`))
+
+const sha1 = (text: string): string => hash("sha1", text, "base64")
 
 /** How long the packets that open a session wait behind their 101, in milliseconds. */
 const openDelay = 1

@@ -1,41 +1,55 @@
 /**
- * Bytes and text: the one file of this floor that knows `Buffer`, which is faster at all of this than what the language
- * has. Everything else works on `Uint8Array`.
+ * Bytes and text, with what the language has.
  */
+import * as Base64 from "effect/encoding/Base64"
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true })
 const encoder = new TextEncoder()
 const empty = new Uint8Array(0)
 
-/** A `Buffer` of the same memory. Not for no bytes: their memory may have been transferred away, which throws. */
-const view = (bytes: Uint8Array): Buffer =>
-  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+/** Where a text is written to be measured: faster than a look at each of its characters. */
+const scratch = new Uint8Array(16 * 1024)
 
 /** The number of bytes of the text in UTF-8; an unpaired surrogate counts three, as the U+FFFD it becomes. */
-export const utf8Length = (text: string): number => Buffer.byteLength(text)
-
-/** Standard base64, padded. */
-export const toBase64 = (bytes: Uint8Array): string => bytes.byteLength === 0 ? "" : view(bytes).toString("base64")
-
-/**
- * The bytes of a base64 text, read as leniently as `Buffer.from(text, "base64")` does: both alphabets, padding or none,
- * other characters skipped, ends at the first `=`.
- *
- * They have memory of their own. A piece of Node's pool lies beside other clients' data, and would show it to whoever is
- * given `bytes.buffer`.
- */
-export const fromBase64Lenient = (text: string): Uint8Array => {
-  // Node makes memory of its own for no bytes at all, which costs ten times as long as a few bytes do.
-  if (text === "") return new Uint8Array(0)
-  // Copying a few bytes out of the pool is cheaper than making memory first; for more it is the other way round.
-  if (text.length < 1024) return new Uint8Array(Buffer.from(text, "base64"))
-  const memory = new ArrayBuffer(Buffer.byteLength(text, "base64"))
-  const length = Buffer.from(memory).write(text, "base64")
-  // Where characters were skipped, memory is left over: nobody counts it.
-  return new Uint8Array(length === memory.byteLength ? memory : memory.slice(0, length))
+export const utf8Length = (text: string): number => {
+  let length = 0
+  for (let at = 0; at < text.length;) {
+    const { read, written } = encoder.encodeInto(at === 0 ? text : text.slice(at), scratch)
+    at += read
+    length += written
+  }
+  return length
 }
 
-/** A copy of some bytes in memory of its own. By way of a plain view: from a `Buffer` it takes twice as long. */
+/** Standard base64, padded. */
+export const toBase64 = (bytes: Uint8Array): string => Base64.encode(bytes)
+
+/**
+ * The bytes of a base64 text, read as leniently as Node's `Buffer` reads it: both alphabets, padding or none, other
+ * characters skipped, ends at the first `=`. They have memory of their own.
+ */
+export const fromBase64Lenient = (text: string): Uint8Array => {
+  let latin1: string
+  try {
+    latin1 = atob(text)
+  } catch {
+    latin1 = atob(digitsOf(text))
+  }
+  const bytes = new Uint8Array(latin1.length)
+  for (let index = 0; index < latin1.length; index++) bytes[index] = latin1.charCodeAt(index)
+  return bytes
+}
+
+/** The base64 digits of a text, of which Node reads the lower byte of each code unit. */
+const digitsOf = (text: string): string => {
+  const units = text.replace(/[^\0-\xff]/g, (unit) => String.fromCharCode(unit.charCodeAt(0) & 0xff))
+  const digits = units.replace(/=[^]*/, "").replaceAll("-", "+").replaceAll("_", "/").replace(/[^+/0-9A-Za-z]/g, "")
+  // A last one that begins a byte is none.
+  return digits.length % 4 === 1 ? digits.slice(0, -1) : digits
+}
+
+/** A copy of some bytes in memory of its own. By way of a plain view: from Node's `Buffer` it takes twice as long. */
 export const copyOf = (bytes: Uint8Array, start: number, end = bytes.byteLength): Uint8Array =>
   new Uint8Array(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start))
 
@@ -59,6 +73,9 @@ export const fromUtf8 = (bytes: Uint8Array): string | undefined => {
     return undefined
   }
 }
+
+/** The text of bytes in UTF-8, with U+FFFD for what is not. */
+export const fromUtf8Lenient = (bytes: Uint8Array): string => lenient.decode(bytes)
 
 /** Writes the text in UTF-8 from `offset` on; there must be room for all of it. */
 export const writeUtf8 = (target: Uint8Array, text: string, offset: number): void => {
@@ -89,4 +106,20 @@ const isBuffer = (data: unknown): boolean =>
 export const writeBytes = (target: Uint8Array, bytes: Uint8Array, offset: number): void => {
   // Copying from memory that was transferred away throws.
   if (bytes.byteLength > 0) target.set(bytes, offset)
+}
+
+/** The bytes of the text in UTF-8. */
+export const toUtf8 = (text: string): Uint8Array => encoder.encode(text)
+
+/** Below this size, memory is cheaper to collect than to give back; of 1 KiB, giving it back costs half as much. */
+const worthReleasing = 512
+
+/**
+ * Gives memory back at once that nobody refers to. What lies outside V8's heap makes it collect all of the heap time and
+ * again, which costs more than all else that is done for a large message.
+ */
+export const release = (bytes: Uint8Array): void => {
+  if (bytes.byteLength >= worthReleasing && bytes.byteLength === bytes.buffer.byteLength) {
+    ;(bytes.buffer as ArrayBuffer).transfer(0)
+  }
 }

@@ -123,10 +123,10 @@ const leaveUpgrade = (upgrade: Fiber.Fiber<boolean>, leaving: Effect.Effect<void
 const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect.Effect<Packet | undefined> =>
   Effect.callback<Packet | undefined>((resume) => {
     const listener: FrameListener = {
-      onFrame: (data, isBinary) => {
+      onFrame: (data) => {
         // Whoever the connection is given to goes on with the second.
         connection.pause()
-        const packet = parseFrame(data, isBinary)
+        const packet = parseFrame(data)
         resume(Effect.succeed(packet instanceof PacketError ? undefined : packet))
       },
       onTurn: () => {},

@@ -3,12 +3,13 @@
  */
 import type * as Cookies from "effect/http/Cookies"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type { Refusal } from "../protocol/webSocketHandshake.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { ExtraHeaders } from "./extraHeaders.ts"
 
 export interface Answer {
   readonly status: number
-  /** With names in lower case, and without the length, which is that of the body. */
+  /** With names in lower case, but where rule R21 spells them, and without the length, which is that of the body. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array
 }
@@ -32,6 +33,13 @@ export const refusal = (error: HandshakeError, message: string, { always }: Extr
   status: error.status,
   headers: { ...always, "content-type": "application/json" },
   body: JSON.stringify({ code: error.code, message })
+})
+
+/** To a request to upgrade that is refused: its connection ends (rule R21). */
+export const upgradeRefusal = ({ headers, message, status }: Refusal): Answer => ({
+  status,
+  headers: { Connection: "close", "Content-type": "text/html", ...headers },
+  body: message
 })
 
 /** To a preflight that is answered by us. */

@@ -231,7 +231,7 @@ const withThreshold = <A extends { readonly threshold?: number | undefined }>(op
 const elsewhere: Readonly<Record<string, string>> = {
   maxHttpBufferSize: "it is called maxPayload here",
   allowEIO4: "revision 4 is always on",
-  wsEngine: "WebSockets are those of the ws library",
+  wsEngine: "frames of WebSockets are read and written here; of the ws library there is perMessageDeflate",
   path: "mount the handler on a route with that path, or give the path to attach",
   addTrailingSlash: "it is an option of attach",
   destroyUpgrade: "it is an option of attach",

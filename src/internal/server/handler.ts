@@ -9,7 +9,7 @@ import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type { Unavailable } from "../../HandshakeError.ts"
 import { requestsOf, type Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
-import { otherMethod, preflight, toResponse } from "./answer.ts"
+import { otherMethod, preflight, toResponse, upgradeRefusal } from "./answer.ts"
 import { Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { onStop } from "./drain.ts"
@@ -132,7 +132,7 @@ const exchange = Effect.fnUntraced(function*(arrival: Arrival, method: "Get" | "
 
 const answerFailure = ({ engine, extraHeaders, isUpgrade, request }: Arrival, cause: Cause.Cause<unknown>): Reply => {
   const raw: RefuseRaw | undefined = isUpgrade
-    ? (status, message) => engine.platform.refuse(request, status, message)
+    ? (status, message) => engine.platform.refuse(request, upgradeRefusal({ status, message }))
     : undefined
   return refuse(engine, request, raw, cause, extraHeaders)
 }

@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import type { Answer } from "./answer.ts"
 import type { ExtraHeaders } from "./extraHeaders.ts"
 import type { Exchange } from "../transport/requests.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
@@ -53,8 +54,8 @@ export interface Platform {
   ): Effect.Effect<HttpServerResponse, UpgradeFailed>
   /** The response of a request whose connection was taken over: nothing more is written for it. */
   release(request: HttpServerRequest): HttpServerResponse
-  /** Refuses an upgrade: raw, then the connection is closed (rule R21). */
-  refuse(request: HttpServerRequest, status: number, message: string): Effect.Effect<HttpServerResponse>
+  /** Refuses an upgrade with this answer; then the connection is closed (rule R21). */
+  refuse(request: HttpServerRequest, answer: Answer): Effect.Effect<HttpServerResponse>
   /** Waits until no connection is left that was closed, but whose peer has not answered. */
   readonly lingeringClosed: Effect.Effect<void>
   /** Waits for no such peer any longer. */

@@ -3,9 +3,11 @@
  * transport.
  */
 import type { CloseReason } from "../../CloseReason.ts"
+import type { Message } from "../../Packet.ts"
 
 export interface FrameListener {
-  onFrame(data: Uint8Array, isBinary: boolean): void
+  /** A frame, and its size in bytes; its bytes are the listener's. */
+  onFrame(data: Message, size: number): void
   /** All frames that arrived together were reported. */
   onTurn(): void
   onWritable(): void
@@ -19,7 +21,3 @@ export const ignore: FrameListener = {
   onWritable: () => {},
   onClose: () => {}
 }
-
-/** The text of a frame from `from` on; that it is UTF-8 was checked where it was read. */
-export const decodeText = (data: Uint8Array, from: number): string =>
-  (Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)).toString("utf8", from)

@@ -4,13 +4,13 @@
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
 import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
-import { type Packet, PacketError } from "../../Packet.ts"
+import { type Message, type Packet, PacketError, type Revision } from "../../Packet.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
-import { decodeText, type FrameListener, ignore } from "./frameListener.ts"
+import { type FrameListener, ignore } from "./frameListener.ts"
 import { type Account, type Entry, take } from "./entry.ts"
-import { encodeEntry, takeBatch } from "./webSocketFrames.ts"
+import { encodeEntry, type FrameWriter, takeBatch } from "./webSocketBatch.ts"
 
 /** A WebSocket that is open, as the edge provides it. */
 export interface WebSocketConnection {
@@ -18,11 +18,8 @@ export interface WebSocketConnection {
   listener: FrameListener
   /** Bytes written that the network has not taken. */
   readonly unsent: number
-  /**
-   * Writes complete frames with one system call; `false` means: wait for `onWritable`. A connection that compresses makes
-   * its frames by itself, and has only `writeMessage`.
-   */
-  writeFrames?(buffers: ReadonlyArray<Uint8Array>): boolean
+  /** How frames are written; a connection that compresses makes its frames itself, and has only `writeMessage`. */
+  readonly frames: FrameWriter | undefined
   /** Writes one message; `false` means: wait for `onWritable`. */
   writeMessage(data: string | Uint8Array, compress: boolean): boolean
   whenWritten(done: (written: boolean) => void): void
@@ -63,12 +60,13 @@ export class WebSocketTransport implements Transport, FrameListener {
   }
 
   write(out: Queue.Dequeue<Entry>, account: Account): void {
-    const connection = this.connection
+    const { connection } = this
+    const { frames } = connection
     const revision = this.host.revision
     while (out.messages.length > 0) {
       let more: boolean
-      if (connection.writeFrames !== undefined) {
-        more = connection.writeFrames(takeBatch(out, account, revision, this.binary))
+      if (frames !== undefined) {
+        more = frames.write(takeBatch(out, account, revision, this.binary, frames))
       } else {
         const entry = take(out, account)!
         more = connection.writeMessage(
@@ -111,16 +109,16 @@ export class WebSocketTransport implements Transport, FrameListener {
     this.connection.close()
   }
 
-  onFrame(data: Uint8Array, isBinary: boolean): void {
+  onFrame(data: Message, size: number): void {
     const host = this.host
     if (!host.observed) {
-      if (isBinary) {
-        if (host.revision === 4) return host.onMessage(data, data.length)
-      } else if (data[0] === 0x34) {
-        return host.onMessage(decodeText(data, 1), data.length - 1)
+      if (typeof data === "object") {
+        if (host.revision === 4) return host.onMessage(data, size)
+      } else if (data.charCodeAt(0) === 0x34) {
+        return host.onMessage(data.slice(1), size - 1)
       }
     }
-    const packet = parseFrame(data, isBinary, host.revision)
+    const packet = parseFrame(data, host.revision)
     if (packet === undefined) return
     if (packet instanceof PacketError) return host.onClose(parseError(packet))
     host.onPacket(packet)
@@ -170,11 +168,9 @@ export class WebSocketCandidate implements Candidate, FrameListener {
     return new WebSocketTransport(this.connection, host, this.binary)
   }
 
-  onFrame(data: Uint8Array, isBinary: boolean): void {
+  onFrame(data: Message): void {
     // What a session's transport would ignore is no packet of an upgrade either (rule R79).
-    this.host!.onPacket(
-      parseFrame(data, isBinary, this.host!.revision) ?? new PacketError({ reason: "UnknownType" })
-    )
+    this.host!.onPacket(parseFrame(data, this.host!.revision) ?? new PacketError({ reason: "UnknownType" }))
   }
 
   onTurn(): void {}
@@ -187,15 +183,9 @@ export class WebSocketCandidate implements Candidate, FrameListener {
 }
 
 /** One frame as a packet; `undefined` for what revision 3 ignores: bytes of an unknown type (rule R64). */
-export const parseFrame = (
-  data: Uint8Array,
-  isBinary: boolean,
-  revision: 3 | 4
-): Packet | PacketError | undefined => {
-  if (revision === 4) {
-    return isBinary ? { type: "message", data } : revision4.parseText(decodeText(data, 0))
-  }
-  if (!isBinary) return revision3.parseText(decodeText(data, 0))
+export const parseFrame = (data: Message, revision: Revision): Packet | PacketError | undefined => {
+  if (typeof data === "string") return (revision === 4 ? revision4 : revision3).parseText(data)
+  if (revision === 4) return { type: "message", data }
   const packet = revision3.parseOwnBinary(data)
   return packet instanceof PacketError ? undefined : packet
 }

@@ -5,13 +5,13 @@
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
 import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
-import { type Packet, PacketError } from "../../Packet.ts"
+import { type Message, type Packet, PacketError } from "../../Packet.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
 import type { Account, Entry } from "./entry.ts"
-import { decodeText, type FrameListener } from "./frameListener.ts"
+import type { FrameListener } from "./frameListener.ts"
 import type { WebTransportConnection } from "./webTransportConnection.ts"
-import { takeFrames, textFrame } from "./webTransportFrames.ts"
+import { takeFrames, textFrame } from "./webTransportBatch.ts"
 
 /**
  * How long a client that the server takes leave of has for its last pong, in milliseconds, once the stream says that
@@ -100,13 +100,13 @@ export class WebTransportTransport implements Transport, FrameListener {
     this.connection.close()
   }
 
-  onFrame(data: Uint8Array, isBinary: boolean): void {
+  onFrame(data: Message, size: number): void {
     const host = this.host
     if (!host.observed) {
-      if (isBinary) return host.onMessage(data, data.length)
-      if (data[0] === 0x34) return host.onMessage(decodeText(data, 1), data.length - 1)
+      if (typeof data === "object") return host.onMessage(data, size)
+      if (data.charCodeAt(0) === 0x34) return host.onMessage(data.slice(1), size - 1)
     }
-    const packet = parseFrame(data, isBinary)
+    const packet = parseFrame(data)
     if (packet instanceof PacketError) return host.onClose(parseError(packet))
     if (packet.type === "pong" && this.pings > 0) this.pings--
     host.onPacket(packet)
@@ -155,8 +155,8 @@ export class WebTransportCandidate implements Candidate, FrameListener {
     return new WebTransportTransport(this.connection, host)
   }
 
-  onFrame(data: Uint8Array, isBinary: boolean): void {
-    this.host!.onPacket(parseFrame(data, isBinary))
+  onFrame(data: Message): void {
+    this.host!.onPacket(parseFrame(data))
   }
 
   onTurn(): void {}
@@ -169,5 +169,5 @@ export class WebTransportCandidate implements Candidate, FrameListener {
 }
 
 /** One frame as a packet: bytes are a message, text is any. */
-export const parseFrame = (data: Uint8Array, isBinary: boolean): Packet | PacketError =>
-  isBinary ? { type: "message", data } : revision4.parseText(decodeText(data, 0))
+export const parseFrame = (data: Message): Packet | PacketError =>
+  typeof data === "object" ? { type: "message", data } : revision4.parseText(data)

@@ -12,7 +12,8 @@ import {
   WriteFailed
 } from "../../CloseReason.ts"
 import { PacketError } from "../../Packet.ts"
-import { FrameDecoder, type FrameError } from "../protocol/frames.ts"
+import { fromUtf8Lenient } from "../protocol/bytes.ts"
+import { FrameDecoder, type FrameError } from "../protocol/webTransportFrames.ts"
 
 /**
  * A readable stream of the Streams standard, as far as it is used here.
@@ -200,7 +201,7 @@ export class WebTransportConnection {
   private readonly onReadError = (): void => this.suspect(gone)
 
   private readonly onFrame = (data: Uint8Array, isBinary: boolean): boolean => {
-    this.listener.onFrame(data, isBinary)
+    tell(this.listener, data, isBinary)
     return !this.paused && ++this.frames < framesPerTurn
   }
 
@@ -279,7 +280,7 @@ export class WebTransportConnection {
     const { listener, rest } = this
     this.terminate(reason)
     // What had arrived is not lost with the connection.
-    if (rest !== undefined) this.decoder.push(rest, (data, isBinary) => listener.onFrame(data, isBinary))
+    if (rest !== undefined) this.decoder.push(rest, (data, isBinary) => tell(listener, data, isBinary))
     listener.onClose(reason)
   }
 
@@ -299,6 +300,9 @@ export class WebTransportConnection {
     for (const f of onEnded) f()
   }
 }
+
+const tell = (listener: FrameListener, data: Uint8Array, isBinary: boolean): void =>
+  listener.onFrame(isBinary ? data : fromUtf8Lenient(data), data.length)
 
 const pump = (connection: WebTransportConnection): void => connection.pump()
 

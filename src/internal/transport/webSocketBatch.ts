@@ -1,16 +1,25 @@
 /**
- * WebSocket frames as a server sends them: unmasked, unfragmented, written by hand so that a batch of packets is one
- * buffer and one system call.
+ * Packets as frames of a WebSocket, written by hand so that a batch of packets is one buffer and one system call.
  */
 import type * as Queue from "effect/Queue"
 import type { Revision } from "../../Packet.ts"
-import { toBase64 } from "../protocol/bytes.ts"
+import { toBase64, toUtf8, writeUtf8 } from "../protocol/bytes.ts"
 import { numbers } from "../protocol/digits.ts"
 import { encodeText } from "../protocol/revision4.ts"
-import { type Account, type Entry, isShared, make, take } from "./entry.ts"
+import { encodeFrame, headerSize, opcodes, writeHeader } from "../protocol/webSocketFrames.ts"
+import { type Account, type Entry, isShared, type SharedEncoding, take } from "./entry.ts"
 
-/** What a frame is (RFC 6455, section 5.2). */
-export const opcodes = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
+/** Where the memory of frames comes from. */
+export interface FrameMemory {
+  /** So much memory for frames, with anything in it; where it is kept for long, it is no piece of something larger. */
+  allocate(size: number, isKept: boolean): Uint8Array
+}
+
+/** Where batches go. */
+export interface FrameWriter extends FrameMemory {
+  /** Writes complete frames with one system call; `false` means: wait for `onWritable`. */
+  write(buffers: ReadonlyArray<Uint8Array>): boolean
+}
 
 /** Above this size a binary payload is written as it is, behind its header, instead of being copied into the batch. */
 export const copyLimit = 8 * 1024
@@ -18,52 +27,19 @@ export const copyLimit = 8 * 1024
 /** Frames are gathered up to this many bytes a write. */
 export const batchLimit = 64 * 1024
 
-const headerSize = (length: number): number => length < 126 ? 2 : length < 65536 ? 4 : 10
-
-const writeHeader = (target: Uint8Array, at: number, opcode: number, length: number): number => {
-  target[at] = 0x80 | opcode
-  if (length < 126) {
-    target[at + 1] = length
-    return at + 2
-  }
-  if (length < 65536) {
-    target[at + 1] = 126
-    target[at + 2] = length >>> 8
-    target[at + 3] = length & 0xff
-    return at + 4
-  }
-  target[at + 1] = 127
-  const high = Math.floor(length / 0x1_0000_0000)
-  for (let i = 0; i < 4; i++) {
-    target[at + 2 + i] = (high >>> (24 - 8 * i)) & 0xff
-    target[at + 6 + i] = (length >>> (24 - 8 * i)) & 0xff
-  }
-  return at + 10
-}
-
-/** One frame with its payload. */
-export const encodeFrame = (opcode: number, payload: Uint8Array): Uint8Array => {
-  const frame = Buffer.allocUnsafe(headerSize(payload.length) + payload.length)
-  frame.set(payload, writeHeader(frame, 0, opcode, payload.length))
-  return frame
-}
+/** Below this size, writing an ASCII text character by character takes half the time. */
+const worthEncoding = 48
 
 /** What goes before the data inside the frame: the type digit of a text packet, revision 3's type byte, or nothing. */
 const prefixSize = (data: unknown, revision: Revision): number => typeof data !== "object" || revision === 3 ? 1 : 0
 
-export const frameSize = (entry: Entry, revision: Revision): number => {
-  if (isShared(entry)) return sharedFrame(entry, revision).length
+const frameSize = (entry: Entry, revision: Revision): number => {
   const length = entry.size + prefixSize(entry.data, revision)
   return headerSize(length) + length
 }
 
 /** Writes one frame into `target`; returns where the next one goes. */
-const writeFrame = (target: Buffer, at: number, entry: Entry, revision: Revision): number => {
-  if (isShared(entry)) {
-    const frame = sharedFrame(entry, revision)
-    target.set(frame, at)
-    return at + frame.length
-  }
+const writeFrame = (target: Uint8Array, at: number, entry: Entry, revision: Revision): number => {
   const { data, size } = entry
   const type = 0x30 + numbers[entry.type]
   if (data === undefined) {
@@ -74,9 +50,10 @@ const writeFrame = (target: Buffer, at: number, entry: Entry, revision: Revision
   if (typeof data === "string") {
     at = writeHeader(target, at, opcodes.text, size + 1)
     target[at++] = type
-    // As many bytes as code units means ASCII, which needs no transcoding.
-    if (size === data.length) target.write(data, at, size, "latin1")
-    else target.write(data, at, size, "utf8")
+    // As many bytes as code units means ASCII.
+    if (size === data.length && size < worthEncoding) {
+      for (let index = 0; index < size; index++) target[at + index] = data.charCodeAt(index)
+    } else writeUtf8(target, data, at)
     return at + size
   }
   at = writeHeader(target, at, opcodes.binary, size + prefixSize(data, revision))
@@ -86,13 +63,16 @@ const writeFrame = (target: Buffer, at: number, entry: Entry, revision: Revision
 }
 
 /** The frame that all sockets of a broadcast share, made by the first that needs it. */
-export const sharedFrame = (entry: Entry, revision: Revision): Uint8Array => {
-  const shared = entry.shared!
+const sharedFrame = (
+  entry: Entry & { readonly shared: SharedEncoding },
+  revision: Revision,
+  memory: FrameMemory
+): Uint8Array => {
+  const { shared } = entry
   const ready = revision === 3 ? shared.frame3 : shared.frame4
   if (ready !== undefined) return ready
-  const plain = make(entry.type, entry.data)
-  const frame = Buffer.allocUnsafeSlow(frameSize(plain, revision))
-  writeFrame(frame, 0, plain, revision)
+  const frame = memory.allocate(frameSize(entry, revision), true)
+  writeFrame(frame, 0, entry, revision)
   if (revision === 3) shared.frame3 = frame
   else shared.frame4 = frame
   return frame
@@ -111,19 +91,27 @@ export const takeBatch = (
   out: Queue.Dequeue<Entry>,
   account: Account,
   revision: Revision,
-  binary: boolean
+  binary: boolean,
+  memory: FrameMemory
 ): Array<Uint8Array> => {
   let entry = take(out, account)
-  if (binary && out.messages.length === 0 && isShared(entry!)) return [sharedFrame(entry, revision)]
+  if (binary && out.messages.length === 0 && isShared(entry!)) return [sharedFrame(entry, revision, memory)]
   const buffers: Array<Uint8Array> = []
   let total = 0
   const group: Array<Entry> = []
   let groupBytes = 0
-  const endGroup = (extra: number): Buffer | undefined => {
+  const endGroup = (extra: number): Uint8Array | undefined => {
     if (groupBytes + extra === 0) return undefined
-    const buffer = Buffer.allocUnsafe(groupBytes + extra)
+    const buffer = memory.allocate(groupBytes + extra, false)
     let at = 0
-    for (let i = 0; i < group.length; i++) at = writeFrame(buffer, at, group[i]!, revision)
+    for (let i = 0; i < group.length; i++) {
+      const entry = group[i]!
+      if (isShared(entry)) {
+        const frame = sharedFrame(entry, revision, memory)
+        buffer.set(frame, at)
+        at += frame.length
+      } else at = writeFrame(buffer, at, entry, revision)
+    }
     group.length = 0
     groupBytes = 0
     buffers.push(buffer)
@@ -133,7 +121,7 @@ export const takeBatch = (
     const { data, size } = entry
     if (!binary && typeof data === "object") {
       endGroup(0)
-      const frame = encodeFrame(opcodes.text, Buffer.from(encodeBase64(data, revision), "latin1"))
+      const frame = encodeFrame(opcodes.text, toUtf8(encodeBase64(data, revision)))
       buffers.push(frame)
       total += frame.length
     } else if (isLarge(entry) && !isShared(entry)) {

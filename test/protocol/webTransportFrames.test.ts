@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
-import { FrameDecoder, frameHeader } from "../../src/internal/protocol/frames.ts"
+import { FrameDecoder, frameHeader } from "../../src/internal/protocol/webTransportFrames.ts"
 import { A14, hex } from "../fixtures/goldens.ts"
 import { anyBytes, listOf, oneOf, pick } from "./arbitraries.ts"
 

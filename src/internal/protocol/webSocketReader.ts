@@ -1,25 +1,31 @@
 /**
  * Reads WebSocket frames as a server gets them: masked, whole or in fragments, cut into chunks anyhow (RFC 6455,
- * sections 5 to 8; rule R70).
+ * sections 5 to 8; rule R70). What it is given it leaves as it is: others may read the same chunk.
  */
-import { isUtf8 } from "node:buffer"
-import { PayloadTooLarge, type TransportFailure, WebSocketProtocol } from "../../CloseReason.ts"
-import { copyOf } from "../protocol/bytes.ts"
-import { opcodes } from "../transport/webSocketFrames.ts"
-import { release, rotated, unmask } from "./frameBytes.ts"
+import { copyOf, fromUtf8, release } from "./bytes.ts"
+import { mayBeSent, opcodes, rotated, rsv1, unmask, unmaskTo } from "./webSocketFrames.ts"
 
+/** How the peer broke the protocol; `code` is what it is to be told. */
+export interface Fault {
+  readonly code: number
+  readonly message: string
+}
+
+/** What a reader tells. All bytes are the receiver's. */
 export interface FrameHandler {
-  /** A whole message. The bytes of a text are to be read at once; those of a binary message are the receiver's. */
-  onMessage(data: Uint8Array, isBinary: boolean): void
-  /** The bytes of a compressed message; reading waits until `isInflating` is false again. Without it there are none. */
+  /** A whole message, and its size in bytes. */
+  onMessage(data: string | Uint8Array, size: number): void
+  /** The bytes of a compressed message; reading waits until they are `inflated`. Without it there are none. */
   onCompressed?(data: Uint8Array, isBinary: boolean): void
-  /** A ping, whose bytes are to be read at once. */
-  onPing(data: Buffer): void
+  onPing(data: Uint8Array): void
   /** The peer's close frame, behind which nothing is read; its code is 1005 where it has none. */
   onCloseFrame(code: number, reason: string): void
-  /** The peer broke the protocol, and is to be told `code`; nothing more is read. */
-  onBreach(failure: TransportFailure, code: number): void
+  /** Nothing more is read. */
+  onFault(fault: Fault): void
 }
+
+/** What becomes of frames: messages are told, or dropped unread; after the last frame nothing is read. */
+type State = "reading" | "dropping" | "over"
 
 const { binary, close, ping, pong, text } = opcodes
 
@@ -29,20 +35,26 @@ const maxFragments = 16 * 1024
 /** After so many frames of one chunk it is somebody else's turn. */
 const framesPerTurn = 1024
 
-const noBytes = Buffer.alloc(0)
+const firstAllocation = 1024
+
+/** Where a text that lies in one chunk loses its mask. */
+const scratch = new Uint8Array(64 * 1024)
+
+export const tooLarge: Fault = { code: 1009, message: "Max payload size exceeded" }
+const tooManyFragments: Fault = { code: 1008, message: "Too many message fragments" }
+const invalid = (what: string, code = 1002): Fault => ({ code, message: `Invalid WebSocket frame: ${what}` })
+const notUtf8 = invalid("invalid UTF-8 sequence", 1007)
 
 export class FrameReader {
   private readonly handler: FrameHandler
   private readonly maxPayload: number
+  private state: State = "reading"
   /** Whether nothing is to be read behind the frame that is being read. */
   isPaused = false
   /** Whether a message is being inflated, which those behind it wait for. */
   isInflating = false
-  private stopped = false
-  /** Whether messages are dropped unread. */
-  private isDeaf = false
   /** The beginning of a header that the last chunk cut off, and how much of it there is. */
-  private head: Buffer | undefined
+  private head: Uint8Array | undefined
   private headLength = 0
   /** The frame that is being read: its header, and how much of its payload has come; -1 before its header. */
   private final = false
@@ -54,11 +66,10 @@ export class FrameReader {
   private messageOpcode = 0
   private isCompressed = false
   private fragments = 0
-  private message: Buffer = noBytes
+  private message: Uint8Array<ArrayBuffer> | undefined
   private stored = 0
-  private isAscii = true
   /** A control frame that the last chunk cut off. */
-  private control: Buffer | undefined
+  private control: Uint8Array | undefined
   constructor(handler: FrameHandler, maxPayload: number) {
     this.handler = handler
     this.maxPayload = maxPayload
@@ -68,11 +79,11 @@ export class FrameReader {
     return !this.isPaused && !this.isInflating
   }
 
-  /** Takes the next chunk, whose bytes are the reader's from then on. Returns what is to be pushed again, later. */
-  push(chunk: Buffer): Buffer | undefined {
+  /** Takes the next chunk. Returns what is to be pushed again, later. */
+  push(chunk: Uint8Array): Uint8Array | undefined {
     let at = 0
     let frames = 0
-    while (!this.stopped) {
+    while (this.state !== "over") {
       if (this.received < 0) {
         if (!this.mayRead || frames === framesPerTurn) return at < chunk.length ? chunk.subarray(at) : undefined
         frames++
@@ -84,7 +95,7 @@ export class FrameReader {
       if (size === 0 && missing > 0) break
       const end = at + size
       if (this.opcode >= close) this.takeControl(chunk, at, end)
-      else if (this.isDeaf) this.skipData(size)
+      else if (this.state === "dropping") this.skipData(size)
       else if (this.final && this.stored === 0 && this.received === 0 && size === missing) {
         this.received = -1
         this.fragments = 0
@@ -96,9 +107,9 @@ export class FrameReader {
   }
 
   /** From now on nothing counts but the peer's close frame. */
-  deafen(): void {
-    this.isDeaf = true
-    this.message = noBytes
+  drop(): void {
+    if (this.state === "reading") this.state = "dropping"
+    this.message = undefined
     this.stored = 0
   }
 
@@ -110,31 +121,32 @@ export class FrameReader {
   }
 
   /** Takes a message that lies in one chunk. */
-  private takeWhole(chunk: Buffer, start: number, end: number): void {
-    if (this.messageOpcode === binary || this.isCompressed) {
-      // A copy is the receiver's own, and does not keep the chunk.
+  private takeWhole(chunk: Uint8Array, start: number, end: number): void {
+    const size = end - start
+    if (this.messageOpcode === binary || this.isCompressed || size > scratch.length) {
       const data = copyOf(chunk, start, end)
-      unmask(data, 0, data.length, this.mask)
-      this.deliver(data, true)
+      unmask(data, 0, size, this.mask)
+      this.deliver(data)
     } else {
-      const isAscii = unmask(chunk, start, end, this.mask)
-      this.deliver(chunk.subarray(start, end), isAscii)
+      unmaskTo(scratch, chunk, start, end, this.mask)
+      this.deliver(scratch.subarray(0, size))
     }
   }
 
   /** Reads the header, or as much of it as there is; returns where the chunk goes on. */
-  private takeHeader(chunk: Buffer, at: number): number {
+  private takeHeader(chunk: Uint8Array, at: number): number {
     if (this.headLength === 0) {
       const size = this.readHeader(chunk, at, chunk.length)
       if (size > 0) return at + size
-      if (!this.stopped && at < chunk.length) {
-        this.head = Buffer.allocUnsafeSlow(14)
-        this.headLength = chunk.copy(this.head, 0, at)
+      if (this.state !== "over" && at < chunk.length) {
+        this.head = new Uint8Array(14)
+        this.head.set(chunk.subarray(at))
+        this.headLength = chunk.length - at
       }
       return chunk.length
     }
     const head = this.head!
-    while (at < chunk.length && !this.stopped) {
+    while (at < chunk.length && this.state !== "over") {
       head[this.headLength++] = chunk[at++]!
       if (this.readHeader(head, 0, this.headLength) > 0) {
         this.headLength = 0
@@ -146,13 +158,13 @@ export class FrameReader {
   }
 
   /** Reads a header that is complete; returns its size, and zero for all others. */
-  private readHeader(bytes: Buffer, at: number, end: number): number {
+  private readHeader(bytes: Uint8Array, at: number, end: number): number {
     if (end - at < 2) return 0
     const first = bytes[at]!
     const second = bytes[at + 1]!
     const fault = this.faultOf(first, second)
     if (fault !== undefined) {
-      this.breach(1002, fault)
+      this.fail(invalid(fault))
       return 0
     }
     const short = second & 0x7f
@@ -162,23 +174,23 @@ export class FrameReader {
     const length = short < 126
       ? short
       : short === 126
-      ? bytes.readUInt16BE(at + 2)
-      : bytes.readUInt32BE(at + 2) * 0x1_0000_0000 + bytes.readUInt32BE(at + 6)
+      ? uint16(bytes, at + 2)
+      : uint32(bytes, at + 2) * 0x1_0000_0000 + uint32(bytes, at + 6)
     const opcode = first & 0x0f
     if (opcode < close && this.stored + length > this.maxPayload) {
-      this.stop()
-      this.handler.onBreach(new PayloadTooLarge({ limit: this.maxPayload }), 1009)
+      this.fail(tooLarge)
       return 0
     }
     if (end - at < size) return 0
+    const key = at + size - 4
     this.final = first >= 0x80
     this.opcode = opcode
     this.length = length
-    this.mask = bytes.readInt32LE(at + size - 4)
+    this.mask = bytes[key]! | bytes[key + 1]! << 8 | bytes[key + 2]! << 16 | bytes[key + 3]! << 24
     this.received = 0
     if (opcode === text || opcode === binary) {
       this.messageOpcode = opcode
-      this.isCompressed = (first & 0x40) !== 0
+      this.isCompressed = (first & rsv1) !== 0
     }
     return size
   }
@@ -188,7 +200,7 @@ export class FrameReader {
     const isContinuation = opcode === 0
     if ((first & 0x30) !== 0) return "RSV2 and RSV3 must be clear"
     const mayBeCompressed = this.handler.onCompressed !== undefined && !isContinuation && opcode < close
-    if ((first & 0x40) !== 0 && !mayBeCompressed) return "RSV1 must be clear"
+    if ((first & rsv1) !== 0 && !mayBeCompressed) return "RSV1 must be clear"
     if (opcode <= binary) {
       if (isContinuation !== (this.messageOpcode !== 0)) return `invalid opcode ${opcode}`
     } else if (opcode < close || opcode > pong) return `invalid opcode ${opcode}`
@@ -201,66 +213,65 @@ export class FrameReader {
   }
 
   /** Keeps a piece of a message that does not lie in one chunk. */
-  private takeData(chunk: Buffer, start: number, end: number): void {
+  private takeData(chunk: Uint8Array, start: number, end: number): void {
     const stored = this.stored + end - start
-    if (stored > this.message.length) {
-      // Memory follows what was received, not what a header promises.
-      const most = this.final ? this.stored + this.length - this.received : this.maxPayload
-      const grown = Buffer.allocUnsafeSlow(Math.min(most, Math.max(stored * 2, 1024)))
-      this.message.copy(grown, 0, 0, this.stored)
-      release(this.message)
-      this.message = grown
-    }
-    chunk.copy(this.message, this.stored, start, end)
-    const isAscii = unmask(this.message, this.stored, stored, rotated(this.mask, this.received))
-    this.isAscii &&= isAscii
+    const message = this.roomFor(stored)
+    message.set(chunk.subarray(start, end), this.stored)
+    unmask(message, this.stored, stored, rotated(this.mask, this.received))
     this.stored = stored
     this.received += end - start
     if (this.received < this.length) return
     this.received = -1
-    if (++this.fragments > maxFragments) return this.breach(1008, undefined)
+    if (++this.fragments > maxFragments) return this.fail(tooManyFragments)
     if (!this.final) return
-    const { isAscii: allAscii, message } = this
-    const isKept = this.messageOpcode === binary || this.isCompressed
-    // A message is not to hold on to more memory than it needs.
-    const data = !isKept
-      ? message.subarray(0, stored)
-      : message.length === stored
-      ? new Uint8Array(message.buffer)
-      : copyOf(message, 0, stored)
-    this.message = noBytes
+    this.message = undefined
     this.stored = 0
     this.fragments = 0
-    this.isAscii = true
-    this.deliver(data, allAscii)
-    if (data.buffer !== message.buffer || !isKept) release(message)
+    if (this.messageOpcode === binary || this.isCompressed) {
+      // A message is not to hold on to more memory than it needs.
+      return this.deliver(message.length === stored ? message : new Uint8Array(message.buffer.transfer(stored)))
+    }
+    this.deliver(message.subarray(0, stored))
+    release(message)
   }
 
-  private deliver(data: Uint8Array, isAscii: boolean): void {
+  /** The memory of the message, in which so many bytes have room; it follows what came, not what a header promises. */
+  private roomFor(size: number): Uint8Array<ArrayBuffer> {
+    const { message } = this
+    if (message !== undefined && size <= message.length) return message
+    const most = this.final ? this.stored + this.length - this.received : this.maxPayload
+    const length = Math.min(most, Math.max(size * 2, firstAllocation))
+    this.message = message === undefined ? new Uint8Array(length) : new Uint8Array(message.buffer.transfer(length))
+    return this.message
+  }
+
+  /** Hands over a message. The bytes of a text are read at once. */
+  private deliver(data: Uint8Array): void {
     const isBinary = this.messageOpcode === binary
     if (this.isCompressed) {
       this.messageOpcode = 0
       this.isInflating = true
-      return this.handler.onCompressed!(data, isBinary)
-    }
-    if (!isBinary && !isAscii && !isUtf8(data)) return this.breach(1007, "invalid UTF-8 sequence")
-    this.messageOpcode = 0
-    this.handler.onMessage(data, isBinary)
+      this.handler.onCompressed!(data, isBinary)
+    } else this.tell(data, isBinary)
   }
 
-  /** Hands over what a compressed message was; `data` are the receiver's. */
-  inflated(data: Uint8Array, isBinary: boolean): void {
+  /** Goes on behind a compressed message: with what it was, or with what was wrong with it. */
+  inflated(data: Uint8Array | Fault, isBinary: boolean): void {
     this.isInflating = false
-    if (!isBinary && !isUtf8(data)) this.breach(1007, "invalid UTF-8 sequence")
-    else this.handler.onMessage(data, isBinary)
+    if (data instanceof Uint8Array) this.tell(data, isBinary)
+    else this.fail(data)
   }
 
-  private takeControl(chunk: Buffer, start: number, end: number): void {
-    const isWhole = this.received === 0 && end - start === this.length
-    const data = isWhole
-      ? chunk.subarray(start, end)
-      : (this.control ??= Buffer.allocUnsafeSlow(this.length))
-    if (!isWhole) chunk.copy(data, this.received, start, end)
+  private tell(data: Uint8Array, isBinary: boolean): void {
+    const told = isBinary ? data : fromUtf8(data)
+    if (told === undefined) return this.fail(notUtf8)
+    this.messageOpcode = 0
+    this.handler.onMessage(told, data.length)
+  }
+
+  private takeControl(chunk: Uint8Array, start: number, end: number): void {
+    const data = this.control ??= new Uint8Array(this.length)
+    data.set(chunk.subarray(start, end), this.received)
     this.received += end - start
     if (this.received < this.length) return
     this.received = -1
@@ -270,28 +281,26 @@ export class FrameReader {
     else if (this.opcode === close) this.takeClose(data)
   }
 
-  private takeClose(data: Buffer): void {
-    const code = data.length === 0 ? 1005 : data.readUInt16BE(0)
-    const reason = data.subarray(2)
-    if (data.length > 0 && !mayBeSent(code)) return this.breach(1002, `invalid status code ${code}`)
-    if (!isUtf8(reason)) return this.breach(1007, "invalid UTF-8 sequence")
+  private takeClose(data: Uint8Array): void {
+    const code = data.length === 0 ? 1005 : uint16(data, 0)
+    const reason = fromUtf8(data.subarray(2))
+    if (data.length > 0 && !mayBeSent(code)) return this.fail(invalid(`invalid status code ${code}`))
+    if (reason === undefined) return this.fail(notUtf8)
     this.stop()
-    this.handler.onCloseFrame(code, reason.toString("utf8"))
+    this.handler.onCloseFrame(code, reason)
   }
 
-  private breach(code: number, fault: string | undefined): void {
-    const message = fault === undefined ? "Too many message fragments" : `Invalid WebSocket frame: ${fault}`
+  private fail(fault: Fault): void {
     this.stop()
-    this.handler.onBreach(new WebSocketProtocol({ code, message }), code)
+    this.handler.onFault(fault)
   }
 
   private stop(): void {
-    this.stopped = true
-    this.message = noBytes
-    this.head = this.control = undefined
+    this.state = "over"
+    this.message = this.head = this.control = undefined
   }
 }
 
-/** Whether a close frame may carry this status (RFC 6455, section 7.4). */
-const mayBeSent = (code: number): boolean =>
-  (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)
+const uint16 = (bytes: Uint8Array, at: number): number => bytes[at]! << 8 | bytes[at + 1]!
+
+const uint32 = (bytes: Uint8Array, at: number): number => uint16(bytes, at) * 0x1_0000 + uint16(bytes, at + 2)

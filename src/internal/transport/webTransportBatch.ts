@@ -2,11 +2,12 @@
  * Packets as frames of a WebTransport stream, several to a write (rule R85). WebTransport has revision 4 only.
  */
 import type * as Queue from "effect/Queue"
+import { toUtf8 } from "../protocol/bytes.ts"
 import { encodeText } from "../protocol/revision4.ts"
-import { frameHeader } from "../protocol/frames.ts"
+import { frameHeader } from "../protocol/webTransportFrames.ts"
 import type { PacketType } from "../../Packet.ts"
 import { type Account, type Entry, isShared, take } from "./entry.ts"
-import { batchLimit, copyLimit } from "./webSocketFrames.ts"
+import { batchLimit, copyLimit } from "./webSocketBatch.ts"
 
 /** What goes out together. */
 export interface Batch {
@@ -15,27 +16,9 @@ export interface Batch {
   readonly pings: number
 }
 
-/** The frame of a packet that carries text or nothing. */
-export const textFrame = (type: PacketType, data?: string): Uint8Array => {
-  const bytes = Buffer.from(encodeText(type, data))
-  return Buffer.concat([frameHeader(bytes.length, false), bytes])
-}
-
-// A frame cannot be empty (rule R87), so bytes that are none travel as text: base64 of nothing.
-const emptyBinary = Uint8Array.of(1, 0x62)
-
-const frame = (entry: Entry): Uint8Array => {
-  const { data } = entry
-  if (typeof data !== "object") return textFrame(entry.type, data)
-  return data.byteLength === 0 ? emptyBinary : Buffer.concat([frameHeader(data.byteLength, true), data])
-}
-
-/** The frame that all sockets of a broadcast share, made by the first that needs it. */
-const sharedFrame = (entry: Entry): Uint8Array => entry.shared!.webTransport ??= frame(entry)
-
 // In memory of its own, since what a stream is given is the stream's.
-const join = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
-  const joined = new Uint8Array(length)
+const join = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0))
   let at = 0
   for (const part of parts) {
     joined.set(part, at)
@@ -44,21 +27,33 @@ const join = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
   return joined
 }
 
+/** The frame of a packet that carries text or nothing. */
+export const textFrame = (type: PacketType, data?: string): Uint8Array => {
+  const bytes = toUtf8(encodeText(type, data))
+  return join([frameHeader(bytes.length, false), bytes])
+}
+
+// A frame cannot be empty (rule R87), so bytes that are none travel as text: base64 of nothing.
+const emptyBinary = Uint8Array.of(1, 0x62)
+
+const frame = (entry: Entry): Uint8Array => {
+  const { data } = entry
+  if (typeof data !== "object") return textFrame(entry.type, data)
+  return data.byteLength === 0 ? emptyBinary : join([frameHeader(data.byteLength, true), data])
+}
+
+/** The frame that all sockets of a broadcast share, made by the first that needs it. */
+const sharedFrame = (entry: Entry): Uint8Array => entry.shared!.webTransport ??= frame(entry)
+
 /** Takes packets off the queue: small ones copied into one buffer, large ones as they are behind their header. */
 export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch => {
   const buffers: Array<Uint8Array> = []
   let group: Array<Uint8Array> = []
   let pings = 0
   let total = 0
-  let length = 0
   const endGroup = (): void => {
-    if (length > 0) buffers.push(join(group, length))
+    if (group.length > 0) buffers.push(join(group))
     group = []
-    length = 0
-  }
-  const add = (bytes: Uint8Array): void => {
-    group.push(bytes)
-    length += bytes.byteLength
   }
   for (
     let entry = take(out, account);
@@ -68,7 +63,7 @@ export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch =
     if (entry.type === "ping") pings++
     const { data } = entry
     if (typeof data === "object" && data.byteLength > copyLimit && !isShared(entry)) {
-      add(frameHeader(data.byteLength, true))
+      group.push(frameHeader(data.byteLength, true))
       endGroup()
       buffers.push(data)
       total += data.byteLength
@@ -78,7 +73,7 @@ export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch =
         endGroup()
         buffers.push(bytes)
       } else {
-        add(bytes)
+        group.push(bytes)
       }
       total += bytes.byteLength
     }

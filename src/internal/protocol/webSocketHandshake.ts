@@ -1,8 +1,17 @@
 /**
  * The opening handshake of a WebSocket: what is wrong with a request (rule R23), or the head of its 101.
  */
-import { hash } from "node:crypto"
-import type * as Http from "node:http"
+
+/** What a request to upgrade says, as far as it matters. */
+export interface UpgradeRequest {
+  readonly method?: string | undefined
+  readonly headers: {
+    readonly upgrade?: string | undefined
+    readonly "sec-websocket-key"?: string | undefined
+    readonly "sec-websocket-version"?: string | undefined
+    readonly "sec-websocket-protocol"?: string | undefined
+  }
+}
 
 /** What a request to upgrade is refused with. */
 export interface Refusal {
@@ -17,8 +26,11 @@ const badRequest = (message: string, headers?: Readonly<Record<string, string>>)
   ...(headers === undefined ? undefined : { headers })
 })
 
-/** The head of the 101, without the empty line that ends it. */
-export const switchProtocols = ({ headers, method }: Http.IncomingMessage): string | Refusal => {
+/** The head of the 101, without the empty line that ends it; `sha1` gives the hash of a text in base64. */
+export const switchProtocols = (
+  { headers, method }: UpgradeRequest,
+  sha1: (text: string) => string
+): string | Refusal => {
   const key = headers["sec-websocket-key"]
   const version = headers["sec-websocket-version"]
   if (method !== "GET") return { status: 405, message: "Invalid HTTP method" }
@@ -33,10 +45,11 @@ export const switchProtocols = ({ headers, method }: Http.IncomingMessage): stri
   const protocol = offered === undefined ? "" : firstOf(offered)
   if (protocol === undefined) return badRequest("Invalid Sec-WebSocket-Protocol header")
   return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-    `Sec-WebSocket-Accept: ${accept(key)}\r\n` + (protocol === "" ? "" : `Sec-WebSocket-Protocol: ${protocol}\r\n`)
+    `Sec-WebSocket-Accept: ${sha1(key + guid)}\r\n` + (protocol === "" ? "" : `Sec-WebSocket-Protocol: ${protocol}\r\n`)
 }
 
-const accept = (key: string): string => hash("sha1", `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`, "base64")
+/** What every server answers a key with (RFC 6455, section 1.3). */
+const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 /** The first of the offered subprotocols, where the list of them is one. */
 const firstOf = (offered: string): string | undefined => {
