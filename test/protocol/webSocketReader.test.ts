@@ -1,5 +1,5 @@
 /**
- * The reader of WebSocket frames beside that of the `ws` library. `FRAME_RUNS=100000` compares more streams.
+ * The reader of WebSocket frames beside that of the `ws` library. `FRAME_RUNS=20000` compares more streams.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
