@@ -189,7 +189,7 @@ export class NodePlatform implements Platform {
   }
 
   /** Leaves the servers it watched as they were. */
-  close(): void {
+  unwatchAll(): void {
     for (const server of this.watched.keys()) this.unwatch(server)
   }
 }
@@ -200,7 +200,7 @@ export const layer = (config: Config): Layer.Layer<Platform> =>
     Platform,
     Effect.acquireRelease(
       Effect.sync(() => new NodePlatform(config)),
-      (platform) => Effect.sync(() => platform.close())
+      (platform) => Effect.sync(() => platform.unwatchAll())
     )
   )
 

@@ -67,7 +67,7 @@ export const poll = <A extends Exchange>(
   if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return undefined
   if (method !== "GET" && method !== "POST") return undefined
   const asked = verify(engine, handler, method, header("origin"), url, false)
-  if (Effect.isEffect(asked) || (asked._tag !== "Get" && asked._tag !== "Post")) return undefined
+  if (asked._tag !== "Get" && asked._tag !== "Post") return undefined
   const exchange = toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent")))
   hand(asked._tag, asked.requests, exchange)
   return exchange
@@ -96,7 +96,7 @@ const answer = Effect.fnUntraced(function*(
   arrival.extraHeaders = ExtraHeaders.ofRequest(engine, headers)
   const origin = engine.platform.header(request, "origin")
   const verified = verify(engine, arrival.handler, request.method, origin, request.url, isUpgrade)
-  const asked = Effect.isEffect(verified) ? yield* verified : verified
+  const asked = verified._tag === "Elsewhere" ? yield* verified.verified : verified
   switch (asked._tag) {
     case "OpenPolling":
       return yield* handshake(arrival, polling)
@@ -111,6 +111,8 @@ const answer = Effect.fnUntraced(function*(
       return toResponse(otherMethod(arrival.extraHeaders))
     case "Upgrade":
       return yield* upgrade(arrival, asked.session, asked.transport)
+    default:
+      return yield* asked
   }
 })
 

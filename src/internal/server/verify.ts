@@ -14,7 +14,7 @@ import {
 import type { TransportType } from "../../Transport.ts"
 import { readField } from "../protocol/query.ts"
 import type { SocketId } from "../session/model.ts"
-import { requestsOf, type Session, transportOf } from "../session/session.ts"
+import { requestsOf, Session, transportOf } from "../session/session.ts"
 import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
@@ -31,7 +31,11 @@ export type Asked =
   | { readonly _tag: "OtherMethod" }
   | Upgrade
 
-export type Verified = Asked | Effect.Effect<Asked, HandshakeError>
+/** The registry has to look for the session elsewhere, and the rest is decided then. */
+export interface Elsewhere {
+  readonly _tag: "Elsewhere"
+  readonly verified: Effect.Effect<Asked | HandshakeError>
+}
 
 export interface Upgrade {
   readonly _tag: "Upgrade"
@@ -39,10 +43,6 @@ export interface Upgrade {
   readonly transport: TransportType
 }
 
-/**
- * What a request asks for, or its refusal, which is an Effect that fails. An Effect too where the registry has to look for
- * the session elsewhere.
- */
 export const verify = (
   engine: Engine,
   handler: NamedHandler,
@@ -50,7 +50,7 @@ export const verify = (
   origin: string | undefined,
   url: string,
   isUpgrade: boolean
-): Verified => {
+): Asked | HandshakeError | Elsewhere => {
   const { registry, settings } = engine
   const transport = readField(url, "transport")
   if (transport === undefined || transport === "webtransport" || !settings.transports.has(transport)) {
@@ -61,20 +61,31 @@ export const verify = (
   const sid = readField(url, "sid")
   if (sid !== undefined && sid !== "") {
     const found = registry.lookup(sid)
-    return Effect.isEffect(found)
-      ? Effect.flatMap(
-        found,
-        (session) => toEffect(verifySession(engine, handler, method, sid, session, transport, isUpgrade))
-      )
-      : verifySession(engine, handler, method, sid, found, transport, isUpgrade)
+    return found === undefined || found instanceof Session
+      ? verifySession(engine, handler, method, sid, found, transport, isUpgrade)
+      : verifyElsewhere(engine, handler, method, sid, found, transport, isUpgrade)
   }
   if (method !== "GET") return new BadHandshakeMethod({ context: { method } })
   if (transport === "polling") return isUpgrade ? openNone : openPolling
   return isUpgrade ? openWebSocket : new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
 }
 
-const toEffect = (verified: Verified): Effect.Effect<Asked, HandshakeError> =>
-  Effect.isEffect(verified) ? verified : Effect.succeed(verified)
+// By itself, since a closure in `verify` would cost every poll an object.
+const verifyElsewhere = (
+  engine: Engine,
+  handler: NamedHandler,
+  method: string,
+  sid: SocketId,
+  found: Effect.Effect<Session | undefined>,
+  transport: string,
+  isUpgrade: boolean
+): Elsewhere => ({
+  _tag: "Elsewhere",
+  verified: Effect.map(
+    found,
+    (session) => verifySession(engine, handler, method, sid, session, transport, isUpgrade)
+  )
+})
 
 const verifySession = (
   engine: Engine,
