@@ -12,8 +12,8 @@ import { Program, root } from "../kit/program.ts"
 import type { Target } from "../kit/server.ts"
 import { encodeFrame, Opcode, RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
-/** How they run a program. */
-const runtimes = { bun: [], deno: ["run", "--allow-all"] }
+/** How they run a program. By our own `tsconfig.json` Bun would find the package's sources, not what was built. */
+const runtimes = { bun: ["--tsconfig-override=package.json"], deno: ["run", "--allow-all"] }
 
 /** What Effect's runtime ends with when a signal interrupts a program. */
 const interrupted = 130

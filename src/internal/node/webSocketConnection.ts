@@ -120,7 +120,12 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
     // The end of a connection is to be seen, whoever does not read the rest of it.
     if (this.isReadOut || !this.open) return
     this.reader.isPaused = true
-    this.socket.pause()
+    this.stopReading()
+  }
+
+  /** Once: paused again, Deno would no longer see the end of the connection. */
+  private stopReading(): void {
+    if (!this.socket.isPaused()) this.socket.pause()
   }
 
   resume(): void {
@@ -202,7 +207,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
 
   take(chunk: Uint8Array): void {
     this.rest = this.reader.push(chunk)
-    if (this.rest !== undefined || this.reader.isInflating) this.socket.pause()
+    if (this.rest !== undefined || this.reader.isInflating) this.stopReading()
     if (this.rest === undefined && this.ownsChunks) release(chunk)
     this.endTurn()
   }
