@@ -552,6 +552,26 @@ describe("memory of what arrives", () => {
   }
 
   it(
+    "stays as it came with who reads by hand what the server does not read yet",
+    withServer({ application: idle, receiveBuffer: { messages: 1 } }, async (server) => {
+      const opened = Promise.withResolvers<TcpSocket>()
+      server.http.prependListener("upgrade", ({ socket }: IncomingMessage) => opened.resolve(socket))
+      const { raw, sid } = await connect(server)
+      const socket = await opened.promise
+      raw.write(Opcode.text, "4one")
+      raw.write(Opcode.text, "4two")
+      await eventually("the limit", () => socket.isPaused(), (it) => it)
+      const sent = encodeFrame(Opcode.binary, large)
+      raw.connection.write(sent)
+      const seen = await eventually("what waits", () => socket.read() as Buffer | null, (it) => it !== null)
+      await server.run(Socket.close(await server.socket(sid)))
+      raw.write(Opcode.close)
+      await raw.closed
+      assert.isTrue(seen!.length > 0 && seen!.equals(sent.subarray(0, seen!.length)))
+    })
+  )
+
+  it(
     "stays with whoever gave it to a connection that is no TCP socket",
     withServer({}, async (server) => {
       const [near, far] = duplexPair()

@@ -206,9 +206,11 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
   }
 
   take(chunk: Uint8Array): void {
+    // While we do not read, others may read by hand, and no listener shows them.
+    const isOurs = this.ownsChunks && !this.socket.isPaused()
     this.rest = this.reader.push(chunk)
     if (this.rest !== undefined || this.reader.isInflating) this.stopReading()
-    if (this.rest === undefined && this.ownsChunks) release(chunk)
+    if (this.rest === undefined && isOurs) release(chunk)
     this.endTurn()
   }
 
