@@ -1,6 +1,6 @@
 /**
- * The handlers that open sessions. A session knows its handler by a name, which can be sent: another process that runs the
- * same program gives the same handler the same name.
+ * The handlers that open sessions. A session knows its handler by a name, which can be sent: another process, where the
+ * same program makes its handlers in the same order, has the same names.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

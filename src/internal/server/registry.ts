@@ -19,7 +19,7 @@ export interface Registry {
   register(session: Session): void
   /** `false` where it was not registered. */
   unregister(session: Session): boolean
-  /** The session with an id. Whoever knows at once says so without an Effect: a fiber would be half the cost of a poll. */
+  /** The session with an id. What is known at once is no Effect, since most polls are served without a fiber. */
   lookup(id: SocketId): Session | undefined | Effect.Effect<Session | undefined>
   /** The sessions of this process. */
   readonly all: ReadonlyMap<SocketId, Session>
