@@ -42,14 +42,18 @@ const snippetsOf = (name: string): Array<Snippet> => {
 
 const documents = [
   "README.md",
-  ...readdirSync(join(root, "src")).filter((name) => name.endsWith(".ts")).map((name) => `src/${name}`)
+  ...readdirSync(join(root, "src")).filter((name) => name.endsWith(".ts")).map((name) => `src/${name}`),
+  "src/testing/EngineIOTest.ts"
 ]
 const snippets = documents.flatMap(snippetsOf)
 
 /** The same with assertions that assert, and on the source. */
 const runnable = ({ at, code }: Snippet): string => {
   const lines = code
-    .replace(/"effect-engine\.io"/g, JSON.stringify(pathToFileURL(join(root, "src/index.ts")).href))
+    .replace(
+      /"effect-engine\.io(\/testing)?"/g,
+      (_, path = "") => JSON.stringify(pathToFileURL(join(root, `src${path}/index.ts`)).href)
+    )
     .split("\n")
     .map((line) => {
       const [, expression, value] = /^(.*\S)\s+\/\/ => (.+)$/.exec(line) ?? []
@@ -188,7 +192,7 @@ describe("the documents", () => {
       ...all(read("internal/server/metrics.ts"), /"(engineio_\w+)"/g),
       ...all(read("internal/server/tracing.ts"), /"(EngineIO\.\w+)"/g),
       ...all(
-        ["EngineIO.ts", "Rooms.ts", "Socket.ts", "TypedSocket.ts"].map(read).join(),
+        ["EngineIO.ts", "Rooms.ts", "Socket.ts", "TypedSocket.ts", "testing/EngineIOTest.ts"].map(read).join(),
         /^export const (\w+)/gm
       )
     ]

@@ -47,7 +47,8 @@ const modules: ReadonlyArray<Module> = readdirSync(source, { recursive: true, en
     return { name, text, imports: importsOf(name, text) }
   })
 
-const publicModules = modules.filter(({ name }) => !name.includes("/") && name !== "index.ts")
+const isBarrel = ({ name }: Module): boolean => name.endsWith("index.ts")
+const publicModules = modules.filter((module) => !module.name.startsWith("internal/") && !isBarrel(module))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // floors
@@ -93,6 +94,12 @@ const floors: Readonly<Record<string, Floor>> = {
   },
   node: { level: 5, owns: (name) => name.startsWith("internal/node/"), effect: [/^/] },
   facade: { level: 6, owns: (name) => name === "EngineIO.ts" || name === "index.ts", effect: [/^/] },
+  // What the tests of an application have in the place of the edge.
+  testing: {
+    level: 5,
+    owns: (name) => name.startsWith("testing/") || name.startsWith("internal/testing/"),
+    effect: [/^/]
+  },
   // A program that uses the house.
   cli: { level: 7, owns: (name) => name.startsWith("internal/cli/"), effect: [/^/] }
 }
@@ -127,6 +134,16 @@ describe("the floors", () => {
       offences(({ name }, { level }, { file }) =>
         level !== floors["cli"]!.level || file === undefined || !file.startsWith("internal/") ||
         dirname(file) === dirname(name)
+      ),
+      []
+    )
+  })
+
+  it("have nothing of the test kit in them, nor the test kit of the Node edge", () => {
+    const isKit = (name: string) => floors["testing"]!.owns(name)
+    assert.deepStrictEqual(
+      offences(({ name }, _, { file }) =>
+        file === undefined || (isKit(name) ? !floors["node"]!.owns(file) : !isKit(file))
       ),
       []
     )
@@ -256,7 +273,7 @@ describe("the floors", () => {
 describe("files", () => {
   it("have names of their own", () => {
     // Not by their case alone: some file systems do not tell those apart.
-    const names = modules.map(({ name }) => basename(name).toLowerCase())
+    const names = modules.filter((module) => !isBarrel(module)).map(({ name }) => basename(name).toLowerCase())
     assert.deepStrictEqual(names.filter((name, index) => names.indexOf(name) !== index), [])
   })
 
@@ -316,7 +333,7 @@ const publicNames = ({ imports, name, text }: Module): Array<readonly [name: str
 
 describe("public modules", () => {
   it("say in a header what they are for", () => {
-    for (const { name, text } of [...publicModules, modules.find(({ name }) => name === "index.ts")!]) {
+    for (const { name, text } of [...publicModules, ...modules.filter(isBarrel)]) {
       assert.match(text, /^\/\*\*\n \* [^]+?\n \* @since \d+\.\d+\.\d+\n \*\//, name)
     }
   })
@@ -335,13 +352,19 @@ describe("public modules", () => {
 
   it("are all in the barrel and in the package's exports", () => {
     const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: object }
-    const names = publicModules.map(({ name }) => name.replace(".ts", ""))
+    const namesIn = (folder: string) =>
+      publicModules.filter(({ name }) => dirname(name) === folder).map(({ name }) => basename(name, ".ts"))
     assert.deepStrictEqual(
       Object.keys(exports).sort(),
-      [".", "./package.json", ...names.map((name) => `./${name}`)].sort()
+      [".", "./package.json", "./testing", ...namesIn(".").map((name) => `./${name}`)].sort()
     )
-    const barrel = modules.find(({ name }) => name === "index.ts")!.text
-    assert.deepStrictEqual(Array.from(barrel.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!), names)
+    for (const [name, folder] of [["index.ts", "."], ["testing/index.ts", "testing"]] as const) {
+      const barrel = modules.find((module) => module.name === name)!.text
+      assert.deepStrictEqual(
+        Array.from(barrel.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!),
+        namesIn(folder)
+      )
+    }
   })
 })
 
@@ -364,8 +387,8 @@ describe("the type any", () => {
       execFileSync(process.execPath, [tsc, "-p", source, "--emitDeclarationOnly", "--outDir", out])
       // The constructor of effect's Data.TaggedError has it in a constraint, where it lets nothing through.
       const effects = "new <A extends Record<string, any> = {}>"
-      const found = readdirSync(out)
-        .filter((name) => name.endsWith(".d.ts"))
+      const found = readdirSync(out, { recursive: true, encoding: "utf8" })
+        .filter((name) => name.endsWith(".d.ts") && !name.startsWith("internal/"))
         .flatMap((name) =>
           code(readFileSync(join(out, name), "utf8").replaceAll(effects, "")).split("\n")
             .filter((line) => isAny.test(line)).map((line) => `${name}: ${line.trim()}`)

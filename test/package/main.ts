@@ -91,6 +91,7 @@ const typeCheck = () => {
     [
       ...modules.map((name) => `import * as ${name}_ from "effect-engine.io/${name}"`),
       `import { ${modules.join(", ")} } from "effect-engine.io"`,
+      "export { EngineIOTest } from \"effect-engine.io/testing\"",
       ...modules.map((name) => `export const is${name}: typeof ${name} = ${name}_`)
     ].join("\n")
   )
@@ -118,6 +119,7 @@ for (const name of ${JSON.stringify(modules)}) {
   assert.ok(Object.keys(await import("effect-engine.io/" + name)).length > 0 || name === "Transport")
   assert.ok(createRequire(import.meta.url)("effect-engine.io/" + name))
 }
+assert.ok("connect" in (await import("effect-engine.io/testing")).EngineIOTest)
 for (const path of ["internal/session/session", "internal/session/session.js", "dist/index.js", "src/index.ts"]) {
   await assert.rejects(import("effect-engine.io/" + path), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" })
 }
