@@ -167,7 +167,7 @@ export const webSocket = Effect.fnUntraced(function*(
   const ended = yield* Deferred.make<Refused>()
   const read = Effect.gen(function*() {
     while (true) {
-      const frame = yield* Queue.take(opened.frames)
+      const frame = yield* Queue.take(opened.outgoing)
       yield* awake.await
       opened.taken(frame)
       const packet = parse(frame)

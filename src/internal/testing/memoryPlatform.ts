@@ -111,8 +111,8 @@ export class MemoryPlatform implements Platform {
     return HttpServerResponse.empty({ status: 101 })
   }
 
-  refuse(_: unknown, status: number, message: string): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return Effect.succeed(HttpServerResponse.text(message, { status }))
+  refuse(_: unknown, answer: Answers.Answer): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return Effect.succeed(Answers.toResponse(answer))
   }
 
   destroyLingering(): void {}

@@ -13,27 +13,27 @@ import type { WebSocketConnection } from "../transport/webSocket.ts"
 /** How much a network takes of a client that does not read, in bytes. */
 const networkBuffer = 64 * 1024
 
-const encoder = new TextEncoder()
-
 const sizeOf = (data: Message): number => typeof data === "string" ? utf8Length(data) : data.byteLength
 
 export class MemoryWebSocket implements WebSocketConnection {
   listener: FrameListener = ignore
   open = true
   unsent = 0
+  /** What the client reads are messages, as if somebody had taken them out of their frames. */
+  readonly frames = undefined
   /** What the client has not taken yet; ends when the connection is closed. */
-  readonly frames: Queue.Queue<Message, Cause.Done>
+  readonly outgoing: Queue.Queue<Message, Cause.Done>
   private readonly maxPayload: number
   private readonly defer: (f: () => void) => void
   private isPaused = false
   private unread: Array<Message> = []
   private waiting: Array<(written: boolean) => void> = []
   private constructor(
-    frames: Queue.Queue<Message, Cause.Done>,
+    outgoing: Queue.Queue<Message, Cause.Done>,
     maxPayload: number,
     defer: (f: () => void) => void
   ) {
-    this.frames = frames
+    this.outgoing = outgoing
     this.maxPayload = maxPayload
     this.defer = defer
   }
@@ -41,7 +41,7 @@ export class MemoryWebSocket implements WebSocketConnection {
   static make(maxPayload: number, defer: (f: () => void) => void): Effect.Effect<MemoryWebSocket> {
     return Effect.map(
       Queue.unbounded<Message, Cause.Done>(),
-      (frames) => new MemoryWebSocket(frames, maxPayload, defer)
+      (outgoing) => new MemoryWebSocket(outgoing, maxPayload, defer)
     )
   }
 
@@ -50,7 +50,7 @@ export class MemoryWebSocket implements WebSocketConnection {
   writeMessage(data: Message): boolean {
     if (!this.open) return true
     this.unsent += sizeOf(data)
-    Queue.offerUnsafe(this.frames, typeof data === "string" ? data : copyOf(data, 0))
+    Queue.offerUnsafe(this.outgoing, typeof data === "string" ? data : copyOf(data, 0))
     return this.unsent < networkBuffer
   }
 
@@ -73,7 +73,7 @@ export class MemoryWebSocket implements WebSocketConnection {
     if (!this.open) return
     this.open = false
     this.unread = []
-    Queue.endUnsafe(this.frames)
+    Queue.endUnsafe(this.outgoing)
     for (const done of this.waiting.splice(0)) done(false)
   }
 
@@ -85,7 +85,7 @@ export class MemoryWebSocket implements WebSocketConnection {
         this.close()
         return listener.onClose(transportError(new PayloadTooLarge({ limit: this.maxPayload })))
       }
-      this.listener.onFrame(typeof data === "string" ? encoder.encode(data) : copyOf(data, 0), typeof data !== "string")
+      this.listener.onFrame(typeof data === "string" ? data : copyOf(data, 0), sizeOf(data))
     }
     this.listener.onTurn()
   }

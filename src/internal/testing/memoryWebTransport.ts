@@ -5,7 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { type Packet, parse } from "../../Packet.ts"
 import { toBytes } from "../protocol/bytes.ts"
-import { FrameDecoder, frameHeader } from "../protocol/frames.ts"
+import { FrameDecoder, frameHeader } from "../protocol/webTransportFrames.ts"
 import { encodeText } from "../protocol/revision4.ts"
 import type { WebTransportSession, WebTransportStream } from "../transport/webTransportConnection.ts"
 
