@@ -3,7 +3,7 @@
  * the test's. A client's packets are text of revision 4, as `2` or `4hello`, whatever the transport.
  */
 import { assert } from "@effect/vitest"
-import { Clock, Context, Effect, type Fiber, Layer, type Scope } from "effect"
+import { Clock, Context, Effect, type Exit, type Fiber, Layer, type Scope } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { CloseReason, EngineIO, Packet, Socket, type Transport } from "../../src/index.ts"
@@ -362,8 +362,8 @@ export class Server {
   begin(engine: Engine): void {
     const { supervisor } = engine
     const { run } = supervisor
-    supervisor.run = <A>(effect: Effect.Effect<A>) => {
-      const fiber = run.call(supervisor, effect) as Fiber.Fiber<A>
+    supervisor.run = <A>(effect: Effect.Effect<A>, onExit?: (exit: Exit.Exit<A>) => void) => {
+      const fiber = run.call(supervisor, effect, onExit as (exit: Exit.Exit<unknown>) => void) as Fiber.Fiber<A>
       this.fibers.push(fiber)
       return fiber
     }

@@ -180,8 +180,8 @@ export class RouterExchange extends NodeExchange {
         // The handler's fiber may have let others run meanwhile.
         if (this.settled !== undefined) return resume(Effect.succeed(this.settled))
         this.resume = resume
-        // Effect interrupts the handler when the client gives up.
-        return Effect.sync(() => this.onClose(false))
+        // Effect interrupts the handler when the client gives up, of which Node tells us itself.
+        return isNode(this.source) ? undefined : Effect.sync(() => this.onClose(false))
       })
       : Effect.succeed(this.settled)
   }

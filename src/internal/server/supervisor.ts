@@ -37,37 +37,24 @@ export class Supervisor {
   }
 
   /** Runs what ends by itself, or with the scope of a session. */
-  run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A> {
+  run<A>(effect: Effect.Effect<A>, onExit: (exit: Exit.Exit<A>) => void = this.report): Fiber.Fiber<A> {
     const fiber = Effect.runForkWith(this.context)(effect)
-    fiber.addObserver(this.report)
+    fiber.addObserver(onExit)
     return fiber
   }
 
-  private readonly report = (exit: Exit.Exit<unknown, unknown>): void => {
+  readonly report = (exit: Exit.Exit<unknown, unknown>): void => {
     if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
       Effect.runForkWith(this.context)(Effect.logError("A fiber of a session failed", exit.cause))
     }
   }
 
-  /** Runs the life of a session. */
-  lead(
-    session: Session,
-    life: Effect.Effect<void>,
-    takeLeave: () => Fiber.Fiber<void> | undefined
-  ): Fiber.Fiber<void> {
+  onBegin(session: Session): void {
     this.alive.add(session)
     this.nothingRuns.closeUnsafe()
-    const fiber = Effect.runForkWith(this.context)(life)
-    fiber.addObserver((exit) => {
-      this.report(exit)
-      const leave = takeLeave()
-      if (leave === undefined) this.onLeft(session)
-      else leave.addObserver(() => this.onLeft(session))
-    })
-    return fiber
   }
 
-  private onLeft(session: Session): void {
+  onLeft(session: Session): void {
     this.alive.delete(session)
     if (this.alive.size === 0) this.nothingRuns.openUnsafe()
   }

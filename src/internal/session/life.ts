@@ -57,7 +57,13 @@ export const open = (
   wake(session)
   // The application may have ended its session in its first steps.
   const life = get(session.state) === "closed" ? Effect.void : heartbeat(session)
-  session.fiber = server.supervisor.lead(session, life, () => takeLeave(session, program, context))
+  const { supervisor } = server
+  supervisor.onBegin(session)
+  // One observer: with a second, the list of them would be 150 bytes longer.
+  session.fiber = supervisor.run(life, (exit) => {
+    supervisor.report(exit)
+    takeLeave(session, program, context)
+  })
 }
 
 /** The application has ended, and with it the session. */
@@ -84,7 +90,8 @@ const takeLeave = (
   session: Session,
   { onDisconnect }: Program,
   context: Context.Context<never>
-): Fiber.Fiber<void> | undefined => {
+): void => {
+  const { supervisor } = session.server
   const isDone = session.application?.pollUnsafe() !== undefined
   const left = isDone && onDisconnect === undefined
     ? Scope.closeUnsafe(session.scope, Exit.void)
@@ -93,9 +100,9 @@ const takeLeave = (
       if (onDisconnect !== undefined) yield* bounded(Effect.suspend(() => onDisconnect(session.reason!)))
       yield* Scope.close(session.scope, Exit.void)
     })
-  if (left === undefined) return undefined
+  if (left === undefined) return supervisor.onLeft(session)
   const report = (cause: Cause.Cause<never>) => Effect.logError("A finalizer of a session failed", cause)
-  return runFor(session, context, Effect.catchCause(left, report))
+  runFor(session, context, Effect.catchCause(left, report)).addObserver(() => supervisor.onLeft(session))
 }
 
 /**

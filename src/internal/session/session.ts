@@ -9,6 +9,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Queue from "effect/Queue"
@@ -45,14 +46,14 @@ export interface SessionHost {
   /** Milliseconds since the server began, by the monotonic clock. */
   now(): number
   readonly supervisor: {
-    /** Runs what belongs to a session's scope, in the server's context; starts at once. */
-    run<A>(effect: Effect.Effect<A>): Fiber.Fiber<A>
-    /** Runs the life of a session, and then `takeLeave`. The end of the server waits for both. */
-    lead(
-      session: Session,
-      life: Effect.Effect<void>,
-      takeLeave: () => Fiber.Fiber<void> | undefined
-    ): Fiber.Fiber<void>
+    /** Runs what belongs to a session's scope, in the server's context; starts at once. Without `onExit`, it is reported. */
+    run<A>(effect: Effect.Effect<A>, onExit?: (exit: Exit.Exit<A>) => void): Fiber.Fiber<A>
+    /** Logs the failure of a fiber, of which nobody else would hear. */
+    report(exit: Exit.Exit<unknown, unknown>): void
+    /** The session begins to run; the end of the server waits for it. */
+    onBegin(session: Session): void
+    /** Nothing of the session runs any more. */
+    onLeft(session: Session): void
   }
   readonly scheduler: {
     /** Has the session flushed at the end of the current turn of the event loop. */
