@@ -22,19 +22,29 @@ const sessions = async (server: Target): Promise<number> => Number((await fetchR
 
 const numbers = (count: number): Array<string> => Array.from({ length: count }, (_, i) => `${i}`)
 
-for (const [runtime, args] of Object.entries(runtimes)) {
+/** Runs the server of this suite: on a router or attached, perhaps with more options. */
+const start = (runtime: keyof typeof runtimes, ...args: ReadonlyArray<string>): Program =>
+  new Program(
+    [...runtimes[runtime], "test/runtimes/server.ts", ...args],
+    {},
+    join(root, "node_modules/.bin", runtime)
+  )
+
+/** Why a session ended. */
+const reasonOf = async (program: Program, sid: string) => (await program.printed(new RegExp(`${sid} left: (\\w+)`)))[1]
+
+for (const runtime of ["bun", "deno"] as const) {
   for (const way of ["router", "attached"]) {
     describe(`${runtime}, ${way}`, () => {
       let program: Program
       let server: Target
 
       beforeAll(async () => {
-        program = new Program([...args, "test/runtimes/server.ts", way], {}, join(root, "node_modules/.bin", runtime))
+        program = start(runtime, way)
         server = await program.listening()
       })
 
-      /** Why a session ended. */
-      const left = async (sid: string) => (await program.printed(new RegExp(`${sid} left: (\\w+)`)))[1]
+      const left = (sid: string) => reasonOf(program, sid)
 
       afterAll(() => void program.process.kill("SIGKILL"))
 
@@ -275,4 +285,22 @@ for (const [runtime, args] of Object.entries(runtimes)) {
       })
     })
   }
+
+  it(`${runtime}: a client that breaks off while nobody takes its messages is noticed, at the latest by a ping`, async () => {
+    const program = start(
+      runtime,
+      "router",
+      JSON.stringify({ pingInterval: 200, pingTimeout: 200, closeTimeout: 200, receiveBuffer: { messages: 1 } })
+    )
+    try {
+      const client = await WebSocketClient.connect(await program.listening())
+      client.send("4wait")
+      for (let i = 0; i < 500; i++) client.send(`4${"x".repeat(20_000)}`)
+      await client.next()
+      client.socket.terminate()
+      assert.strictEqual(await reasonOf(program, client.sid), runtime === "bun" ? "TransportClose" : "TransportError")
+    } finally {
+      program.process.kill("SIGKILL")
+    }
+  })
 }

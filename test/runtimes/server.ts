@@ -12,6 +12,7 @@ import type { AddressInfo } from "node:net"
 const answer = (socket: Socket.Socket, message: Packet.Message) => {
   if (message === "burst") return Socket.sendAll(socket, Array.from({ length: 10_000 }, (_, i) => `${i}`))
   if (message === "large") return Socket.send(socket, "x".repeat(20_000_000))
+  if (message === "wait") return Effect.never
   if (message === "end") return Socket.close(socket)
   return Socket.send(socket, message)
 }
@@ -51,7 +52,8 @@ const engine = EngineIO.layer({
   cors: { origin: "http://page.example", credentials: true },
   maxPayload: 2_000_000,
   perMessageDeflate: true,
-  responseHeaders: () => Effect.succeed({ "x-served-by": "effect" })
+  responseHeaders: () => Effect.succeed({ "x-served-by": "effect" }),
+  ...JSON.parse(process.argv[3] ?? "{}") as EngineIO.Options
 })
 
 Layer.launch(Layer.provide(process.argv[2] === "attached" ? attached : router, engine)).pipe(NodeRuntime.runMain)
