@@ -100,8 +100,14 @@ const floors: Readonly<Record<string, Floor>> = {
     owns: (name) => name.startsWith("testing/") || name.startsWith("internal/testing/"),
     effect: [/^/]
   },
+  // The server of another package on this engine: an edge of its own.
+  socketIO: {
+    level: 7,
+    owns: (name) => name === "SocketIO.ts" || name.startsWith("internal/socketio/"),
+    effect: [/^/]
+  },
   // A program that uses the house.
-  cli: { level: 7, owns: (name) => name.startsWith("internal/cli/"), effect: [/^/] }
+  cli: { level: 8, owns: (name) => name.startsWith("internal/cli/"), effect: [/^/] }
 }
 
 const floorOf = (name: string): Floor =>
@@ -149,10 +155,11 @@ describe("the floors", () => {
     )
   })
 
-  it("leave the Node edge to the façade", () => {
+  it("leave the Node edge to the façade, and to Socket.IO", () => {
     assert.deepStrictEqual(
-      offences(({ name }, _, { file }) =>
-        file === undefined || !floors["node"]!.owns(file) || floors["node"]!.owns(name) || name === "EngineIO.ts"
+      offences(({ name }, floor, { file }) =>
+        file === undefined || !floors["node"]!.owns(file) || floors["node"]!.owns(name) || name === "EngineIO.ts" ||
+        floor === floors["socketIO"]
       ),
       []
     )
@@ -175,7 +182,7 @@ describe("the floors", () => {
     assert.deepStrictEqual(
       offences(({ name }, { level }, { file, from, isType }) =>
         file !== undefined || from.startsWith("effect/") ||
-        level === floors["node"]!.level || level === floors["cli"]!.level ||
+        level === floors["node"]!.level || level >= floors["socketIO"]!.level ||
         (name === "EngineIO.ts" && isType && from.startsWith("node:"))
       ),
       []
@@ -188,6 +195,11 @@ describe("the floors", () => {
       floorOf(name).level < floors["node"]!.level && /\bBuffer\b/.test(withoutComments(text))
     )
     assert.deepStrictEqual(found.map(({ name }) => name), [])
+  })
+
+  // Who has no use for Socket.IO need not have it.
+  it("take nothing but types from `socket.io`", () => {
+    assert.deepStrictEqual(offences((_, __, { from, isType }) => isType || !/^(?:socket|engine)\.io/.test(from)), [])
   })
 
   it("import modules of effect, never its barrel", () => {
@@ -350,7 +362,7 @@ describe("public modules", () => {
     assert.deepStrictEqual(undocumented.map(([name]) => name), [])
   })
 
-  it("are all in the barrel and in the package's exports", () => {
+  it("are all in the package's exports, and in the barrel but for what needs another package", () => {
     const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: object }
     const namesIn = (folder: string) =>
       publicModules.filter(({ name }) => dirname(name) === folder).map(({ name }) => basename(name, ".ts"))
@@ -362,7 +374,7 @@ describe("public modules", () => {
       const barrel = modules.find((module) => module.name === name)!.text
       assert.deepStrictEqual(
         Array.from(barrel.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!),
-        namesIn(folder)
+        namesIn(folder).filter((name) => name !== "SocketIO")
       )
     }
   })

@@ -53,7 +53,7 @@ interface Mounts {
 const servers = new WeakMap<Http.Server, Mounts>()
 
 /** Puts an engine before all other listeners of a server, whenever they were added (rule R2); returns its removal. */
-const mount = (server: Http.Server, one: Mount): () => void => {
+export const mount = (server: Http.Server, one: Mount): () => void => {
   let mounts = servers.get(server)
   if (mounts === undefined) servers.set(server, mounts = intercept(server))
   const { all, restore } = mounts

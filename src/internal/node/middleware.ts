@@ -1,8 +1,14 @@
 /**
  * Middlewares in the manner of Express, before an engine that stands on a Node server.
  */
-import type * as Http from "node:http"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as Effect from "effect/Effect"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Http from "node:http"
 import { BadRequest } from "../../HandshakeError.ts"
+import { isNode, isUpgraded, toNode } from "./exchange.ts"
+import { addHeaders } from "./upgrades.ts"
 
 /**
  * A middleware in the manner of Express, async or not. It sees every HTTP request and every request to upgrade; the
@@ -16,13 +22,26 @@ export type Middleware = {
   middleware(request: Http.IncomingMessage, response: Http.ServerResponse, next: (error?: unknown) => void): void
 }["middleware"]
 
+/** Told of a request that a middleware refused. */
+export type OnRefused = (error: BadRequest, request: Http.IncomingMessage) => void
+
+/**
+ * Middlewares that wrap `writeHead` (those that use `on-headers`) lose the headers where the reason before them is
+ * `undefined`, as Effect gives it.
+ */
+export const keepReasons = (response: Http.ServerResponse): void => {
+  if (!Object.hasOwn(response, "writeHead")) return
+  const writeHead = response.writeHead as (...args: Array<unknown>) => Http.ServerResponse
+  response.writeHead = (...args: Array<unknown>) => writeHead.apply(response, args.filter((it) => it !== undefined))
+}
+
 /**
  * Runs them one after the other, then `done`. What one fails with, whenever and however it does, refuses the request, or
  * closes its connection where it has gone too far for that.
  */
 export const run = (
   middleware: ReadonlyArray<Middleware>,
-  onRefused: (error: BadRequest) => void,
+  onRefused: OnRefused,
   request: Http.IncomingMessage,
   response: Http.ServerResponse,
   done: () => void
@@ -33,7 +52,7 @@ export const run = (
     if (isRefused) return
     isRefused = true
     const refusal = new BadRequest({ context: { name: "MIDDLEWARE_FAILURE", error } })
-    onRefused(refusal)
+    onRefused(refusal, request)
     if (response.writableEnded) return
     if (isDone || response.headersSent) return void request.socket.destroy()
     response.statusCode = refusal.status
@@ -66,3 +85,46 @@ export const run = (
   response.on("error", refuse)
   runFrom(0)
 }
+
+/** The same for a request to upgrade: the headers of the response go onto the 101. */
+export const runOnUpgrade = (
+  middleware: ReadonlyArray<Middleware>,
+  onRefused: OnRefused,
+  request: Http.IncomingMessage,
+  done: () => void
+): void => {
+  const response = new Http.ServerResponse(request)
+  // Whatever a middleware answers to an upgrade, the client only sees its connection close.
+  response.end = function() {
+    request.socket.destroy()
+    return this
+  }
+  run(middleware, onRefused, request, response, () => {
+    // Middlewares that add headers at the last moment wait for this call.
+    response.writeHead(200)
+    addHeaders(request, response.getHeaders())
+    done()
+  })
+}
+
+/** Runs those that there are by then on a request of Effect's server, and then `handler`. */
+export const runBefore = <E, R>(
+  middleware: ReadonlyArray<Middleware>,
+  onRefused: OnRefused,
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest> =>
+  Effect.flatMap(HttpServerRequest, (request) => {
+    const source = toNode(request)
+    if (middleware.length === 0 || !isNode(source)) return handler
+    return Effect.callback<HttpServerResponse.HttpServerResponse, E, R>((resume) => {
+      const goOn = (): void => resume(handler)
+      if (isUpgraded(source)) return runOnUpgrade(middleware, onRefused, source, goOn)
+      const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+      // One of them has answered; Effect writes nothing behind that.
+      response.once("close", () => resume(Effect.succeed(HttpServerResponse.empty())))
+      run(middleware, onRefused, source, response, () => {
+        keepReasons(response)
+        goOn()
+      })
+    })
+  })

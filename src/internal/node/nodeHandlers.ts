@@ -6,9 +6,8 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Scope from "effect/Scope"
-import * as Http from "node:http"
+import type * as Http from "node:http"
 import type { Duplex } from "node:stream"
-import type { BadRequest } from "../../HandshakeError.ts"
 import { leave } from "../server/drain.ts"
 import { handle, poll } from "../server/handler.ts"
 import { type Factory, makeHandler } from "../server/namedHandler.ts"
@@ -16,9 +15,8 @@ import { EngineIO } from "../server/service.ts"
 import { type AttachOptions, checkNodeHandlers } from "./attachOptions.ts"
 import { DirectExchange } from "./exchange.ts"
 import { keepHead } from "./heads.ts"
-import { type Middleware, run } from "./middleware.ts"
+import { keepReasons, type Middleware, type OnRefused, run, runOnUpgrade } from "./middleware.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
-import { addHeaders } from "./upgrades.ts"
 
 /**
  * The listeners of a Node server.
@@ -52,27 +50,21 @@ export const toNodeHandlers = Effect.fnUntraced(function*(
         (extraHeaders) => new DirectExchange(source, response, extraHeaders, platform)
       ) !== undefined,
     options.middleware ?? [],
-    ({ code, context, message }) => engine.telemetry.refused(code, message, context)
+    ({ code, context, message }, source) => {
+      engine.telemetry.refused(code, message, context)
+      handler.hooks?.onRefused(source, code, message, context)
+    }
   )
   yield* Effect.addFinalizer(() => Effect.sync(() => leave(engine, handler.name)))
   return handlers
 })
-
-/**
- * Middlewares that wrap `writeHead` (those that use `on-headers`) lose the headers where the reason before them is
- * `undefined`, as Effect gives it.
- */
-const keepReasons = (response: Http.ServerResponse): void => {
-  const writeHead = response.writeHead as (...args: Array<unknown>) => Http.ServerResponse
-  response.writeHead = (...args: Array<unknown>) => writeHead.apply(response, args.filter((it) => it !== undefined))
-}
 
 /** Makes the listeners for a handler; their requests live as long as the scope. */
 const makeHandlers = <E, R>(
   handler: Effect.Effect<HttpServerResponse, E, R>,
   direct: (source: Http.IncomingMessage, response: Http.ServerResponse) => boolean,
   middleware: ReadonlyArray<Middleware>,
-  onRefused: (error: BadRequest) => void
+  onRefused: OnRefused
 ): Effect.Effect<NodeHandlers, never, Scope.Scope | Exclude<R, HttpServerRequest | Scope.Scope>> =>
   Effect.gen(function*() {
     // Its requests end when it does, and not before all that was added to the scope between.
@@ -82,7 +74,7 @@ const makeHandlers = <E, R>(
     const fiber: NodeHandlers["handleRequest"] = yield* NodeHttpServer.makeHandler(interruptible, { scope })
     // Most requests are polls and posts of open sessions, for which a fiber would do nothing.
     const request: NodeHandlers["handleRequest"] = (source, response) => {
-      if (Object.hasOwn(response, "writeHead")) keepReasons(response)
+      keepReasons(response)
       if (!direct(source, response)) fiber(source, response)
     }
     const upgrade = yield* NodeHttpServer.makeUpgradeHandler(
@@ -94,22 +86,16 @@ const makeHandlers = <E, R>(
       keepHead(source, head)
       upgrade(source, socket, head)
     }
-    if (middleware.length === 0) return { handleRequest: request, handleUpgrade: accept }
+    // The list may grow.
     return {
       handleRequest: (source, response) =>
-        run(middleware, onRefused, source, response, () => request(source, response)),
+        middleware.length === 0
+          ? request(source, response)
+          : run(middleware, onRefused, source, response, () => request(source, response)),
       handleUpgrade: (source, socket, head) => {
+        if (middleware.length === 0) return accept(source, socket, head)
         socket.on("error", ignoreError)
-        const response = new Http.ServerResponse(source)
-        // Whatever a middleware answers to an upgrade, the client only sees its connection close.
-        response.end = function() {
-          socket.destroy()
-          return this
-        }
-        run(middleware, onRefused, source, response, () => {
-          // Middlewares that add headers at the last moment wait for this call.
-          response.writeHead(200)
-          addHeaders(source, response.getHeaders())
+        runOnUpgrade(middleware, onRefused, source, () => {
           socket.off("error", ignoreError)
           accept(source, socket, head)
         })

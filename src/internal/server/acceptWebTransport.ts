@@ -29,7 +29,7 @@ import { allow, Arrival } from "./arrival.ts"
 import { none } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, type Kind } from "./handshake.ts"
-import type { Factory, NamedHandler } from "./namedHandler.ts"
+import { type Factory, named, type NamedHandler } from "./namedHandler.ts"
 import { refuse, type RefuseRaw } from "./refuse.ts"
 import { traced } from "./tracing.ts"
 import { verifyWebTransport } from "./verify.ts"
@@ -81,7 +81,7 @@ const serve = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const connection = new WebTransportConnection(session, hostOf(engine))
-    const arrival = new Arrival(engine, { name: "webtransport", factory }, request, false)
+    const arrival = new Arrival(engine, named("webtransport", factory), request, false)
     // The transport has no other revision.
     arrival.query["EIO"] ??= "4"
     const ended = Effect.callback<void>((resume) => connection.whenEnded(() => resume(Effect.void)))
@@ -160,7 +160,7 @@ const begin = (
   packet: Packet | undefined,
   onJoin: OnJoin
 ): Effect.Effect<Refusal | undefined> => {
-  const { engine, request } = arrival
+  const { engine, handler, request } = arrival
   let refusal: Refusal | undefined
   const raw: RefuseRaw = (status, message) =>
     Effect.sync(() => {
@@ -169,7 +169,7 @@ const begin = (
       return nothing
     })
   return join(arrival, connection, packet, onJoin).pipe(
-    Effect.catchCause((cause) => refuse(engine, request, raw, cause, none)),
+    Effect.catchCause((cause) => refuse(engine, request, raw, cause, none, handler.hooks)),
     // There is no router to leave it to, and it is logged.
     Effect.catchCause(() => Effect.void),
     Effect.map(() => refusal),

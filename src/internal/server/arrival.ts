@@ -65,11 +65,19 @@ export const allow = (
 
 /** Decides on the extra headers of the answer for a session. */
 export const decideHeaders = (
-  { extraHeaders, engine, request }: Arrival,
+  { extraHeaders, engine, handler, request }: Arrival,
   id: SocketId,
   transport: TransportType,
   initial: boolean
 ): Effect.Effect<ExtraHeaders.ExtraHeaders, Unavailable> => {
-  const whole = ExtraHeaders.ofSession(engine, extraHeaders, request, id, transport, initial)
+  const whole = ExtraHeaders.ofSession(
+    engine,
+    extraHeaders,
+    request,
+    id,
+    transport,
+    initial,
+    handler.hooks?.responseHeaders
+  )
   return Effect.isEffect(whole) ? inTime(engine, whole) : Effect.succeed(whole)
 }

@@ -10,6 +10,7 @@ import type { TransportType } from "../../Transport.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Config } from "./config.ts"
 import { isFraming, isHeaderName, isHeaderValue } from "./headerFields.ts"
+import type { Hooks } from "./namedHandler.ts"
 
 /** What it needs of the server. */
 export interface ExtraHeadersHost {
@@ -71,7 +72,8 @@ export const ofSession = (
   request: HttpServerRequest,
   id: SocketId,
   transport: TransportType,
-  initial: boolean
+  initial: boolean,
+  hook: Hooks["responseHeaders"]
 ): ExtraHeaders | Effect.Effect<ExtraHeaders> => {
   const { cookie, responseHeaders } = host.settings
   if (transport === "polling") extraHeaders = ofPoll(extraHeaders, host.platform.header(request, "user-agent"))
@@ -79,8 +81,11 @@ export const ofSession = (
     extraHeaders = { ...extraHeaders, cookies: cookie(id) }
   }
   // A WebTransport session has no answer that could carry any.
-  if (responseHeaders === undefined || transport === "webtransport") return extraHeaders
-  return Effect.map(responseHeaders({ request, id, initial, transport }), (added) => add(extraHeaders, added))
+  if (transport === "webtransport") return extraHeaders
+  const info = { request, id, initial, transport }
+  if (hook !== undefined) extraHeaders = add(extraHeaders, hook(info))
+  if (responseHeaders === undefined) return extraHeaders
+  return Effect.map(responseHeaders(info), (added) => add(extraHeaders, added))
 }
 
 /** The headers of a 101, several in a list. */

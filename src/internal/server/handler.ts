@@ -65,6 +65,7 @@ export const poll = <A extends Exchange>(
 ): A | undefined => {
   const { cors, responseHeaders } = engine.settings
   if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return undefined
+  if (handler.hooks?.responseHeaders !== undefined) return undefined
   if (method !== "GET" && method !== "POST") return undefined
   const asked = verify(engine, handler, method, header("origin"), url, false)
   if (asked._tag !== "Get" && asked._tag !== "Post") return undefined
@@ -132,9 +133,12 @@ const exchange = Effect.fnUntraced(function*(arrival: Arrival, method: "Get" | "
   return exchange
 })
 
-const answerFailure = ({ engine, extraHeaders, isUpgrade, request }: Arrival, cause: Cause.Cause<unknown>): Reply => {
+const answerFailure = (
+  { engine, extraHeaders, handler, isUpgrade, request }: Arrival,
+  cause: Cause.Cause<unknown>
+): Reply => {
   const raw: RefuseRaw | undefined = isUpgrade
     ? (status, message) => engine.platform.refuse(request, upgradeRefusal({ status, message }))
     : undefined
-  return refuse(engine, request, raw, cause, extraHeaders)
+  return refuse(engine, request, raw, cause, extraHeaders, handler.hooks)
 }

@@ -76,8 +76,8 @@ const admit = Effect.fnUntraced(function*(arrival: Arrival) {
 const shuttingDown = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Server shutting down" })))
 const tooMany = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Too many sessions" })))
 
-const identify = ({ engine, request }: Arrival): Effect.Effect<SocketId, BadRequest | Unavailable> => {
-  const { generateId } = engine.settings
+const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId, BadRequest | Unavailable> => {
+  const generateId = handler.hooks?.generateId ?? engine.settings.generateId
   if (generateId === undefined) return Effect.sync(generateSid)
   const generated = Effect.catchCause(
     generateId(request),

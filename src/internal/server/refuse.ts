@@ -11,6 +11,7 @@ import * as HandshakeErrors from "../../HandshakeError.ts"
 import { refusal, toResponse } from "./answer.ts"
 import type { ExtraHeaders } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
+import type { Hooks } from "./namedHandler.ts"
 import { UpgradeFailed } from "./platform.ts"
 
 const classes = Object.values(HandshakeErrors)
@@ -30,14 +31,19 @@ export const refuse = (
   request: HttpServerRequest,
   raw: RefuseRaw | undefined,
   cause: Cause.Cause<unknown>,
-  extraHeaders: ExtraHeaders
+  extraHeaders: ExtraHeaders,
+  hooks: Hooks | undefined
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> => {
+  const tell = (code: HandshakeErrors.HandshakeError["code"], message: string, context: unknown): void => {
+    engine.telemetry.refused(code, message, context)
+    hooks?.onRefused(request.source, code, message, context)
+  }
   const found = Cause.findErrorOption(cause)
   if (Option.isNone(found)) return Cause.hasDies(cause) ? failed(raw, cause) : Effect.failCause(cause)
   const error = found.value
   if (error instanceof UpgradeFailed) {
     const { code, context, message } = notUpgraded
-    engine.telemetry.refused(code, message, context)
+    tell(code, message, context)
     return Effect.succeed(engine.platform.release(request))
   }
   if (isHandshakeError(error)) {
@@ -46,13 +52,13 @@ export const refuse = (
     const answer = raw === undefined
       ? Effect.succeed(toResponse(refusal(error, message, extraHeaders)))
       : raw(error.status, message)
-    engine.telemetry.refused(error.code, message, "context" in error ? error.context : { message })
+    tell(error.code, message, "context" in error ? error.context : { message })
     return answer
   }
   if (!HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)) {
     return failed(raw, cause)
   }
-  engine.telemetry.refused(4, "Forbidden", { message: "refused by the application" })
+  tell(4, "Forbidden", { message: "refused by the application" })
   const response = HttpServerResponse.isHttpServerResponse(error)
     ? Effect.succeed(error)
     : HttpServerRespondable.toResponse(error)

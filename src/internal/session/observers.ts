@@ -13,7 +13,9 @@ const most = { events: 4096, bytes: 16 * 1024 * 1024 }
 
 /** Those who watch something. */
 export interface Observers<A> {
-  readonly pubsub: PubSub.PubSub<Numbered<A>>
+  /** Told at once, and of everything. */
+  readonly watchers: Array<(event: A) => void>
+  pubsub: PubSub.PubSub<Numbered<A>> | undefined
   count: number
   /** How many events were published. */
   published: number
@@ -35,7 +37,9 @@ export interface Observed<A> {
 
 /** Tells of an event with `size` bytes of data. */
 export const publish = <A>(observers: Observers<A>, event: A, size: number): void => {
-  const { pubsub, sizes } = observers
+  const { pubsub, sizes, watchers } = observers
+  for (const watcher of watchers) watcher(event)
+  if (pubsub === undefined) return
   forget(observers, sizes.length - PubSub.sizeUnsafe(pubsub))
   // An event without data pushes out no large one.
   const isFull = () => sizes.length >= most.events || (size > 0 && observers.bytes + size > most.bytes)
@@ -54,28 +58,33 @@ const forget = <A>(observers: Observers<A>, count: number): void => {
 
 /** Ends every stream, after what it was given. */
 export const end = <A>({ pubsub, published }: Observers<A>): void => {
-  PubSub.endUnsafe(pubsub, { number: published, event: undefined })
+  if (pubsub !== undefined) PubSub.endUnsafe(pubsub, { number: published, event: undefined })
+}
+
+const observersOf = <A>(observed: Observed<A>): Observers<A> =>
+  observed.observers ??= { watchers: [], pubsub: undefined, count: 0, published: 0, sizes: [], bytes: 0 }
+
+/** Tells of what happens from now on, on the stack on which it happens, until the end. */
+export const watch = <A>(observed: Observed<A>, watcher: (event: A) => void): void => {
+  observersOf(observed).watchers.push(watcher)
 }
 
 /** What happens from when the stream runs, until `isOver`. */
 export const observe = <A>(observed: Observed<A>, isOver: () => boolean): Stream.Stream<A> =>
   Stream.unwrap(Effect.gen(function*() {
-    const pubsub = yield* PubSub.unbounded<Numbered<A>>()
-    const observers = observed.observers ??= {
-      pubsub,
-      count: 0,
-      published: 0,
-      sizes: [],
-      bytes: 0
-    }
+    const made = yield* PubSub.unbounded<Numbered<A>>()
+    const observers = observersOf(observed)
+    const pubsub = observers.pubsub ??= made
     yield* Effect.acquireRelease(
       Effect.sync(() => observers.count++),
       () =>
         Effect.sync(() => {
-          if (--observers.count === 0 && observed.observers === observers) observed.observers = undefined
+          if (--observers.count > 0) return
+          observers.pubsub = undefined
+          if (observers.watchers.length === 0 && observed.observers === observers) observed.observers = undefined
         })
     )
-    const subscription = yield* PubSub.subscribe(observers.pubsub)
+    const subscription = yield* PubSub.subscribe(pubsub)
     // What ended while somebody came to watch has told the others already.
     if (isOver()) end(observers)
     let next = observers.published

@@ -29,6 +29,13 @@ export const accept = (session: Session, entry: Entry): Acceptance => {
   return "Accepted"
 }
 
+/** Accepts a message whether there is room or not, for a sender that can neither wait nor do without it. */
+export const force = (session: Session, entry: Entry): Acceptance => {
+  const refusal = refusalOf(session, entry)
+  if (refusal === undefined) push(session, entry)
+  return refusal ?? "Accepted"
+}
+
 const refusalOf = (session: Session, entry: Entry): "Closed" | "Invalid" | undefined => {
   if (!isAccepting(session)) return "Closed"
   return get(session.transport).splitsText && session.protocol === 4 && hasSeparator(entry.data) ? "Invalid" : undefined

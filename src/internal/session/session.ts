@@ -268,6 +268,12 @@ export const transportOf = (session: Session): TransportType => get(session.tran
 /** Whether the client has a way to get what waits for it without a new connection. */
 export const isReachable = (session: Session): boolean => get(session.transport).isReachable
 
+/** Whether what is sent now would leave at once, with nothing before it (rule R92). */
+export const isWritable = (session: Session): boolean => {
+  const transport = get(session.transport)
+  return transport.writable && transport.unsent === 0 && session.outgoing.messages.length === 0
+}
+
 /** The bytes that wait for the client, those included that its connection holds unsent. */
 export const bytesWaiting = (session: Session): number => session.queued.bytes + get(session.transport).unsent
 

@@ -1,0 +1,250 @@
+/**
+ * What Socket.IO gains on our engine, and what is ours alone to get right: mounting, options, the end.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { HttpRouter } from "effect/http"
+import express from "express"
+import { createServer } from "node:http"
+import { Server, type Socket } from "socket.io"
+import { io as connect, type Socket as Client } from "socket.io-client"
+import { EngineIO, Socket as EngineSocket } from "../../src/index.ts"
+import * as SocketIO from "../../src/SocketIO.ts"
+import { EngineClient } from "../kit/client.ts"
+import { eventually, turn, within } from "../kit/events.ts"
+import { grown, listeners } from "../kit/leaks.ts"
+import { portOf, unwatched } from "../kit/server.ts"
+import { next, value } from "../kit/socketIO.ts"
+import { run } from "./both.ts"
+
+const clientOf = (port: number, path: string, options: object = {}): Client =>
+  connect(`http://127.0.0.1:${port}`, {
+    path,
+    forceNew: true,
+    reconnection: false,
+    transports: ["websocket"],
+    ...options
+  })
+
+/** A server with these routes, until the body is over. */
+const serving = <E>(
+  routes: Layer.Layer<never, E, HttpRouter.HttpRouter | HttpRouter.Request<"Requires", EngineIO.EngineIO>>,
+  engine: Layer.Layer<EngineIO.EngineIO, unknown>,
+  body: (
+    port: number,
+    end: () => Promise<void>,
+    run: <A>(effect: Effect.Effect<A, never, EngineIO.EngineIO>) => Promise<A>
+  ) => Promise<void>
+) =>
+async () => {
+  const http = createServer()
+  const scope = Scope.makeUnsafe()
+  const end = () => within(Effect.runPromise(Scope.close(scope, Exit.void)), "the end of the server")
+  try {
+    const context = await Effect.runPromise(Layer.buildWithScope(
+      HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+        Layer.provideMerge(engine),
+        Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+      ),
+      scope
+    ))
+    await body(portOf(http), end, (effect) => Effect.runPromise(Effect.provideContext(effect, context)))
+  } finally {
+    http.closeAllConnections()
+    await end()
+  }
+}
+
+describe("the options of `new Server`", () => {
+  it.effect("that are wrong fail the layer, and name themselves", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Layer.build(SocketIO.layer(new Server({ pingInterval: -1 }))))
+      assert.include(String(exit), "pingInterval")
+    }))
+
+  it("may have others of the engine beside them", () => {
+    const io = new Server({ pingInterval: 1000 })
+    return serving(SocketIO.route(io), SocketIO.layer(io, { maxSessions: 1 }), async (port) => {
+      const first = clientOf(port, "/socket.io")
+      await next(first, "connect")
+      await next(clientOf(port, "/socket.io"), "connect_error")
+      first.disconnect()
+    })()
+  })
+})
+
+describe("a route", () => {
+  it("may be on a path of its own, beside other handlers of the engine", () => {
+    const [io, other] = [new Server({ serveClient: false }), new Server()]
+    const echo = EngineIO.route(
+      "/engine.io/",
+      (socket) => Effect.succeed({ app: EngineSocket.forEach(socket, (message) => EngineSocket.send(socket, message)) })
+    )
+    const routes = Layer.mergeAll(SocketIO.route("/live/", io), SocketIO.route("/other", other), echo)
+    return serving(routes, EngineIO.layer(), async (port, _, runEffect) => {
+      const [one, two] = [clientOf(port, "/live"), clientOf(port, "/other")]
+      await Promise.all([next(one, "connect"), next(two, "connect")])
+      const target = unwatched(port)
+      const plain = await EngineClient.connect(target, "websocket")
+      assert.strictEqual(await plain.exchange("hello"), "hello")
+      assert.strictEqual(io.engine.clientsCount, 1)
+      assert.strictEqual(await runEffect(EngineIO.count), 3)
+      // A session belongs to the handler that opened it.
+      const sid = (two.io.engine as unknown as { id: string }).id
+      const foreign = await fetch(`http://127.0.0.1:${port}/live/?EIO=4&transport=polling&sid=${sid}`)
+      assert.deepStrictEqual(await foreign.json(), { code: 1, message: "Session ID unknown" })
+      assert.strictEqual((await fetch(`http://127.0.0.1:${port}/live/socket.io.js`)).status, 404)
+      assert.strictEqual((await fetch(`http://127.0.0.1:${port}/other/socket.io.js`)).status, 200)
+      await plain.close()
+      one.disconnect()
+      two.disconnect()
+      await eventually("no session", () => runEffect(EngineIO.count), (count) => count === 0)
+    })()
+  })
+})
+
+describe("attach", () => {
+  it("stands next to Express, and leaves nothing behind", async () => {
+    const app = express()
+    app.get("/", (_, response) => void response.send("express"))
+    const http = createServer(app)
+    const before = listeners(http)
+    const [io, other] = [new Server(), new Server()]
+    const scope = Scope.makeUnsafe()
+    const context = await Effect.runPromise(Layer.buildWithScope(SocketIO.layer(io), scope))
+    const attached = Scope.makeUnsafe()
+    await Effect.runPromise(
+      Effect.all([
+        SocketIO.attach(http, io),
+        SocketIO.attach(http, other, {
+          path: "/other",
+          middleware: [(_, response, next) => {
+            response.setHeader("x-middleware", "1")
+            next()
+          }]
+        })
+      ]).pipe(Effect.provideService(Scope.Scope, attached), Effect.provideContext(context))
+    )
+    await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
+    const port = portOf(http)
+    const clients = [clientOf(port, "/socket.io"), clientOf(port, "/other", { transports: ["polling"] })]
+    await Promise.all(clients.map((client) => next(client, "connect")))
+    assert.strictEqual(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "express")
+    const poll = await fetch(`http://127.0.0.1:${port}/other/?EIO=4&transport=polling`)
+    assert.strictEqual(poll.headers.get("x-middleware"), "1")
+    await poll.text()
+    const ended = clients.map((client) => next(client, "disconnect"))
+    await Effect.runPromise(Scope.close(attached, Exit.void))
+    await Promise.all(ended)
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    assert.isTrue(http.listening)
+    assert.deepStrictEqual(grown(before, listeners(http)), {})
+    http.closeAllConnections()
+    await new Promise((resolve) => http.close(resolve))
+  })
+})
+
+describe("the end of the layer", () => {
+  it("delivers what was sent, and tells sockets that the server shuts down", () => {
+    const io = new Server()
+    return serving(SocketIO.route(io), SocketIO.layer(io), async (port, end) => {
+      const sockets: Array<Socket> = []
+      const reasons: Array<string> = []
+      io.on("connection", (socket) => {
+        sockets.push(socket)
+        socket.on("disconnect", (reason) => reasons.push(reason))
+      })
+      const clients = [clientOf(port, "/socket.io"), clientOf(port, "/socket.io", { transports: ["polling"] })]
+      await eventually("two sockets", () => sockets.length, (count) => count === 2)
+      await Promise.all(clients.map((client) => client.connected || next(client, "connect")))
+      // A client between two polls could not come back.
+      await eventually("two that listen", () => sockets.every(({ conn }) => conn.transport.writable), (ready) => ready)
+      const last = clients.map((client) => value(client, "last"))
+      io.emit("last", "x".repeat(100_000))
+      // The client of Socket.IO keeps what comes together with the end until it has connected again.
+      await turn()
+      await end()
+      for (const text of await Promise.all(last)) assert.strictEqual((text as string).length, 100_000)
+      assert.deepStrictEqual(reasons, ["server shutting down", "server shutting down"])
+      assert.strictEqual(io.engine.clientsCount, 0)
+    })()
+  })
+
+  it("comes after a drain, which delivers too", () => {
+    const io = new Server()
+    return serving(SocketIO.route(io), SocketIO.layer(io), async (port, _, runEffect) => {
+      const connected = value<Socket>(io, "connection")
+      const client = clientOf(port, "/socket.io")
+      const socket = await connected
+      const received: Array<number> = []
+      client.on("n", (n: number) => received.push(n))
+      const [ended, reason] = [next(client, "disconnect"), value(socket, "disconnect")]
+      for (let n = 0; n < 1000; n++) socket.emit("n", n)
+      await runEffect(EngineIO.drain())
+      await ended
+      assert.deepStrictEqual(received, Array.from({ length: 1000 }, (_, n) => n))
+      assert.strictEqual(await reason, "server shutting down")
+    })()
+  })
+})
+
+describe("a client that reads slowly", () => {
+  it("loses no event, however much waits for it", () => {
+    const io = new Server()
+    const engine = SocketIO.layer(io, { sendBuffer: { messages: 10, bytes: 1000 } })
+    return serving(SocketIO.route(io), engine, async (port) => {
+      const connected = value<Socket>(io, "connection")
+      const client = clientOf(port, "/socket.io", { transports: ["polling"] })
+      const socket = await connected
+      const received: Array<number> = []
+      const all = new Promise<void>((resolve) =>
+        client.on("n", (n: number) => {
+          if (received.push(n) === 500) resolve()
+        })
+      )
+      for (let n = 0; n < 500; n++) socket.emit("n", n, "x".repeat(100))
+      await within(all, "all events")
+      assert.deepStrictEqual(received, Array.from({ length: 500 }, (_, n) => n))
+      client.disconnect()
+    })()
+  })
+
+  it("misses volatile events", () =>
+    run("ours", {}, undefined, async (site) => {
+      const [socket, client] = await site.pair()
+      const { _socket: raw } =
+        (client.io.engine.transport as unknown as { ws: { _socket: { pause(): void; resume(): void } } }).ws
+      raw.pause()
+      let count = 0
+      client.on("volatile", () => count++)
+      // Until the connection takes no more.
+      for (let n = 0; n < 100; n++) {
+        socket.volatile.emit("volatile", Buffer.alloc(200_000))
+        await new Promise(setImmediate)
+      }
+      assert.isFalse(socket.conn.transport.writable)
+      const end = next(client, "end")
+      socket.emit("end")
+      raw.resume()
+      await end
+      assert.isBelow(count, 100)
+      assert.isAbove(count, 0)
+    }))
+})
+
+describe("a session", () => {
+  it("is counted in the engine's metrics and events like any other", () => {
+    const io = new Server()
+    return serving(SocketIO.route(io), SocketIO.layer(io), async (port, _, runEffect) => {
+      const client = clientOf(port, "/socket.io")
+      await next(client, "connect")
+      const sockets = await runEffect(EngineIO.sockets)
+      assert.deepStrictEqual([...sockets.keys()], [(client.io.engine as unknown as { id: string }).id])
+      const [socket] = sockets.values()
+      const closed = await runEffect(Effect.forkDetach(EngineSocket.closed(socket!)))
+      client.disconnect()
+      assert.strictEqual((await Effect.runPromise(Fiber.join(closed)))._tag, "TransportClose")
+    })()
+  })
+})
