@@ -347,7 +347,8 @@ describe("SIGTERM", () => {
       const code = await within(exited, "the end of the process", 15_000)
       const elapsed = performance.now() - started
       assert.strictEqual(code, 130)
-      assert.isBelow(elapsed, 4_000)
+      // The drain has three seconds; a busy machine needs some more for a thousand ends.
+      assert.isBelow(elapsed, 8_000)
       await within(Promise.all(closed), "the close of every client that can be told")
 
       const fates = JSON.parse(output.slice(output.indexOf("\n"))) as Record<string, Fate>
