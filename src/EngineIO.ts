@@ -8,11 +8,13 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpRouter from "effect/http/HttpRouter"
+import { HttpServer } from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { SocketServer } from "effect/socket/SocketServer"
 import * as Stream from "effect/Stream"
 import { Forbidden } from "./HandshakeError.ts"
 import { attach as attachTo, type NodeServer } from "./internal/node/attach.ts"
@@ -31,6 +33,7 @@ import { find, layerLocal } from "./internal/server/registry.ts"
 import { route as addRoute, serve as serveAlone } from "./internal/server/routes.ts"
 import { EngineIO, layer as server } from "./internal/server/service.ts"
 import type { SocketApp } from "./internal/server/socketApp.ts"
+import { makeSocketServer } from "./internal/server/socketServer.ts"
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
@@ -38,6 +41,7 @@ export type { NodeServer } from "./internal/node/attach.ts"
 export type { AttachOptions } from "./internal/node/attachOptions.ts"
 export type { Middleware } from "./internal/node/middleware.ts"
 export type { NodeHandlers } from "./internal/node/nodeHandlers.ts"
+export { OptionsError } from "./internal/protocol/optionsError.ts"
 export type { WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
 export type { BroadcastOptions } from "./internal/server/broadcast.ts"
 export type { EngineEvent } from "./internal/server/events.ts"
@@ -47,13 +51,13 @@ export {
   type CorsOptions,
   type HandshakeRate,
   type Options,
-  OptionsError,
   type PerMessageDeflateOptions,
   type ResponseInfo,
   type ScalarOptions
 } from "./internal/server/options.ts"
 export { EngineIO } from "./internal/server/service.ts"
 export type { SocketApp } from "./internal/server/socketApp.ts"
+export { makeSocketServer } from "./internal/server/socketServer.ts"
 export type {
   WebTransportReadable,
   WebTransportSession,
@@ -157,6 +161,50 @@ export const route = <A extends SocketApp, E, R>(
   path: HttpRouter.PathInput,
   f: (socket: Socket) => SocketApp.Decision<A, E, R>
 ) => addRoute(path, handler(f))
+
+/**
+ * A `SocketServer` whose sockets are the sessions of a route, for everything in Effect that takes one: `effect/rpc`,
+ * `effect/devtools`. A client needs no WebSocket to reach it.
+ *
+ * **Details**
+ *
+ * It mounts the route like `route`, and is otherwise the server of `makeSocketServer`.
+ *
+ * **Example** (An RPC server)
+ *
+ * ```ts
+ * import { Effect, Layer, Schema } from "effect"
+ * import { HttpRouter } from "effect/http"
+ * import { Rpc, RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
+ * import { EngineIO, EngineIOLive } from "effect-engine.io"
+ *
+ * const Greetings = RpcGroup.make(Rpc.make("Greet", { payload: { name: Schema.String }, success: Schema.String }))
+ *
+ * const rpc = RpcServer.layer(Greetings).pipe(
+ *   Layer.provide(Greetings.toLayer({ Greet: ({ name }) => Effect.succeed(`Hello ${name}`) })),
+ *   Layer.provide(RpcServer.layerProtocolSocketServer),
+ *   Layer.provide(EngineIO.layerSocketServer("/rpc/")),
+ *   Layer.provide(RpcSerialization.layerJson)
+ * )
+ *
+ * const server = HttpRouter.serve(rpc).pipe(Layer.provide(EngineIOLive))
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layerSocketServer = (
+  path: HttpRouter.PathInput
+): Layer.Layer<
+  SocketServer,
+  never,
+  HttpServer | HttpRouter.HttpRouter | HttpRouter.Request<"Requires", EngineIO>
+> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { address } = yield* HttpServer
+    const { server, socketApp } = yield* makeSocketServer(address)
+    return Layer.merge(Layer.succeed(SocketServer, server), route(path, socketApp))
+  }))
 
 /**
  * A server that does nothing but Engine.IO: `route(path, f)`, and `501 Not Implemented` for every other request. It logs

@@ -29,6 +29,7 @@ import { type Entry, make } from "./internal/transport/entry.ts"
 import type { Message, Packet } from "./Packet.ts"
 import type { TransportType } from "./Transport.ts"
 
+export { toEffectSocket } from "./internal/session/effectSocket.ts"
 export {
   type Handshake,
   InvalidMessage,

@@ -42,8 +42,9 @@ const snippetsOf = (name: string): Array<Snippet> => {
 
 const documents = [
   "README.md",
-  ...readdirSync(join(root, "src")).filter((name) => name.endsWith(".ts")).map((name) => `src/${name}`),
-  "src/testing/EngineIOTest.ts"
+  ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => `src/${name}`)
 ]
 const snippets = documents.flatMap(snippetsOf)
 

@@ -80,15 +80,15 @@ const floors: Readonly<Record<string, Floor>> = {
   session: {
     level: 3,
     owns: (name) => name.startsWith("internal/session/") || ["Socket.ts", "TypedSocket.ts"].includes(name),
-    effect: [/^(Ref|PubSub|MutableList|Fiber\w*|Clock|Stream|Cause|Exit|Function|Inspectable)$/],
-    effectTypes: [/^Context$/, /^rpc\/RpcSerialization$/]
+    effect: [/^(Ref|PubSub|MutableList|Fiber\w*|Clock|Stream|Cause|Exit|Function|Inspectable)$/, /^socket\/Socket$/],
+    effectTypes: [/^(Context|Array)$/, /^rpc\/RpcSerialization$/]
   },
   server: {
     level: 4,
     owns: (name) => name.startsWith("internal/server/") || name === "Rooms.ts",
     effect: [
       /^(Context|Layer|Config|HashMap|Metric|Tracer|References|LogLevel|Scheduler)$/,
-      /^http\//,
+      /^(http|socket)\//,
       /^crypto\/SecureRandom$/
     ]
   },
@@ -104,6 +104,12 @@ const floors: Readonly<Record<string, Floor>> = {
   socketIO: {
     level: 7,
     owns: (name) => name === "SocketIO.ts" || name.startsWith("internal/socketio/"),
+    effect: [/^/]
+  },
+  // The client's own house, in the same street.
+  client: {
+    level: 8,
+    owns: (name) => name.startsWith("internal/client/") || name === "EngineIOClient.ts",
     effect: [/^/]
   },
   // A program that uses the house.
@@ -155,6 +161,16 @@ describe("the floors", () => {
     )
   })
 
+  // It is loaded by pages.
+  it("give the client nothing but the protocol", () => {
+    assert.deepStrictEqual(
+      offences((_, { level }, { file }) =>
+        level !== floors["client"]!.level || file === undefined || [1, level].includes(floorOf(file).level)
+      ),
+      []
+    )
+  })
+
   it("leave the Node edge to the façade, and to Socket.IO", () => {
     assert.deepStrictEqual(
       offences(({ name }, floor, { file }) =>
@@ -182,7 +198,8 @@ describe("the floors", () => {
     assert.deepStrictEqual(
       offences(({ name }, { level }, { file, from, isType }) =>
         file !== undefined || from.startsWith("effect/") ||
-        level === floors["node"]!.level || level >= floors["socketIO"]!.level ||
+        level === floors["node"]!.level ||
+        (level >= floors["socketIO"]!.level && (level !== floors["client"]!.level || from === "engine.io-client")) ||
         (name === "EngineIO.ts" && isType && from.startsWith("node:"))
       ),
       []
@@ -243,9 +260,11 @@ describe("the floors", () => {
 
   // A socket may be something else than a session of this process.
   it("let `Socket` reach a session by its operations alone", () => {
+    const own = new Set(["Socket.ts", "internal/session/effectSocket.ts"])
     assert.deepStrictEqual(
       offences(({ name }, _, { file }) =>
-        name !== "Socket.ts" || file === "internal/session/model.ts" || !file?.startsWith("internal/session/")
+        !own.has(name) || file === "internal/session/model.ts" || !file?.startsWith("internal/session/") ||
+        own.has(file)
       ),
       []
     )
@@ -374,7 +393,8 @@ describe("public modules", () => {
       const barrel = modules.find((module) => module.name === name)!.text
       assert.deepStrictEqual(
         Array.from(barrel.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!),
-        namesIn(folder).filter((name) => name !== "SocketIO")
+        // What needs an optional package is not in the barrel, which would need it too.
+        namesIn(folder).filter((name) => !["EngineIOClient", "SocketIO"].includes(name))
       )
     }
   })

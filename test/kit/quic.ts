@@ -127,7 +127,7 @@ const freePort = (): Promise<number> =>
  */
 export class QuicServer {
   /** Who gets the sessions. */
-  server: TestServer | undefined
+  server: Pick<TestServer, "acceptWebTransport"> | undefined
   /** The server's ends of the sessions. */
   readonly sessions: Mailbox<Moq.default> = new Mailbox("a WebTransport session")
   readonly port: number

@@ -1,7 +1,6 @@
 /**
  * What a server can be told.
  */
-import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Cookies from "effect/http/Cookies"
@@ -11,6 +10,8 @@ import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type { Forbidden } from "../../HandshakeError.ts"
 import type { SocketId } from "../session/model.ts"
 import type { TransportType } from "../../Transport.ts"
+
+export { OptionsError } from "../protocol/optionsError.ts"
 
 /**
  * The limit of a buffer; whichever part is reached first counts.
@@ -221,11 +222,3 @@ export interface Options<E = never, R = never> extends ScalarOptions {
     | ((request: HttpServerRequest) => Effect.Effect<void, Forbidden | HttpServerResponse, R>)
     | undefined
 }
-
-/**
- * An option has a value it cannot have. `message` names the option and what it may be.
- *
- * @category errors
- * @since 0.1.0
- */
-export class OptionsError extends Data.TaggedError("OptionsError")<{ readonly message: string }> {}

@@ -1,0 +1,126 @@
+/**
+ * A connection of the stock client, in a scope: what arrives goes into a queue, and whatever ends it is one error.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
+import {
+  type CloseEvent,
+  SocketCloseError,
+  SocketError,
+  type SocketErrorReason,
+  SocketOpenError,
+  SocketReadError,
+  SocketWriteError
+} from "effect/socket/Socket"
+import { Socket as StockSocket } from "engine.io-client"
+import type { Message } from "../../Packet.ts"
+import type { TransportType } from "../../Transport.ts"
+import type { Config } from "./clientOptions.ts"
+
+export interface Connection {
+  readonly stock: StockSocket
+  /** What has arrived. It fails when no more will come and all was taken. */
+  readonly incoming: Queue.Dequeue<Message, SocketError>
+  /** Completed with the first cause of the end. */
+  readonly closed: Deferred.Deferred<SocketError>
+  /** Ends it, unless it has ended. */
+  readonly end: (reason: SocketErrorReason) => void
+}
+
+/** So many messages may wait in the stock client; beyond them a sender waits until it has sent all. */
+const mostUnsent = 100
+
+/** Connects. The end of the scope closes the connection, after what was sent has left. */
+export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config) {
+  const incoming = yield* Queue.unbounded<Message, SocketError>()
+  const opened = yield* Deferred.make<void, SocketError>()
+  const closed = yield* Deferred.make<SocketError>()
+  const end = (reason: SocketErrorReason) => {
+    const error = new SocketError({ reason })
+    if (!Deferred.doneUnsafe(closed, Exit.succeed(error))) return
+    Deferred.doneUnsafe(opened, Exit.fail(error))
+    Queue.failCauseUnsafe(incoming, Cause.fail(error))
+  }
+  const stock = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => new StockSocket(toStock()),
+      catch: (cause) => new SocketError({ reason: new SocketOpenError({ kind: "Unknown", cause }) })
+    }),
+    (stock) =>
+      Effect.sync(() => {
+        end(closeReason("forced close"))
+        stock.close()
+      })
+  )
+  stock.on("open", () => void Deferred.doneUnsafe(opened, Exit.void))
+  stock.on(
+    "message",
+    (data: string | ArrayBuffer | Uint8Array | undefined) => void Queue.offerUnsafe(incoming, toMessage(data))
+  )
+  stock.on("error", (cause) =>
+    end(
+      Deferred.isDoneUnsafe(opened) ? new SocketReadError({ cause }) : new SocketOpenError({ kind: "Unknown", cause })
+    ))
+  stock.on("close", (reason, details) => end(closeReason(reason, details)))
+  yield* Effect.timeoutOrElse(Deferred.await(opened), {
+    duration: openTimeout,
+    orElse: () => {
+      const cause = new Error("the connection did not open in time")
+      return Effect.fail(new SocketError({ reason: new SocketOpenError({ kind: "Timeout", cause }) }))
+    }
+  })
+  return { stock, incoming, closed, end } satisfies Connection
+})
+
+/** A message without characters comes as nothing. */
+const toMessage = (data: string | ArrayBuffer | Uint8Array | undefined): Message =>
+  data instanceof ArrayBuffer ? new Uint8Array(data) : data ?? ""
+
+/** The close of a WebSocket for the same reason; a transport without codes leaves 1005. */
+const closeReason = (reason: string, details?: unknown): SocketCloseError => {
+  const { context, description } = (details ?? {}) as {
+    readonly context?: { readonly code?: number; readonly reason?: string }
+    readonly description?: string
+  }
+  if (reason === "forced close") return new SocketCloseError({ code: 1000, closeReason: reason })
+  if (reason === "ping timeout") return new SocketCloseError({ code: 1006, closeReason: reason })
+  return new SocketCloseError({ code: context?.code ?? 1005, closeReason: context?.reason || description || reason })
+}
+
+/** Closes the connection after what was sent has left. */
+export const close = ({ end, stock }: Connection, { code, reason }: CloseEvent): Effect.Effect<void> =>
+  Effect.sync(() => {
+    end(new SocketCloseError({ code, closeReason: reason }))
+    stock.close()
+  })
+
+export const transportOf = ({ stock }: Connection): TransportType => stock.transport.name as TransportType
+
+/** Sends a message, and waits where too many wait already. */
+export const send = (connection: Connection, message: string | Uint8Array): Effect.Effect<void, SocketError> =>
+  Effect.suspend(() => {
+    const { stock } = connection
+    const refusal = stock.readyState !== "open"
+      ? "the connection is closed"
+      : typeof message === "string" && transportOf(connection) === "polling" && message.includes("\x1e")
+      ? "text with U+001E cannot be sent while polling"
+      : undefined
+    if (refusal !== undefined) {
+      return Effect.fail(new SocketError({ reason: new SocketWriteError({ cause: new Error(refusal) }) }))
+    }
+    stock.send(message)
+    return stock.writeBuffer.length > mostUnsent ? drained(connection) : Effect.void
+  })
+
+const drained = ({ closed, stock }: Connection): Effect.Effect<void, SocketError> =>
+  Effect.raceFirst(
+    Effect.callback<void>((resume) => {
+      const done = () => resume(Effect.void)
+      stock.once("drain", done)
+      return Effect.sync(() => void stock.off("drain", done))
+    }),
+    Effect.flatMap(Deferred.await(closed), Effect.fail)
+  )
