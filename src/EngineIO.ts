@@ -8,13 +8,13 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpRouter from "effect/http/HttpRouter"
-import { HttpServer } from "effect/http/HttpServer"
+import type { HttpServer } from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { SocketServer } from "effect/socket/SocketServer"
+import type { SocketServer } from "effect/socket/SocketServer"
 import * as Stream from "effect/Stream"
 import { Forbidden } from "./HandshakeError.ts"
 import { attach as attachTo, type NodeServer } from "./internal/node/attach.ts"
@@ -33,7 +33,7 @@ import { find, layerLocal } from "./internal/server/registry.ts"
 import { route as addRoute, serve as serveAlone } from "./internal/server/routes.ts"
 import { EngineIO, layer as server } from "./internal/server/service.ts"
 import type { SocketApp } from "./internal/server/socketApp.ts"
-import { makeSocketServer } from "./internal/server/socketServer.ts"
+import { layer as socketServer } from "./internal/server/socketServer.ts"
 import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
@@ -199,12 +199,7 @@ export const layerSocketServer = (
   SocketServer,
   never,
   HttpServer | HttpRouter.HttpRouter | HttpRouter.Request<"Requires", EngineIO>
-> =>
-  Layer.unwrap(Effect.gen(function*() {
-    const { address } = yield* HttpServer
-    const { server, socketApp } = yield* makeSocketServer(address)
-    return Layer.merge(Layer.succeed(SocketServer, server), route(path, socketApp))
-  }))
+> => socketServer((socketApp) => route(path, socketApp))
 
 /**
  * A server that does nothing but Engine.IO: `route(path, f)`, and `501 Not Implemented` for every other request. It logs

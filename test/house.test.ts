@@ -90,7 +90,8 @@ const floors: Readonly<Record<string, Floor>> = {
       /^(Context|Layer|Config|HashMap|Metric|Tracer|References|LogLevel|Scheduler)$/,
       /^(http|socket)\//,
       /^crypto\/SecureRandom$/
-    ]
+    ],
+    effectTypes: [/^net\/NetAddress$/]
   },
   node: { level: 5, owns: (name) => name.startsWith("internal/node/"), effect: [/^/] },
   facade: { level: 6, owns: (name) => name === "EngineIO.ts" || name === "index.ts", effect: [/^/] },

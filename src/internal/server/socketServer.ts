@@ -4,12 +4,15 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { HttpServer } from "effect/http/HttpServer"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import type * as NetAddress from "effect/net/NetAddress"
 import * as Scope from "effect/Scope"
 import * as EffectSocket from "effect/socket/Socket"
-import type { SocketServer } from "effect/socket/SocketServer"
+import { SocketServer } from "effect/socket/SocketServer"
 import { close, type Socket, toEffectSocket } from "../../Socket.ts"
+import type { SocketApp } from "./socketApp.ts"
 
 /** What one call of `run` does with a session. */
 type Serve = (socket: Socket) => Effect.Effect<unknown, unknown>
@@ -30,7 +33,7 @@ type Serve = (socket: Socket) => Effect.Effect<unknown, unknown>
  * ```ts
  * import { Effect, Layer, Stream } from "effect"
  * import { HttpServer } from "effect/http"
- * import type { SocketServer } from "effect/socket"
+ * import { SocketServer } from "effect/socket"
  * import { EngineIO } from "effect-engine.io"
  *
  * const layer = (sessions: Stream.Stream<EngineIO.WebTransportSession>) =>
@@ -50,7 +53,7 @@ type Serve = (socket: Socket) => Effect.Effect<unknown, unknown>
  */
 export const makeSocketServer = (address: NetAddress.SocketAddress): Effect.Effect<{
   readonly server: SocketServer["Service"]
-  readonly socketApp: (socket: Socket) => Effect.Effect<{ readonly app: Effect.Effect<unknown, unknown> }>
+  readonly socketApp: (socket: Socket) => Effect.Effect<SocketApp<never>>
 }> =>
   Effect.sync(() => {
     const running: Array<Serve> = []
@@ -90,6 +93,16 @@ export const makeSocketServer = (address: NetAddress.SocketAddress): Effect.Effe
 
     return { server: { address, run }, socketApp }
   })
+
+/** The server of sockets that is where the HTTP server is, with the layer that opens its sessions. */
+export const layer = <R>(
+  open: (socketApp: (socket: Socket) => Effect.Effect<SocketApp<never>>) => Layer.Layer<never, never, R>
+) =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { address } = yield* HttpServer
+    const { server, socketApp } = yield* makeSocketServer(address)
+    return Layer.merge(Layer.succeed(SocketServer, server), open(socketApp))
+  }))
 
 const isClose = (error: unknown): boolean =>
   EffectSocket.isSocketError(error) && error.reason._tag === "SocketCloseError"
