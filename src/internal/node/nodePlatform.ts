@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Answer } from "../server/answer.ts"
+import { copyOf, type MachineBase64, useBase64 } from "../protocol/bytes.ts"
 import type { Config } from "../server/config.ts"
 import { Platform, type RoutedExchange, UpgradeFailed } from "../server/platform.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
@@ -194,12 +195,20 @@ export class NodePlatform implements Platform {
   }
 }
 
+const base64: MachineBase64 = {
+  encode: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64"),
+  decode: (text) => copyOf(Buffer.from(text, "base64"), 0)
+}
+
 /** Node's platform, for one server. */
 export const layer = (config: Config): Layer.Layer<Platform> =>
   Layer.effect(
     Platform,
     Effect.acquireRelease(
-      Effect.sync(() => new NodePlatform(config)),
+      Effect.sync(() => {
+        useBase64(base64)
+        return new NodePlatform(config)
+      }),
       (platform) => Effect.sync(() => platform.unwatchAll())
     )
   )
