@@ -29,8 +29,10 @@ import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
-import { observe, type Observers, publish } from "./internal/session/observers.ts"
+import { observe, type Observed, publish } from "./internal/session/observers.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
+
+const TypeId: unique symbol = Symbol.for("effect-engine.io/Rooms")
 
 /**
  * Some rooms, by name. They know nothing of other rooms, also where those have the same names.
@@ -39,10 +41,11 @@ import type { Sendable, Socket, SocketId } from "./Socket.ts"
  * @since 0.2.0
  */
 export interface Rooms {
-  /** @internal */
-  readonly state: Ref.Ref<HashMap.HashMap<string, Room>>
-  /** @internal */
-  observers: Observers<Change> | undefined
+  readonly [TypeId]: State
+}
+
+interface State extends Observed<Change> {
+  readonly rooms: Ref.Ref<HashMap.HashMap<string, Room>>
 }
 
 type Room = HashMap.HashMap<SocketId, Member>
@@ -72,7 +75,7 @@ export type Change =
  */
 export const make: Effect.Effect<Rooms> = Effect.map(
   Ref.make(HashMap.empty<string, Room>()),
-  (state): Rooms => ({ state, observers: undefined })
+  (rooms): Rooms => ({ [TypeId]: { rooms, observers: undefined } })
 )
 
 /**
@@ -89,7 +92,7 @@ export const join = (rooms: Rooms, room: string, socket: Socket): Effect.Effect<
     Effect.suspend(() => {
       const member: Member = { socket }
       return Effect.map(
-        Ref.modify(rooms.state, (all) => {
+        Ref.modify(rooms[TypeId].rooms, (all) => {
           const members = membersOf(all, room)
           return [HashMap.has(members, socket.id), HashMap.set(all, room, HashMap.set(members, socket.id, member))]
         }),
@@ -113,7 +116,7 @@ export const leave = (rooms: Rooms, room: string, socket: Socket): Effect.Effect
 /** Removes a socket from a room; where `member` is given, only if it has not joined again since. */
 const remove = (rooms: Rooms, room: string, socket: Socket, member?: Member): Effect.Effect<void> =>
   Effect.map(
-    Ref.modify(rooms.state, (all) => {
+    Ref.modify(rooms[TypeId].rooms, (all) => {
       const members = membersOf(all, room)
       const found = Option.getOrUndefined(HashMap.get(members, socket.id))
       if (found === undefined || (member !== undefined && found !== member)) return [false, all]
@@ -128,7 +131,7 @@ const remove = (rooms: Rooms, room: string, socket: Socket, member?: Member): Ef
 const membersOf = (all: HashMap.HashMap<string, Room>, room: string): Room =>
   Option.getOrElse(HashMap.get(all, room), () => HashMap.empty())
 
-const tell = ({ observers }: Rooms, change: Change): void => {
+const tell = ({ [TypeId]: { observers } }: Rooms, change: Change): void => {
   if (observers !== undefined) publish(observers, change, 0)
 }
 
@@ -139,7 +142,7 @@ const tell = ({ observers }: Rooms, change: Change): void => {
  * @since 0.2.0
  */
 export const members = (rooms: Rooms, room: string): Effect.Effect<ReadonlyArray<Socket>> =>
-  Effect.map(Ref.get(rooms.state), (all) => Array.from(socketsOf(all, room)))
+  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => Array.from(socketsOf(all, room)))
 
 function* socketsOf(all: HashMap.HashMap<string, Room>, room: string): Iterable<Socket> {
   for (const { socket } of HashMap.values(membersOf(all, room))) yield socket
@@ -152,7 +155,7 @@ function* socketsOf(all: HashMap.HashMap<string, Room>, room: string): Iterable<
  * @since 0.2.0
  */
 export const counts = (rooms: Rooms): Effect.Effect<ReadonlyMap<string, number>> =>
-  Effect.map(Ref.get(rooms.state), (all) => new Map(HashMap.toEntries(HashMap.map(all, HashMap.size))))
+  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => new Map(HashMap.toEntries(HashMap.map(all, HashMap.size))))
 
 /**
  * Sends one message to everybody in a room, or to those a filter accepts, encoding it once. Like `EngineIO.broadcast` it
@@ -177,7 +180,7 @@ export const broadcast = (
   message: Sendable,
   options?: BroadcastOptions
 ): Effect.Effect<number> =>
-  Effect.map(Ref.get(rooms.state), (all) => broadcastTo(socketsOf(all, room), message, options))
+  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => broadcastTo(socketsOf(all, room), message, options))
 
 /**
  * Who joins and leaves, from the moment the stream runs. Costs nothing while nobody listens; a listener that falls more
@@ -186,4 +189,4 @@ export const broadcast = (
  * @category observing
  * @since 0.2.0
  */
-export const changes = (rooms: Rooms): Stream.Stream<Change> => observe<Change>(rooms, () => false)
+export const changes = (rooms: Rooms): Stream.Stream<Change> => observe<Change>(rooms[TypeId], () => false)

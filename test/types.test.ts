@@ -21,9 +21,11 @@ import {
   EngineIOLive,
   HandshakeError,
   type Packet,
+  type Rooms as AllRooms,
   Socket,
   TypedSocket
 } from "../src/index.ts"
+import { EngineIOTest } from "../src/testing/index.ts"
 
 class Users extends Context.Service<Users, { readonly name: string }>()("test/Users") {}
 class Rooms extends Context.Service<Rooms, { readonly join: Effect.Effect<void> }>()("test/Rooms") {}
@@ -198,6 +200,32 @@ describe("types", () => {
       >()
     }
     assert.isFunction(calls)
+  })
+
+  it("only their modules make rooms and clients", () => {
+    // @ts-expect-error
+    const rooms: AllRooms.Rooms = {}
+    // @ts-expect-error
+    const client: EngineIOTest.Client = { socket: {} as Socket.Socket }
+    assert.isDefined([rooms, client])
+  })
+
+  it("a client in memory needs what the function needs, but its request, and fails with what the router would get", () => {
+    const connect = () =>
+      EngineIOTest.connect((socket) =>
+        Effect.gen(function*() {
+          yield* HttpServerRequest.HttpServerRequest
+          const { name } = yield* Users
+          if (name === "") return yield* new NotFound()
+          if (name === "?") return yield* new HandshakeError.Forbidden({ message: "who?" })
+          return { app: Effect.andThen(Rooms, Socket.send(socket, name)) }
+        })
+      )
+    expectTypeOf<Effect.Services<ReturnType<typeof connect>>>().toEqualTypeOf<
+      EngineIO.EngineIO | Scope.Scope | Users | Rooms
+    >()
+    expectTypeOf<Effect.Error<ReturnType<typeof connect>>>().toEqualTypeOf<EngineIOTest.Refused | NotFound>()
+    assert.isFunction(connect)
   })
 
   it("the functions of TypedSocket have the values, the errors and the services of their schemas", () => {

@@ -58,6 +58,7 @@ import { layerLocal } from "../internal/server/registry.ts"
 import { EngineIO, layer as server } from "../internal/server/service.ts"
 import type { SocketApp } from "../internal/server/socketApp.ts"
 import * as Clients from "../internal/testing/client.ts"
+import type { State } from "../internal/testing/client.ts"
 import { type Disconnected, type Refused, type Visit } from "../internal/testing/clientLines.ts"
 import { layer as memory, MemoryPlatform, toServerRequest } from "../internal/testing/memoryPlatform.ts"
 import type { Message } from "../Packet.ts"
@@ -118,9 +119,10 @@ export interface ConnectOptions {
  */
 export interface Client {
   readonly socket: Socket
-  /** @internal */
-  readonly state: Clients.State
+  readonly [TypeId]: State
 }
+
+const TypeId: unique symbol = Symbol.for("effect-engine.io/EngineIOTest")
 
 /**
  * Connects a client to an application: `f` is what you give to `EngineIO.handler` or its kin. The client vanishes when the
@@ -197,7 +199,7 @@ export const connect = <A extends SocketApp, E, R>(
           Effect.provideContext(context)
         )
     })
-    return { socket, state }
+    return { socket, [TypeId]: state }
     // What `f` fails with and needs is in the type of `connect` alone.
   }) as Effect.Effect<Client>
 
@@ -216,7 +218,10 @@ export const send = (client: Client, message: Sendable): Effect.Effect<void, Dis
  * @category sending
  * @since 0.2.0
  */
-export const sendAll = ({ state }: Client, messages: ReadonlyArray<Sendable>): Effect.Effect<void, Disconnected> =>
+export const sendAll = (
+  { [TypeId]: state }: Client,
+  messages: ReadonlyArray<Sendable>
+): Effect.Effect<void, Disconnected> =>
   Clients.send(
     state,
     messages.map((data) => ({ type: "message", data: typeof data === "string" ? data : toBytes(data) }))
@@ -228,7 +233,7 @@ export const sendAll = ({ state }: Client, messages: ReadonlyArray<Sendable>): E
  * @category receiving
  * @since 0.2.0
  */
-export const receive = ({ state }: Client): Effect.Effect<Message, Disconnected> => Queue.take(state.messages)
+export const receive = ({ [TypeId]: state }: Client): Effect.Effect<Message, Disconnected> => Queue.take(state.messages)
 
 /**
  * Moves to another transport, as `engine.io-client` does: it probes, finishes its poll, and changes over. Fails with
@@ -238,7 +243,7 @@ export const receive = ({ state }: Client): Effect.Effect<Message, Disconnected>
  * @since 0.2.0
  */
 export const upgrade = (
-  { state }: Client,
+  { [TypeId]: state }: Client,
   transport: Exclude<TransportType, "polling">
 ): Effect.Effect<void, Refused | Disconnected> => Clients.upgrade(state, transport)
 
@@ -249,7 +254,7 @@ export const upgrade = (
  * @category misbehaving
  * @since 0.2.0
  */
-export const silence = ({ state }: Client): Effect.Effect<void> => Effect.asVoid(state.ways.awake.close)
+export const silence = ({ [TypeId]: state }: Client): Effect.Effect<void> => Effect.asVoid(state.ways.awake.close)
 
 /**
  * The end of `silence`: the client takes what has come, and answers again.
@@ -257,7 +262,7 @@ export const silence = ({ state }: Client): Effect.Effect<void> => Effect.asVoid
  * @category misbehaving
  * @since 0.2.0
  */
-export const resume = ({ state }: Client): Effect.Effect<void> => Effect.asVoid(state.ways.awake.open)
+export const resume = ({ [TypeId]: state }: Client): Effect.Effect<void> => Effect.asVoid(state.ways.awake.open)
 
 /**
  * Loses the connection without a word. The server sees that of a WebSocket, a WebTransport session, and a poll that waits;
@@ -266,7 +271,7 @@ export const resume = ({ state }: Client): Effect.Effect<void> => Effect.asVoid(
  * @category misbehaving
  * @since 0.2.0
  */
-export const vanish = ({ state }: Client): Effect.Effect<void> => Clients.vanish(state)
+export const vanish = ({ [TypeId]: state }: Client): Effect.Effect<void> => Clients.vanish(state)
 
 /**
  * Closes the connection, and says so where the transport has words for it.
@@ -274,4 +279,4 @@ export const vanish = ({ state }: Client): Effect.Effect<void> => Clients.vanish
  * @category connecting
  * @since 0.2.0
  */
-export const close = ({ state }: Client): Effect.Effect<void> => Clients.close(state)
+export const close = ({ [TypeId]: state }: Client): Effect.Effect<void> => Clients.close(state)

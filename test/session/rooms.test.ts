@@ -8,8 +8,15 @@ import { type Client, serving, settled } from "../kit/inMemory.ts"
 
 const idsOf = (sockets: ReadonlyArray<Socket.Socket>) => sockets.map(({ id }) => id).sort()
 
-/** That nothing is left in rooms, not even their names. */
-const isEmpty = (rooms: Rooms.Rooms) => Effect.map(Ref.get(rooms.state), HashMap.isEmpty)
+/** That nothing is left in rooms, not even their names, nor of those who watched them. */
+const isEmpty = (rooms: Rooms.Rooms) =>
+  Effect.gen(function*() {
+    const state = Reflect.get(rooms, Symbol.for("effect-engine.io/Rooms")) as {
+      readonly rooms: Ref.Ref<HashMap.HashMap<string, unknown>>
+      readonly observers: unknown
+    }
+    return HashMap.isEmpty(yield* Ref.get(state.rooms)) && state.observers === undefined
+  })
 
 /** What happens in the rooms from now on, as words. */
 const watch = Effect.fnUntraced(function*(rooms: Rooms.Rooms, names: ReadonlyMap<string, string>) {
@@ -83,9 +90,9 @@ describe("a room", () => {
       assert.deepStrictEqual(yield* Rooms.members(rooms, "lobby"), [socket])
       yield* Scope.close(newer, Exit.void)
       yield* settled
-      assert.isTrue(yield* isEmpty(rooms))
       assert.deepStrictEqual(seen, ["ada Joined lobby", "ada Left lobby"])
       yield* Fiber.interrupt(fiber)
+      assert.isTrue(yield* isEmpty(rooms))
     }))
 
   it.effect("tells everybody in it, and nobody else, in order, over every transport", () =>
@@ -146,7 +153,6 @@ describe("a room", () => {
         ])
         yield* Fiber.interrupt(fiber)
       }
-      assert.isUndefined(rooms.observers)
       assert.isTrue(yield* isEmpty(rooms))
     }))
 })
