@@ -238,7 +238,8 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
   ended(): void {
     if (this.open) this.half = "ending"
     this.bound()
-    this.socket.end()
+    // A second end makes Node build an error, which it tells nobody.
+    if (!this.socket.writableEnded) this.socket.end()
     if (this.takeRest()) this.report()
   }
 
