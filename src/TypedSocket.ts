@@ -29,14 +29,13 @@ import * as Socket from "./Socket.ts"
  * **Example** (MessagePack, by a library of your choice)
  *
  * ```ts
+ * import { decode, encode } from "@msgpack/msgpack"
  * import { TypedSocket } from "effect-engine.io"
- *
- * declare const library: { encode(value: unknown): Uint8Array; decode(bytes: Uint8Array): unknown }
  *
  * const messagePack: TypedSocket.Format = {
  *   codecFor: TypedSocket.json.codecFor,
- *   encode: library.encode,
- *   decode: (message) => library.decode(message as Uint8Array)
+ *   encode: (value) => encode(value),
+ *   decode: (message) => decode(message as Uint8Array)
  * }
  * ```
  *

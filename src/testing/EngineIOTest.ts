@@ -61,6 +61,7 @@ import * as Clients from "../internal/testing/client.ts"
 import type { State } from "../internal/testing/client.ts"
 import { type Disconnected, type Refused, type Visit } from "../internal/testing/clientLines.ts"
 import { layer as memory, MemoryPlatform, toServerRequest } from "../internal/testing/memoryPlatform.ts"
+import { release } from "../internal/testing/release.ts"
 import type { Message } from "../Packet.ts"
 import type { Sendable, Socket } from "../Socket.ts"
 import type { TransportType } from "../Transport.ts"
@@ -69,12 +70,7 @@ export { Disconnected, Refused } from "../internal/testing/clientLines.ts"
 
 /**
  * A server for clients in memory, with the options of `EngineIO.layer`, whose place it takes in tests. Its clock is that of
- * the test.
- *
- * **Gotchas**
- *
- * Its release waits for applications that are in the middle of a message, as that of `EngineIO.layer` does, for at most
- * `drainTimeout`: on a test clock that nobody moves, for ever.
+ * the test. Its release does not wait for that: applications that do not end by themselves are interrupted.
  *
  * @category layers
  * @since 0.2.0
@@ -85,13 +81,9 @@ export const layer = <E = never, R = never>(options: Options<E, R> = {}): Layer.
     (config) => served.pipe(Layer.provide(server(config)), Layer.provide([memory(config), layerLocal]))
   ))
 
-/** Before the server ends: it would wait for the clock of the test to give silent clients up. */
 const served = Layer.effect(
   EngineIO,
-  Effect.tap(
-    EngineIO,
-    ({ engine }) => Effect.addFinalizer(() => Effect.sync(() => (engine.platform as MemoryPlatform).wakeAll()))
-  )
+  Effect.tap(EngineIO, ({ engine }) => Effect.addFinalizer(() => release(engine)))
 )
 
 /**

@@ -2,6 +2,7 @@
  * Sockets that speak in values: what is decoded and encoded, in which format, and what becomes of the rest.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { decode, decodeMulti, encode } from "@msgpack/msgpack"
 import {
   Context,
   Effect,
@@ -18,7 +19,6 @@ import {
 } from "effect"
 import { SchemaBinary } from "effect/encoding"
 import { RpcSerialization } from "effect/rpc"
-import { deserialize, serialize } from "node:v8"
 import { type CloseReason, Socket, TypedSocket } from "../../src/index.ts"
 import { type App, nothing, serving } from "../kit/inMemory.ts"
 
@@ -254,12 +254,24 @@ describe("a format", () => {
       false
     ],
     [
-      "a library's",
+      "MessagePack",
       Effect.succeed({
         codecFor: TypedSocket.json.codecFor,
-        encode: serialize,
-        decode: (message) => deserialize(message as Uint8Array)
+        encode: (value) => encode(value),
+        decode: (message) => decode(message as Uint8Array)
       }),
+      false
+    ],
+    [
+      "an RpcSerialization with MessagePack",
+      Effect.succeed(TypedSocket.fromRpcSerialization({
+        ...RpcSerialization.json,
+        contentType: "application/msgpack",
+        makeUnsafe: () => ({
+          encode: (value) => encode(value),
+          decode: (bytes) => [...decodeMulti(bytes as Uint8Array)]
+        })
+      })),
       false
     ]
   ]

@@ -271,6 +271,27 @@ describe("a server in memory", () => {
       yield* Scope.close(outer, Exit.void)
     }))
 
+  it.effect("ends although an application waits for the clock, and interrupts it", () =>
+    Effect.gen(function*() {
+      let interrupted = 0
+      const slow = (socket: Socket.Socket) =>
+        Effect.succeed({
+          app: Socket.forEach(
+            socket,
+            () => Effect.onInterrupt(Effect.sleep("1 hour"), () => Effect.sync(() => interrupted++))
+          )
+        })
+      const working = Effect.forEach(
+        transports,
+        (transport) =>
+          Effect.flatMap(EngineIOTest.connect(slow, { transport }), (client) => EngineIOTest.send(client, "work"))
+      )
+      // The clients vanish before their server ends, or after.
+      yield* working.pipe(Effect.scoped, Effect.provide(all))
+      yield* working.pipe(Effect.provide(all))
+      assert.strictEqual(interrupted, 6)
+    }))
+
   it.effect("is no other server: a client says which layer it needs", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(EngineIOTest.connect(echo))
