@@ -44,7 +44,7 @@ export class Site {
     await Promise.all(servers.map((server) =>
       site.attempt(server, async () => {
         const started = await Child.start<ServerCalls, ServerReady>(serverFile(server), ["--expose-gc", ...profiling])
-        const engine = kindOf(server) !== "ws"
+        const engine = !["ws", "rpc-websocket"].includes(kindOf(server))
         site.#servers.set(server, { child: started.child, target: { server, engine, ...started.ready } })
       })
     ))

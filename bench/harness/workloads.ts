@@ -76,6 +76,17 @@ const poll = (name: string, title: string, packets: number, parked: boolean, goa
   traffic: { kind: "poll", clients: 50, packets, parked }
 })
 
+const rpc = (name: string, title: string, window: number): CpuWorkload => ({
+  kind: "cpu",
+  name,
+  title,
+  unit: "call",
+  servers: ["rpc-websocket", "rpc-ours"],
+  baseline: "rpc-websocket",
+  goal: goal(0.8, 0.7),
+  traffic: { kind: "rpc", clients: 50, window }
+})
+
 const compared: ReadonlyArray<Workload> = [
   echo("ws-echo-32", "ws echo, 32 B text, one in flight", 32, false),
   echo("ws-echo-1k", "ws echo, 1 KiB binary, one in flight", 1024, true),
@@ -159,6 +170,8 @@ const compared: ReadonlyArray<Workload> = [
     goal: goal(0.95, 0.8),
     traffic: { kind: "paced", clients: 4000, rate: 10_000 }
   },
+  rpc("rpc-1", "effect/rpc over ws, one call in flight", 1),
+  rpc("rpc-16", "effect/rpc over ws, 16 calls in flight", 16),
   {
     kind: "stalled",
     name: "stalled",

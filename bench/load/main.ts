@@ -8,6 +8,7 @@ import { openIdle } from "./drivers/idle.ts"
 import { openPaced } from "./drivers/paced.ts"
 import { openPoll } from "./drivers/poll.ts"
 import { openBroadcast, openBurst, openStalled } from "./drivers/push.ts"
+import { openRpc } from "./drivers/rpc.ts"
 import { type Load, Trouble } from "./run.ts"
 
 interface Opened {
@@ -33,6 +34,8 @@ const open = async (target: Target, traffic: Traffic, trouble: Trouble): Promise
       return openPaced(target, trouble, traffic)
     case "idle":
       return openIdle(target, trouble, traffic)
+    case "rpc":
+      return openRpc(target, trouble, traffic)
     case "stalled":
       return openStalled(target, trouble)
   }

@@ -36,6 +36,7 @@ export type Traffic =
   | { readonly kind: "connect"; readonly concurrency: number; readonly upgrade: boolean }
   | { readonly kind: "paced"; readonly clients: number; readonly rate: number }
   | { readonly kind: "idle"; readonly transport: "websocket" | "polling" }
+  | { readonly kind: "rpc"; readonly clients: number; readonly window: number }
   | { readonly kind: "stalled" }
 
 export interface Target {

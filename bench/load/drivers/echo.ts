@@ -22,12 +22,21 @@ export const echoMessages = (size: number, binary: boolean): Messages => {
     { length: count },
     (_, index) => binary ? bytesOf(size, index) : Buffer.from(`4${textOf(size, index)}`)
   )
-  const frames = payloads.map((payload) => clientFrame(code, payload))
+  return exchanges(code, payloads, payloads)
+}
+
+/** Messages to send, all of one size, and what is due for each. */
+export const exchanges = (
+  code: number,
+  sent: ReadonlyArray<Uint8Array>,
+  due: ReadonlyArray<Uint8Array>
+): Messages => {
+  const frames = sent.map((payload) => clientFrame(code, payload))
   return {
     sent: Buffer.concat(frames),
     sentSize: frames[0]?.length ?? 0,
-    count,
-    expected: expected(code, payloads)
+    count: frames.length,
+    expected: expected(code, due)
   }
 }
 
@@ -75,9 +84,16 @@ export const openEcho = async (
   target: Target,
   trouble: Trouble,
   options: { readonly clients: number; readonly window: number; readonly size: number; readonly binary: boolean }
+): Promise<Load> => openExchange(target, trouble, options, echoMessages(options.size, options.binary))
+
+/** Clients that send `window` messages at once, and the next when all that is due for them is there. */
+export const openExchange = async (
+  target: Target,
+  trouble: Trouble,
+  options: { readonly clients: number; readonly window: number },
+  messages: Messages
 ): Promise<Load> => {
   const { window } = options
-  const messages = echoMessages(options.size, options.binary)
   const missing: Array<number> = Array.from({ length: options.clients }, () => 0)
   let run: Run | undefined
   const start = (index: number): void => {
