@@ -11,6 +11,7 @@
  * @module
  * @since 0.2.0
  */
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -21,7 +22,7 @@ import type * as Scope from "effect/Scope"
 import * as EffectSocket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as Connection from "./internal/client/clientConnection.ts"
-import { check, type Options } from "./internal/client/clientOptions.ts"
+import { check, type Config, type Options } from "./internal/client/clientOptions.ts"
 import type { OptionsError } from "./internal/protocol/optionsError.ts"
 import type { Message } from "./Packet.ts"
 import type { TransportType } from "./Transport.ts"
@@ -74,12 +75,41 @@ export const makeSocket = (
   url: string | URL,
   options: Options = {}
 ): Effect.Effect<EffectSocket.Socket, OptionsError> =>
-  Effect.map(check(url, options), (config) => {
+  Effect.flatMap(check(url, options), (config) => fromClient(open(config)))
+
+/**
+ * The socket of `makeSocket`, of connections that you make, and can watch.
+ *
+ * **Example** (A page that shows the transport)
+ *
+ * ```ts
+ * import { Effect, Layer, Stream } from "effect"
+ * import { Socket } from "effect/socket"
+ * import * as EngineIOClient from "effect-engine.io/EngineIOClient"
+ *
+ * const connect = EngineIOClient.connect("https://example.com/rpc/").pipe(
+ *   Effect.tap((client) =>
+ *     EngineIOClient.transports(client).pipe(Stream.runForEach(Effect.log), Effect.forkScoped)
+ *   ),
+ *   Effect.catchTag("OptionsError", Effect.die)
+ * )
+ *
+ * const layer = Layer.effect(Socket.Socket, EngineIOClient.fromClient(connect))
+ * ```
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const fromClient = <R>(
+  connect: Effect.Effect<Client, EffectSocket.SocketError, R>
+): Effect.Effect<EffectSocket.Socket, never, Exclude<R, Scope.Scope>> =>
+  Effect.withFiber((fiber) => {
+    const context = fiber.context as Context.Context<R>
     const isConnected = Latch.makeUnsafe(false)
     let current: Connection.Connection | undefined
 
     const reader = Effect.gen(function*() {
-      const connection = yield* Connection.open(config)
+      const { [TypeId]: connection } = yield* connect
       const leave = () => {
         if (current !== connection) return
         current = undefined
@@ -90,20 +120,21 @@ export const makeSocket = (
       connection.stock.on("close", leave)
       yield* Effect.addFinalizer(() => Effect.sync(leave))
       return { pull: Queue.takeAll(connection.incoming), upgrade: EffectSocket.SocketUpgradeError.unsupported }
-    })
+    }).pipe(
+      // The scope is the reader's.
+      Effect.updateContext((own: Context.Context<Scope.Scope>) => Context.merge(context, own))
+    ) as EffectSocket.Socket["reader"]
 
-    const write = (
-      chunk: string | Uint8Array | EffectSocket.CloseEvent
-    ): Effect.Effect<void, EffectSocket.SocketError> =>
+    const write: EffectSocket.Writer["write"] = (chunk) =>
       Effect.suspend(() => {
         if (current === undefined) return isConnected.whenOpen(write(chunk))
         return EffectSocket.isCloseEvent(chunk) ? Connection.close(current, chunk) : Connection.send(current, chunk)
       })
 
-    return EffectSocket.make({
+    return Effect.succeed(EffectSocket.make({
       reader,
       writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
-    })
+    }))
   })
 
 /**
@@ -161,7 +192,10 @@ export const connect = (
   url: string | URL,
   options: Options = {}
 ): Effect.Effect<Client, EffectSocket.SocketError | OptionsError, Scope.Scope> =>
-  Effect.map(Effect.flatMap(check(url, options), Connection.open), (connection) => ({
+  Effect.flatMap(check(url, options), open)
+
+const open = (config: Config): Effect.Effect<Client, EffectSocket.SocketError, Scope.Scope> =>
+  Effect.map(Connection.open(config), (connection) => ({
     [TypeId]: connection,
     // The stock client forgets it with the session.
     id: connection.stock.id

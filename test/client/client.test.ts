@@ -208,7 +208,7 @@ describe("an option that is wrong", () => {
     [{ requestTimeout: "soon" }, /requestTimeout/],
     [{ query: { a: 1 } }, /query/],
     [{ agent: true }, /agent/],
-    [{ transportOptions: { smoke: {} } }, /smoke/],
+    [{ transportOptions: { smoke: {} } }, /transportOptions/],
     [{ path: "/engine.io/" }, /path/],
     [{ upgrade: 1, forceBase64: 1 }, /upgrade.*forceBase64/s]
   ]

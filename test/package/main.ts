@@ -10,6 +10,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { gzipSync } from "node:zlib"
 import { rolldown } from "rolldown"
 
 const root = fileURLToPath(import.meta.resolve("../../"))
@@ -146,6 +147,29 @@ const shake = async () => {
   assert.equal(run(folder, process.execPath, "shaken.mjs"), "2\n")
 }
 
+/** The client has no server with it, nothing of Node, and the size that the front page says. */
+const bundleClient = async () => {
+  const sizeOf = async (name: string, code: string) => {
+    write(name, code)
+    const bundle = await rolldown({ input: join(folder, name), platform: "browser", logLevel: "silent" })
+    const { output: [{ code: minified, imports, moduleIds }] } = await bundle.generate({ minify: true })
+    assert.deepEqual(imports, [])
+    const ours = moduleIds.filter((id) => id.includes("/effect-engine.io/")).map((id) => id.replace(/.*\/dist\//, ""))
+    assert.deepEqual(
+      ours.filter((id) => !/^(?:EngineIOClient|Transport|internal\/(?:client|protocol)\/\w+)\.js$/.test(id)),
+      []
+    )
+    return { minified: minified.length, gzipped: gzipSync(minified).length }
+  }
+  const sizes = {
+    "engine.io-client": await sizeOf("stock.js", "export { Socket } from \"engine.io-client\""),
+    "effect/socket": await sizeOf("socket.js", "export { layerWebSocket } from \"effect/socket/Socket\""),
+    EngineIOClient: await sizeOf("client.js", "export * from \"effect-engine.io/EngineIOClient\"")
+  }
+  console.table(sizes)
+  assert.ok(sizes.EngineIOClient.gzipped < 41_000)
+}
+
 const serve = async () => {
   const served = program.replace("serve(echo)", "serve(Layer.merge(page, echo))").replace("port: 3000", "port: 0")
   write("app.ts", `import { page } from "./page.ts"\n${served}`)
@@ -185,6 +209,7 @@ try {
   await step("type-checked with TypeScript 7, nodenext and bundler, and with 5.9", typeCheck)
   await step("every subpath loads, nothing internal does", load)
   await step("a bundle has only what it uses", shake)
+  await step("the client is small, and runs without Node", bundleClient)
   await step("the program of the front page runs, with the page of its recipe", serve)
   await step("npx effect-engine.io", () => {
     assert.equal(run(folder, "npx", "effect-engine.io", "--version"), `effect-engine.io v${manifest.version}\n`)

@@ -4,8 +4,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
-import * as Struct from "effect/Struct"
 import type { SocketOptions } from "engine.io-client"
 import { TransportType } from "../../Transport.ts"
 import { OptionsError } from "../protocol/optionsError.ts"
@@ -83,6 +81,20 @@ export type Credential = string | Uint8Array
 // checking
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** What is asked of an option, and how it is said. A `Schema` would make a page two KiB larger, gzipped. */
+interface Expectation {
+  readonly expects: string
+  readonly check: (value: unknown) => boolean
+}
+
+const isText = (value: unknown): boolean => typeof value === "string"
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
+const isArrayOf = (check: (value: unknown) => boolean) => (value: unknown): boolean =>
+  Array.isArray(value) && value.every(check)
+const isRecordOf = (check: (value: unknown) => boolean) => (value: unknown): boolean =>
+  isObject(value) && Object.values(value).every(check)
+const isCredential = (value: unknown): boolean => isText(value) || value instanceof Uint8Array
+const isTransport = (value: unknown): boolean => TransportType.all.includes(value as TransportType)
 const isDuration = (value: unknown): boolean => {
   try {
     return Option.exists(Duration.fromInput(value as Duration.Input), (it) => Duration.toMillis(it) > 0)
@@ -91,47 +103,60 @@ const isDuration = (value: unknown): boolean => {
   }
 }
 
-const such = (expects: string, check: (value: unknown) => boolean) =>
-  Schema.Unknown.check(Schema.makeFilter((value) => check(value) || expects))
+const flag: Expectation = { expects: "true or false", check: (value) => typeof value === "boolean" }
+const text: Expectation = { expects: "text", check: isText }
+const texts: Expectation = { expects: "an object of texts", check: isRecordOf(isText) }
+const duration: Expectation = { expects: "a duration above zero", check: isDuration }
+const credential: Expectation = { expects: "text or bytes", check: isCredential }
 
-const duration = such("a duration above zero", isDuration)
-const object = such("an object", (value) => typeof value === "object" && value !== null)
-const texts = Schema.Record(Schema.String, Schema.String)
-const credential = Schema.Union([Schema.String, Schema.Uint8Array])
+const table: Readonly<Record<keyof Options, Expectation>> = {
+  transports: {
+    expects: `one or more of ${TransportType.all.join(", ")}`,
+    check: (value) => isArrayOf(isTransport)(value) && (value as ReadonlyArray<unknown>).length > 0
+  },
+  upgrade: flag,
+  rememberUpgrade: flag,
+  tryAllTransports: flag,
+  openTimeout: duration,
+  requestTimeout: duration,
+  query: texts,
+  extraHeaders: texts,
+  withCredentials: flag,
+  protocols: { expects: "text, or several", check: (value) => isText(value) || isArrayOf(isText)(value) },
+  forceBase64: flag,
+  timestampRequests: flag,
+  timestampParam: text,
+  closeOnBeforeunload: flag,
+  useNativeTimers: flag,
+  autoUnref: flag,
+  agent: { expects: "an agent", check: isObject },
+  perMessageDeflate: {
+    expects: "an object with a threshold",
+    check: (value) => isObject(value) && Number.isFinite((value as { readonly threshold?: unknown }).threshold)
+  },
+  ca: {
+    expects: "text or bytes, or several of them",
+    check: (value) => isCredential(value) || isArrayOf(isCredential)(value)
+  },
+  cert: credential,
+  key: credential,
+  pfx: credential,
+  passphrase: text,
+  ciphers: text,
+  rejectUnauthorized: flag,
+  transportOptions: {
+    expects: "an object with options by transport",
+    check: (value) =>
+      isRecordOf((it) => it === undefined || isObject(it))(value) && Object.keys(value as object).every(isTransport)
+  }
+}
 
-const optional = <A extends Record<string, Schema.Top>>(members: A) =>
-  Schema.Struct(Struct.map(members, Schema.optional))
-
-const OptionsSchema = optional(
-  {
-    transports: Schema.NonEmptyArray(Schema.Literals(TransportType.all)),
-    upgrade: Schema.Boolean,
-    rememberUpgrade: Schema.Boolean,
-    tryAllTransports: Schema.Boolean,
-    openTimeout: duration,
-    requestTimeout: duration,
-    query: texts,
-    extraHeaders: texts,
-    withCredentials: Schema.Boolean,
-    protocols: Schema.Union([Schema.String, Schema.Array(Schema.String)]),
-    forceBase64: Schema.Boolean,
-    timestampRequests: Schema.Boolean,
-    timestampParam: Schema.String,
-    closeOnBeforeunload: Schema.Boolean,
-    useNativeTimers: Schema.Boolean,
-    autoUnref: Schema.Boolean,
-    agent: object,
-    perMessageDeflate: Schema.Struct({ threshold: Schema.Finite }),
-    ca: Schema.Union([credential, Schema.Array(credential)]),
-    cert: credential,
-    key: credential,
-    pfx: credential,
-    passphrase: Schema.String,
-    ciphers: Schema.String,
-    rejectUnauthorized: Schema.Boolean,
-    transportOptions: optional({ polling: object, websocket: object, webtransport: object })
-  } satisfies Record<keyof Options, Schema.Top>
-)
+const problems = (options: Options): Array<string> =>
+  Object.entries(options).flatMap(([name, value]) => {
+    if (!Object.hasOwn(table, name)) return [`${name} is no option`]
+    const { check, expects } = table[name as keyof Options]
+    return value === undefined || check(value) ? [] : [`${name} has to be ${expects}`]
+  })
 
 /** What a connection is made of. */
 export interface Config {
@@ -142,10 +167,10 @@ export interface Config {
 
 /** Checks a URL and options. The path is that of the URL, or `/engine.io/` where it has none. */
 export const check = Effect.fnUntraced(function*(url: string | URL, options: Options) {
-  yield* Effect.mapError(
-    Schema.decodeUnknownEffect(OptionsSchema)(options, { errors: "all", onExcessProperty: "error" }),
-    ({ message }) => new OptionsError({ message: `EngineIOClient options: ${message}` })
-  )
+  const wrong = problems(options)
+  if (wrong.length > 0) {
+    return yield* Effect.fail(new OptionsError({ message: `EngineIOClient options: ${wrong.join("; ")}` }))
+  }
   const noUrl = new OptionsError({ message: `EngineIOClient: an http, https, ws or wss URL, not ${url}` })
   const { hostname, pathname, port, protocol, searchParams } = yield* Effect.try({
     try: () => new URL(url, page()?.href),
