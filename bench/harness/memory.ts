@@ -48,8 +48,8 @@ export const idle = async (
   servers: ReadonlyArray<string>,
   options: Options
 ): Promise<Outcome> => {
-  const { traffic, name, title, goal } = workload
-  const count = options.idleSessions
+  const { traffic, name, title, goal, times = 1 } = workload
+  const count = options.idleSessions * times
   const { rounds, failures, values } = await together(name, servers, options, async (site, server) => {
     await site.open(server, traffic)
     await site.run(server, { millis: 0, units: rehearsal })

@@ -2,7 +2,17 @@
 import { basename, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import type { Limit, LoadCalls, Memory, ServerCalls, ServerReady, Tally, Target, Traffic } from "../shared/calls.ts"
+import type {
+  Dialect,
+  Limit,
+  LoadCalls,
+  Memory,
+  ServerCalls,
+  ServerReady,
+  Tally,
+  Target,
+  Traffic
+} from "../shared/calls.ts"
 import { since, type Usage } from "../shared/usage.ts"
 import { Child } from "./child.ts"
 import type { Options } from "./options.ts"
@@ -20,6 +30,9 @@ const serverFile = (server: string): string => {
 
 /** The name that says what a server is, whichever checkout it came from. */
 export const kindOf = (server: string): string => server.split("@")[0] ?? server
+
+const dialectOf = (kind: string): Dialect =>
+  ["ws", "rpc-websocket"].includes(kind) ? "bare" : kind.endsWith("socket.io") ? "socket.io" : "engine.io"
 
 export interface Slice extends Tally {
   /** What the server spent. */
@@ -44,8 +57,8 @@ export class Site {
     await Promise.all(servers.map((server) =>
       site.attempt(server, async () => {
         const started = await Child.start<ServerCalls, ServerReady>(serverFile(server), ["--expose-gc", ...profiling])
-        const engine = !["ws", "rpc-websocket"].includes(kindOf(server))
-        site.#servers.set(server, { child: started.child, target: { server, engine, ...started.ready } })
+        const target = { server, dialect: dialectOf(kindOf(server)), ...started.ready }
+        site.#servers.set(server, { child: started.child, target })
       })
     ))
     return site

@@ -36,6 +36,8 @@ export interface LatencyWorkload extends Common {
 
 export interface IdleWorkload extends Common {
   readonly kind: "idle"
+  /** How many times the usual number of sessions. */
+  readonly times?: number
   readonly traffic: Traffic
   readonly goal: Goal
 }
@@ -86,6 +88,12 @@ const rpc = (name: string, title: string, window: number): CpuWorkload => ({
   goal: goal(0.8, 0.7),
   traffic: { kind: "rpc", clients: 50, window }
 })
+
+/** The server of `socket.io` on `engine.io` and on ours. */
+const socketIO = (
+  rows: ReadonlyArray<Omit<CpuWorkload, "servers"> | Omit<IdleWorkload, "servers">>
+): ReadonlyArray<Workload> =>
+  rows.map((row) => ({ ...row, servers: ["socket.io", "ours-socket.io"], baseline: "socket.io" }))
 
 const compared: ReadonlyArray<Workload> = [
   echo("ws-echo-32", "ws echo, 32 B text, one in flight", 32, false),
@@ -178,6 +186,41 @@ const compared: ReadonlyArray<Workload> = [
     title: "50 000 x 1 KiB to a client that stopped reading",
     servers: ["engine.io", "ours", "ws"]
   },
+  ...socketIO([
+    {
+      kind: "cpu",
+      name: "socketio-echo",
+      title: "Socket.IO: an event of 32 B and its echo, one in flight",
+      unit: "event",
+      goal: goal(1, 0.95),
+      traffic: { kind: "echo", clients: 50, window: 1, size: 32, binary: false }
+    },
+    {
+      kind: "cpu",
+      name: "socketio-broadcast",
+      title: "Socket.IO: an event of 32 B to a room of 500, 4 in flight",
+      unit: "delivery",
+      goal: goal(0.8, 0.6),
+      traffic: { kind: "broadcast", clients: 500, inFlight: 4 }
+    },
+    {
+      kind: "cpu",
+      name: "socketio-connect",
+      title: "Socket.IO: ws-only handshake, connect, close",
+      unit: "session",
+      goal: goal(1, 0.9),
+      traffic: { kind: "connect", concurrency: 32, upgrade: false },
+      mostUnits: 250
+    },
+    {
+      kind: "idle",
+      name: "socketio-idle",
+      title: "Socket.IO: idle ws session",
+      times: 2,
+      goal: goal(1, 0.9),
+      traffic: { kind: "idle", transport: "websocket" }
+    }
+  ]),
   {
     kind: "codec",
     name: "codec",

@@ -1,6 +1,7 @@
 /** A WebSocket client that knows only what the workloads need. */
+import type { Target } from "../shared/calls.ts"
 import { collect, connect, type Connection } from "./connection.ts"
-import { closeFrame, opcode, readFrame } from "./frames.ts"
+import { closeFrame, opcode, readFrame, textFrame } from "./frames.ts"
 
 const request = (target: string): Buffer =>
   Buffer.from(
@@ -33,19 +34,30 @@ const textOf = (bytes: Buffer, start: number): { readonly text: string; readonly
   return frame && { text: frame.payload.toString(), end: frame.end }
 }
 
-/** A session over WebSocket alone; the server's greeting has arrived. A bare server sends none. */
-export const openWebSocket = async (port: number, engine: boolean): Promise<Connection> => {
+const connectFrame = textFrame("40")
+
+/** A session over WebSocket alone; the server's greetings have arrived. A bare server sends none. */
+export const openWebSocket = async ({ dialect, port }: Target): Promise<Connection> => {
   const connection = await connect(port)
   connection.socket.write(handshake)
   await collect(connection, (bytes) => {
     const start = afterHead(bytes)
     if (start === undefined) return undefined
-    if (!engine) return nothingMore(bytes, start)
+    if (dialect === "bare") return nothingMore(bytes, start)
     const greeting = textOf(bytes, start)
     if (greeting === undefined) return undefined
     if (!greeting.text.startsWith("0{\"sid\":\"")) throw new Error(`unexpected greeting: ${greeting.text}`)
     return nothingMore(bytes, greeting.end)
   })
+  if (dialect === "socket.io") {
+    connection.socket.write(connectFrame)
+    await collect(connection, (bytes) => {
+      const greeting = textOf(bytes, 0)
+      if (greeting === undefined) return undefined
+      if (!greeting.text.startsWith("40{\"sid\":\"")) throw new Error(`unexpected greeting: ${greeting.text}`)
+      return nothingMore(bytes, greeting.end)
+    })
+  }
   return connection
 }
 

@@ -39,12 +39,15 @@ export type Traffic =
   | { readonly kind: "rpc"; readonly clients: number; readonly window: number }
   | { readonly kind: "stalled" }
 
+/** A bare WebSocket server greets nobody. */
+export type Dialect = "bare" | "engine.io" | "socket.io"
+
 export interface Target {
   readonly server: string
   readonly port: number
   readonly control: number
-  /** False for a bare WebSocket server, which greets nobody. */
-  readonly engine: boolean
+  /** What is spoken over its WebSockets. */
+  readonly dialect: Dialect
 }
 
 /** New work is begun until either is reached; what was begun is always finished. */

@@ -1,5 +1,7 @@
 /** The messages of the workloads, known to servers and load generator alike, so that what arrives can be compared. */
 
+import type { Dialect } from "./calls.ts"
+
 /** So many different messages follow each other before they repeat. Divides every count of messages sent at once. */
 export const cycle = 80
 
@@ -8,6 +10,10 @@ export const textOf = (size: number, index: number): string =>
   `${String(index).padStart(4, "0")}-The quick brown fox jumps over the lazy dog. `
     .repeat(Math.ceil(size / 50))
     .slice(0, size)
+
+/** A text as it stands in a frame: as a message of Engine.IO, or as an event of Socket.IO. */
+export const framed = (dialect: Dialect, text: string): string =>
+  dialect === "socket.io" ? `42["message","${text}"]` : `4${text}`
 
 /** Bytes of every value, starting with their own number. */
 export const bytesOf = (size: number, index: number): Buffer => {

@@ -12,7 +12,7 @@ const probeFrame = textFrame("2probe")
 const upgradeFrame = textFrame("5")
 
 const openAndClose = async (target: Target): Promise<void> => {
-  await closeWebSocket(await openWebSocket(target.port, target.engine))
+  await closeWebSocket(await openWebSocket(target))
 }
 
 /** Like a client of the field: it polls while it probes, and switches when that poll was answered. */

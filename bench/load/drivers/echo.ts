@@ -1,6 +1,6 @@
 /** WebSocket clients that send `window` messages at once and send the next when all of them are back. */
-import type { Target } from "../../shared/calls.ts"
-import { bytesOf, cycle, textOf } from "../../shared/content.ts"
+import type { Dialect, Target } from "../../shared/calls.ts"
+import { bytesOf, cycle, framed, textOf } from "../../shared/content.ts"
 import { type Connection, openMany } from "../connection.ts"
 import { clientFrame, opcode, pongFrame } from "../frames.ts"
 import { type Load, Run, type Trouble } from "../run.ts"
@@ -15,12 +15,12 @@ export interface Messages {
   readonly expected: Expected
 }
 
-export const echoMessages = (size: number, binary: boolean): Messages => {
+export const echoMessages = (dialect: Dialect, size: number, binary: boolean): Messages => {
   const count = size > 4096 ? 4 : cycle
   const code = binary ? opcode.binary : opcode.text
   const payloads = Array.from(
     { length: count },
-    (_, index) => binary ? bytesOf(size, index) : Buffer.from(`4${textOf(size, index)}`)
+    (_, index) => binary ? bytesOf(size, index) : Buffer.from(framed(dialect, textOf(size, index)))
   )
   return exchanges(code, payloads, payloads)
 }
@@ -53,7 +53,7 @@ export const openEchoClient = async (
   onEcho: (index: number, count: number) => void,
   index: number
 ): Promise<EchoClient> => {
-  const connection = await openWebSocket(target.port, target.engine)
+  const connection = await openWebSocket(target)
   const { socket } = connection
   const stream = new FrameStream(messages.expected, () => socket.write(pongFrame))
   let next = 0
@@ -84,7 +84,7 @@ export const openEcho = async (
   target: Target,
   trouble: Trouble,
   options: { readonly clients: number; readonly window: number; readonly size: number; readonly binary: boolean }
-): Promise<Load> => openExchange(target, trouble, options, echoMessages(options.size, options.binary))
+): Promise<Load> => openExchange(target, trouble, options, echoMessages(target.dialect, options.size, options.binary))
 
 /** Clients that send `window` messages at once, and the next when all that is due for them is there. */
 export const openExchange = async (

@@ -15,7 +15,7 @@ export const openIdle = (
   const sockets: Array<Connection> = []
   const polls: Array<HttpConnection> = []
   const openSocket = async (): Promise<void> => {
-    const connection = await openWebSocket(target.port, target.engine)
+    const connection = await openWebSocket(target)
     connection.onBytes = () => connection.socket.write(pongFrame)
     connection.onClose = () => trouble.fail(new Error("the server closed an idle WebSocket"))
     sockets.push(connection)

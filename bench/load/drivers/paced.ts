@@ -15,7 +15,7 @@ export const openPaced = async (
   trouble: Trouble,
   options: { readonly clients: number; readonly rate: number }
 ): Promise<Load> => {
-  const messages = echoMessages(32, false)
+  const messages = echoMessages(target.dialect, 32, false)
   const due: Array<Array<number>> = Array.from({ length: options.clients }, () => [])
   let arrived: (latency: number) => void = () => {}
   const onEcho = (index: number, count: number): void => {

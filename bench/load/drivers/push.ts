@@ -1,7 +1,7 @@
 /** Clients that only receive: broadcasts, bursts, and a flood to a client that does not read. */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Target } from "../../shared/calls.ts"
-import { broadcastTexts, burstTexts, cycle, floodCount, floodCycle, trigger } from "../../shared/content.ts"
+import { broadcastTexts, burstTexts, cycle, floodCount, floodCycle, framed, trigger } from "../../shared/content.ts"
 import { connect, openMany } from "../connection.ts"
 import { opcode, pongFrame } from "../frames.ts"
 import { type Load, Run, type Trouble } from "../run.ts"
@@ -9,8 +9,8 @@ import { type Expected, expected, FrameStream } from "../stream.ts"
 import { openWebSocket } from "../webSocket.ts"
 import { closeAll } from "./echo.ts"
 
-const pushed = (texts: ReadonlyArray<string | Buffer>): Expected =>
-  expected(opcode.text, texts.slice(0, cycle).map((text) => Buffer.from(`4${text.toString()}`)))
+const pushed = ({ dialect }: Target, texts: ReadonlyArray<string | Buffer>): Expected =>
+  expected(opcode.text, texts.slice(0, cycle).map((text) => Buffer.from(framed(dialect, text.toString()))))
 
 const openReceiver = async (
   target: Target,
@@ -18,7 +18,7 @@ const openReceiver = async (
   content: Expected,
   onMessages: (count: number) => void
 ) => {
-  const connection = await openWebSocket(target.port, target.engine)
+  const connection = await openWebSocket(target)
   const stream = new FrameStream(content, () => connection.socket.write(pongFrame))
   connection.onClose = () => trouble.fail(new Error("the server closed a WebSocket"))
   connection.onBytes = (bytes) => {
@@ -63,7 +63,7 @@ export const openBroadcast = async (
       run.finish(options.clients)
     }
   }
-  const content = pushed(broadcastTexts)
+  const content = pushed(target, broadcastTexts)
   const connections = await openMany(
     options.clients,
     (index) => openReceiver(target, trouble, content, (count) => onMessages(index, count))
@@ -94,7 +94,7 @@ export const openBurst = async (target: Target, trouble: Trouble): Promise<Load>
     missing = size
     control.pull()
   }
-  const connection = await openReceiver(target, trouble, pushed(burstTexts), (count) => {
+  const connection = await openReceiver(target, trouble, pushed(target, burstTexts), (count) => {
     missing -= count
     if (missing < 0 || run === undefined) return trouble.fail(new Error("more than one burst"))
     if (missing > 0) return
@@ -120,7 +120,7 @@ export const openStalled = async (target: Target, trouble: Trouble): Promise<Loa
   const control = await openTrigger(target, trigger.flood)
   let missing = floodCount
   let reading: Run | undefined
-  const connection = await openReceiver(target, trouble, pushed(floodCycle), (count) => {
+  const connection = await openReceiver(target, trouble, pushed(target, floodCycle), (count) => {
     missing -= count
     if (missing < 0) trouble.fail(new Error("more than was sent"))
     if (missing === 0) reading?.finish(floodCount)

@@ -21,7 +21,7 @@ export const openRpc = (
   trouble: Trouble,
   options: { readonly clients: number; readonly window: number }
 ): Promise<Load> => {
-  const prefix = target.engine ? "4" : ""
+  const prefix = target.dialect === "bare" ? "" : "4"
   const payloads = (write: (text: string, index: number) => string) =>
     Array.from({ length: cycle }, (_, index) => Buffer.from(prefix + write(textOf(32, index), index)))
   return openExchange(target, trouble, options, exchanges(opcode.text, payloads(request), payloads(response)))

@@ -2,6 +2,7 @@
  * Middlewares in the manner of Express, before an engine that stands on a Node server.
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -113,9 +114,11 @@ export const runBefore = <E, R>(
   onRefused: OnRefused,
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest> =>
-  Effect.flatMap(HttpServerRequest, (request) => {
+  Effect.withFiber((fiber) => {
+    if (middleware.length === 0) return handler
+    const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
     const source = toNode(request)
-    if (middleware.length === 0 || !isNode(source)) return handler
+    if (!isNode(source)) return handler
     return Effect.callback<HttpServerResponse.HttpServerResponse, E, R>((resume) => {
       const goOn = (): void => resume(handler)
       if (isUpgraded(source)) return runOnUpgrade(middleware, onRefused, source, goOn)

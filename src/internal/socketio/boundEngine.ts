@@ -1,7 +1,9 @@
 /**
  * The engine that a Socket.IO server is bound to (rule R93): what `engine.io`'s server is to it, on a handler of ours.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Headers from "effect/http/Headers"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { EventEmitter } from "node:events"
@@ -82,14 +84,19 @@ export class BoundEngine extends EventEmitter implements ConnectionHost {
   }
 }
 
-/** The application of one session: it is over when the session is. */
-const accept = (engine: BoundEngine, session: Session) =>
-  Effect.map(HttpServerRequest, ({ source }) => {
-    const request = requestOf(source, session)
-    return {
-      app: Effect.callback<void>((resume) => new Connection(engine, session, request, () => resume(Effect.void)).open())
-    }
-  })
+/**
+ * The application of one session: it is over when the session is. The request is that of the fiber that asks, so that there
+ * is nothing to wait for.
+ */
+const accept = (
+  engine: BoundEngine,
+  session: Session
+): Effect.Effect<{ readonly app: Effect.Effect<void> }, never, HttpServerRequest> => {
+  const { context } = Fiber.getCurrent()!
+  const { source } = Context.getUnsafe(context as Context.Context<HttpServerRequest>, HttpServerRequest)
+  const connection = new Connection(engine, session, requestOf(source, session))
+  return Effect.succeed({ app: Effect.callback<void>((resume) => connection.open(() => resume(Effect.void))) })
+}
 
 /** What the application has set on the engine, or listens to, by the time it is needed. */
 class EngineHooks implements Hooks {

@@ -73,10 +73,10 @@ export class Connection extends EventEmitter implements Listener {
   request: EngineRequest | null
   readyState: "open" | "closing" | "closed" = "open"
   private readonly session: Session
-  private readonly onEnd: () => void
+  private onEnd: () => void = () => {}
   private view: TransportView | undefined
   private isWatching = false
-  constructor(server: ConnectionHost, session: Session, request: EngineRequest, onEnd: () => void) {
+  constructor(server: ConnectionHost, session: Session, request: EngineRequest) {
     super()
     this.id = session.id
     this.protocol = session.protocol
@@ -84,7 +84,6 @@ export class Connection extends EventEmitter implements Listener {
     this.server = server
     this.request = request
     this.session = session
-    this.onEnd = onEnd
   }
 
   get transport(): TransportView {
@@ -95,8 +94,9 @@ export class Connection extends EventEmitter implements Listener {
     return this.session.upgraded
   }
 
-  /** Begins to hand over what arrives, and tells the server of the connection. */
-  open(): void {
+  /** Begins to hand over what arrives, and tells the server of the connection; `onEnd` is called at the end of it. */
+  open(onEnd: () => void): void {
+    this.onEnd = onEnd
     this.server.connections.set(this.id, this)
     listen(this.session, this)
     this.server.emit("connection", this)
