@@ -151,6 +151,30 @@ describe("socket.conn", () => {
     assert.strictEqual(socket.conn.readyState as string, "closed")
   })
 
+  for (
+    const [name, transport, perMessageDeflate, used] of [
+      ["a WebSocket", "websocket", false, true],
+      ["a WebSocket that compresses", "websocket", true, false],
+      ["polling", "polling", false, false]
+    ] as const
+  ) {
+    onBoth(
+      `R54: ${used ? "takes" : "leaves"} a frame that comes ready, over ${name}`,
+      { perMessageDeflate },
+      async (site) => {
+        const [socket, client] = await site.pair("/", { transports: [transport] })
+        const message = value(client, "event")
+        const payload = Buffer.from("42[\"event\",\"ready\"]")
+        const options = { wsPreEncodedFrame: [Buffer.from([0x81, payload.length]), payload] }
+        ;(socket.conn as unknown as { write(data: string, options: object): void }).write(
+          "2[\"event\",\"made\"]",
+          options
+        )
+        assert.strictEqual(await message, used ? "ready" : "made")
+      }
+    )
+  }
+
   onBoth("sends packets of the engine itself, and calls back when they have left", {}, async (site) => {
     const [socket, client] = await site.pair()
     const message = value(client.io.engine, "data")

@@ -124,9 +124,10 @@ export class Connection extends EventEmitter implements Listener {
   /** Socket.IO cannot wait for room, and its protocol can miss no message: what is written is always accepted. */
   write(data: Sendable, options: WriteOptions = {}, callback?: (transport: TransportView) => void): this {
     if (this.readyState !== "open") return this
-    force(this.session, options.preEncoded === true ? sharedEntry(data, options) : toEntry(data, options))
+    const isShared = options.preEncoded === true || options.wsPreEncodedFrame !== undefined
+    force(this.session, isShared ? sharedEntry(data, options) : toEntry(data, options))
     if (callback !== undefined) {
-      Effect.runFork(Effect.map(flushed(this.session), () => callback(this.transport)))
+      Effect.runFork(Effect.ignore(Effect.map(flushed(this.session), () => callback(this.transport))))
     }
     return this
   }
