@@ -21,6 +21,20 @@ import { clientFileOf, serveClientFile } from "./internal/socketio/clientFiles.t
 import { engineOptions } from "./internal/socketio/engineOptions.ts"
 
 export type { AnyServer } from "./internal/socketio/boundEngine.ts"
+export {
+  ask,
+  connections,
+  disconnected,
+  emit,
+  type Emitter,
+  type Event,
+  event,
+  type EventOptions,
+  type Hearer,
+  InvalidPayload,
+  NoAnswer,
+  on
+} from "./internal/socketio/typedEvents.ts"
 
 /**
  * The engine with the options that `io` was made with, and others beside them. When the layer is released, `io` is closed,

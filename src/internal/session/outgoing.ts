@@ -46,7 +46,7 @@ const isAccepting = ({ reason, state }: Session): boolean =>
   get(state) === "open" || (get(state) === "opening" && reason === undefined)
 
 /** Whether a message of `size` bytes has to wait. An empty buffer takes one of any size. */
-const isFull = ({ queued, server: { settings: { sendBuffer } }, transport }: Session, size: number): boolean => {
+export const isFull = ({ queued, server: { settings: { sendBuffer } }, transport }: Session, size: number): boolean => {
   const { unsent } = get(transport)
   return (queued.messages > 0 || unsent > 0) &&
     (queued.messages >= sendBuffer.messages || queued.bytes + unsent + size > sendBuffer.bytes)

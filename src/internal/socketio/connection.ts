@@ -17,7 +17,7 @@ import { end } from "../session/end.ts"
 import { listen } from "../session/incoming.ts"
 import type { Listener, SocketEvent } from "../session/model.ts"
 import { watch } from "../session/observers.ts"
-import { flushed, force } from "../session/outgoing.ts"
+import { flushed, force, isFull } from "../session/outgoing.ts"
 import { isWritable, type Session, transportOf } from "../session/session.ts"
 import { type Entry, make } from "../transport/entry.ts"
 
@@ -134,6 +134,11 @@ export class Connection extends EventEmitter implements Listener {
 
   send(data: Sendable, options?: WriteOptions, callback?: (transport: TransportView) => void): this {
     return this.write(data, options, callback)
+  }
+
+  /** Waits while more waits for the client than `sendBuffer` allows, or until the end. */
+  get room(): Effect.Effect<void> {
+    return Effect.suspend(() => isFull(this.session, 0) ? Effect.ignore(flushed(this.session)) : Effect.void)
   }
 
   // --- end ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,316 @@
+/**
+ * Events of Socket.IO as Effects: typed by schemas, answered by the result of an effect, heard as long as a scope.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Socket } from "socket.io"
+import { Connection } from "./connection.ts"
+
+/**
+ * What came with an event was none of its payload. `message` says what is wrong with it.
+ *
+ * @category errors
+ * @since 0.2.0
+ */
+export class InvalidPayload extends Schema.TaggedError<InvalidPayload>()("InvalidPayload", {
+  message: Schema.String
+}) {}
+
+/**
+ * The client did not answer an event in time.
+ *
+ * @category errors
+ * @since 0.2.0
+ */
+export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", { event: Schema.String }) {
+  override readonly message = `no answer to ${this.event}`
+}
+
+/**
+ * An event that either side may send: its name, what it carries, and how it is answered. Made by `event`.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Event<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top> {
+  readonly name: string
+  readonly payload: P
+  readonly success: S
+  readonly error: E
+}
+
+/**
+ * What an event is made of.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface EventOptions<P extends Schema.Top, S extends Schema.Top, E extends Schema.Top> {
+  /** Its one argument. Default: none. */
+  readonly payload?: P | undefined
+  /** The value it is answered with. Default: none. */
+  readonly success?: S | undefined
+  /** What its handler may fail with. Default: nothing. */
+  readonly error?: E | undefined
+}
+
+/**
+ * Makes an event. Values stand in it as JSON: what JSON has no form for, such as dates, gets that of `Schema.toCodecJson`.
+ *
+ * **Details**
+ *
+ * Without `error` an event is answered with the value itself. With it, the answer is a `Result`, and so is data that any
+ * client can read: `{ _tag: "Success", success }`, or `{ _tag: "Failure", failure }` with an error of the event or
+ * `InvalidPayload`.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const event = <
+  P extends Schema.Top = Schema.Void,
+  S extends Schema.Top = Schema.Void,
+  E extends Schema.Top = Schema.Never
+>(
+  name: string,
+  options: EventOptions<P, S, E> = {}
+): Event<P, S, E> => ({
+  name,
+  payload: options.payload ?? Schema.Void as unknown as P,
+  success: options.success ?? Schema.Void as unknown as S,
+  error: options.error ?? Schema.Never as unknown as E
+})
+
+type AnyEvent = Event<Schema.Top, Schema.Top, Schema.Top>
+
+const isAnsweredByResult = ({ error }: AnyEvent): boolean => (error as Schema.Top) !== Schema.Never
+
+/** The answer to an event as it is sent. */
+const answerOf = <S extends Schema.Top, E extends Schema.Top>({ error, success }: Event<Schema.Top, S, E>) =>
+  Schema.toCodecJson(Schema.Result(success, Schema.Union([error, InvalidPayload])))
+
+/**
+ * What sends events: a server, a namespace, a socket, or those that `to`, `except` and the like give.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Emitter {
+  emit(event: never, ...args: Array<never>): unknown
+}
+
+/**
+ * What hears events: a server, a namespace, a socket.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Hearer {
+  on(event: never, listener: never): unknown
+  off(event: never, listener: never): unknown
+}
+
+type Listener = (...args: Array<unknown>) => void
+
+/** The same without types of events, which are ours to see to. */
+interface Untyped {
+  on(event: string, listener: Listener): unknown
+  off(event: string, listener: Listener): unknown
+  emit(event: string, ...args: Array<unknown>): unknown
+}
+
+const listen = (emitter: Hearer, name: string, listener: Listener): Effect.Effect<void, never, Scope.Scope> => {
+  const untyped = emitter as unknown as Untyped
+  return Effect.asVoid(Effect.acquireRelease(
+    Effect.sync(() => untyped.on(name, listener)),
+    () => Effect.sync(() => untyped.off(name, listener))
+  ))
+}
+
+const unlessInterrupted =
+  (report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>) => (cause: Cause.Cause<unknown>) =>
+    Cause.hasInterruptsOnly(cause) ? Effect.void : report(cause)
+
+/**
+ * Runs `f` for every socket that joins a namespace (`io`, or `io.of("/…")`), as long as the scope is open. The scope that
+ * `f` runs in is the socket's: it closes when the socket disconnects, whether `f` has ended or not.
+ *
+ * A failure is logged, and disconnects the socket.
+ *
+ * @category connections
+ * @since 0.2.0
+ */
+export const connections = <E, R>(
+  namespace: Hearer,
+  f: (socket: Socket) => Effect.Effect<unknown, E, R>
+): Effect.Effect<void, never, Scope.Scope | Exclude<R, Scope.Scope>> =>
+  Effect.gen(function*() {
+    const run = yield* FiberSet.makeRuntime<Exclude<R, Scope.Scope>>()
+    yield* listen(namespace, "connection", (it) => {
+      const socket = it as Socket
+      const life = Effect.andThen(Effect.suspend(() => f(socket)), Effect.never)
+      const fiber = run(Effect.catchCause(
+        Effect.scoped(life),
+        unlessInterrupted((cause) =>
+          Effect.andThen(
+            Effect.logError("The program of a socket failed", cause),
+            Effect.sync(() => socket.disconnect(true))
+          )
+        )
+      ))
+      // Whoever waits for it in the program hears of it first.
+      socket.once("disconnect", () => queueMicrotask(() => fiber.interruptUnsafe()))
+    })
+  })
+
+/**
+ * Waits until a connected socket disconnects, and says why, in the words of Socket.IO.
+ *
+ * @category connections
+ * @since 0.2.0
+ */
+export const disconnected = (socket: Socket): Effect.Effect<string> =>
+  Effect.callback((resume) => {
+    const listener = (reason: string) => resume(Effect.succeed(reason))
+    socket.on("disconnect", listener)
+    return Effect.sync(() => socket.off("disconnect", listener))
+  })
+
+/**
+ * Runs `handler` for every event of a socket, as long as the scope is open, and answers the client, where that asks for an
+ * answer, with what it succeeds or fails with. Handlers run beside each other. When the scope closes, those that still run
+ * are interrupted.
+ *
+ * **Details**
+ *
+ * An event whose payload does not decode never reaches the handler: it is answered with `InvalidPayload`, where `error` is
+ * given, and else logged. Defects are logged, and not answered.
+ *
+ * **Example** (Rooms by name)
+ *
+ * ```ts
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Effect, Schema } from "effect"
+ * import { Server } from "socket.io"
+ *
+ * class RoomFull extends Schema.TaggedError<RoomFull>()("RoomFull", { most: Schema.Int }) {}
+ *
+ * const Join = SocketIO.event("join", { payload: Schema.String, success: Schema.Int, error: RoomFull })
+ * const Joined = SocketIO.event("joined", { payload: Schema.Struct({ id: Schema.String, at: Schema.Date }) })
+ *
+ * const io = new Server()
+ *
+ * const program = SocketIO.connections(io, (socket) =>
+ *   SocketIO.on(socket, Join, (room) =>
+ *     Effect.gen(function*() {
+ *       const others = yield* Effect.promise(() => io.in(room).fetchSockets())
+ *       if (others.length === 10) return yield* new RoomFull({ most: 10 })
+ *       socket.join(room)
+ *       yield* Effect.orDie(SocketIO.emit(socket.to(room), Joined, { id: socket.id, at: new Date() }))
+ *       return others.length + 1
+ *     })))
+ * ```
+ *
+ * @category events
+ * @since 0.2.0
+ */
+export const on = <P extends Schema.Top, S extends Schema.Top, E extends Schema.Top, E2 extends E["Type"], R>(
+  socket: Hearer,
+  event: Event<P, S, E>,
+  handler: (payload: P["Type"]) => Effect.Effect<S["Type"], E2, R>
+): Effect.Effect<
+  void,
+  never,
+  Scope.Scope | R | P["DecodingServices"] | S["EncodingServices"] | E["EncodingServices"]
+> => {
+  const decode = Schema.decodeUnknownEffect(Schema.toCodecJson(event.payload))
+  const encodeResult = Schema.encodeUnknownEffect(answerOf(event))
+  const encodeSuccess = Schema.encodeUnknownEffect(Schema.toCodecJson(event.success))
+  const handle = (payload: unknown): Effect.Effect<S["Type"], E2 | InvalidPayload, R | P["DecodingServices"]> =>
+    Effect.flatMap(
+      Effect.mapError(decode(payload), ({ message }) => new InvalidPayload({ message })),
+      handler
+    )
+  const answer = isAnsweredByResult(event)
+    ? (payload: unknown) => Effect.flatMap(Effect.result(handle(payload)), encodeResult)
+    : (payload: unknown) => Effect.flatMap(handle(payload), encodeSuccess)
+  const report = unlessInterrupted((cause) =>
+    Effect.annotateLogs(Effect.logError("An event was not handled", cause), "event", event.name)
+  )
+  return Effect.gen(function*() {
+    const run = yield* FiberSet.makeRuntime<
+      R | P["DecodingServices"] | S["EncodingServices"] | E["EncodingServices"]
+    >()
+    yield* listen(socket, event.name, (...args) => {
+      const last = args.at(-1)
+      const respond = typeof last === "function" ? last as Listener : undefined
+      if (respond !== undefined) args.pop()
+      // What is not there is `null` on the wire.
+      const answered = Effect.map(answer(args[0] ?? null), (value) => respond?.(value))
+      run(Effect.catchCause(answered, report))
+    })
+  })
+}
+
+/**
+ * Sends an event to a socket, or to all that a namespace or a room has (`io`, `io.to(room)`, `socket.broadcast`). Fails
+ * with `SchemaError`, and sends nothing, where the payload is none of the event.
+ *
+ * To a single socket it waits, behind the event, while more waits for the client than the option `sendBuffer` allows.
+ *
+ * @category events
+ * @since 0.2.0
+ */
+export const emit = <P extends Schema.Top, S extends Schema.Top, E extends Schema.Top>(
+  to: Emitter,
+  event: Event<P, S, E>,
+  payload: P["Type"]
+): Effect.Effect<void, Schema.SchemaError, P["EncodingServices"]> =>
+  Effect.flatMap(argumentsOf(event, payload), (args) => {
+    ;(to as unknown as Untyped).emit(event.name, ...args)
+    const { conn } = to as { readonly conn?: unknown }
+    return conn instanceof Connection ? conn.room : Effect.void
+  })
+
+/** An event without a payload has no argument. */
+const argumentsOf = <P extends Schema.Top>(event: Event<P, Schema.Top, Schema.Top>, payload: P["Type"]) =>
+  Effect.map(
+    Schema.encodeEffect(Schema.toCodecJson(event.payload))(payload),
+    (encoded) => (event.payload as Schema.Top) === Schema.Void ? [] : [encoded]
+  )
+
+/**
+ * Sends an event to a socket and waits for the client's answer, which is that of `event`: the value itself or, where
+ * `error` is given, a `Result`. Fails with the event's error, with `NoAnswer` after `timeout` (default: 10 seconds), and
+ * with `SchemaError` where payload or answer is none of the event.
+ *
+ * @category events
+ * @since 0.2.0
+ */
+export const ask = <P extends Schema.Top, S extends Schema.Top, E extends Schema.Top>(
+  socket: { timeout(milliseconds: number): Emitter },
+  event: Event<P, S, E>,
+  payload: P["Type"],
+  options: { readonly timeout?: Duration.Input | undefined } = {}
+): Effect.Effect<
+  S["Type"],
+  E["Type"] | InvalidPayload | NoAnswer | Schema.SchemaError,
+  P["EncodingServices"] | S["DecodingServices"] | E["DecodingServices"]
+> =>
+  Effect.gen(function*() {
+    const args = yield* argumentsOf(event, payload)
+    const millis = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 seconds"))
+    const answer = yield* Effect.callback<unknown, NoAnswer>((resume) => {
+      const emitter = socket.timeout(millis) as unknown as Untyped
+      emitter.emit(event.name, ...args, (error: unknown, value: unknown) =>
+        resume(error ? Effect.fail(new NoAnswer({ event: event.name })) : Effect.succeed(value ?? null)))
+    })
+    if (!isAnsweredByResult(event)) {
+      return yield* Schema.decodeUnknownEffect(Schema.toCodecJson(event.success))(answer)
+    }
+    const result = yield* Schema.decodeUnknownEffect(answerOf(event))(answer)
+    return yield* Effect.fromResult(result)
+  })
