@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
 import * as Net from "node:net"
 import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
-import { eventually, pause, within } from "../kit/events.ts"
+import { eventually, pause, pending, within } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
 import { type AppFactory, idle, portOf, sink, type Target, unwatched, withServer } from "../kit/server.ts"
 import { refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
@@ -41,6 +41,24 @@ describe("slow clients", () => {
       })
     )
   }
+
+  it(
+    "a client that asks again while the answer before is not read waits for that, and costs no more memory",
+    withServer({ application: speaks, httpCompression: false }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const first = await Connection.open(server)
+      first.socket.pause()
+      const url = client.url()
+      first.send("GET", url)
+      await server.settled(url)
+      await server.run(Socket.send(await server.socket(client.sid), "next"))
+      const second = await client.park()
+      assert.isTrue(await pending(second.response))
+      first.socket.resume()
+      assert.strictEqual((await first.response(10_000)).body.length, large.length + 1)
+      assert.strictEqual((await second.response).text, "4next")
+    })
+  )
 
   it(
     "a GET whose answer is read slowly, but read, is answered whole; the connection goes on",

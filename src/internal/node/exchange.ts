@@ -115,7 +115,7 @@ abstract class NodeExchange implements Exchange {
       : undefined
     const answer = (body: string | Uint8Array, encoding: string | undefined): void => {
       this.write(Answers.payload(body, contentType, encoding, this.extraHeaders))
-      this.holder?.onAnswered(this)
+      this.onAnswered()
     }
     if (encoding === undefined) return answer(payload, undefined)
     this.stopCompressing = compress(
@@ -124,6 +124,10 @@ abstract class NodeExchange implements Exchange {
       // What cannot be compressed is sent as it is: its packets are in no queue any more.
       (bytes) => bytes === undefined ? answer(payload, undefined) : answer(bytes, encoding)
     )
+  }
+
+  protected onAnswered(): void {
+    this.holder?.onAnswered(this)
   }
 
   /** The rest of a body is not waited for where it comes too late: its connection, or its stream, ends with the answer. */
@@ -197,6 +201,11 @@ export class RouterExchange extends NodeExchange {
   }
 
   /** A web handler does not say what becomes of its response. */
+  protected override onAnswered(): void {
+    super.onAnswered()
+    if (!isNode(this.source)) this.onClose(true)
+  }
+
   override whenWritten(done: (written: boolean) => void): void {
     if (isNode(this.source)) super.whenWritten(done)
     else done(true)

@@ -69,7 +69,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   /** The `j` of a JSONP client, digits only; `undefined` for all others. */
   private readonly callback: string | undefined
   private get: Get
-  /** The last answer to a GET, until it has left for the network. The next GET may be parked by then. */
+  /** An answer to a GET, until it has left for the network. The next GET waits for that, or one client takes all memory. */
   private leaving: Exchange | undefined
   private post: Post
   private turn: NodeJS.Immediate | undefined
@@ -89,11 +89,11 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   get writable(): boolean {
-    return this.get?._tag === "Parked"
+    return this.isReachable && this.leaving === undefined
   }
 
   get isReachable(): boolean {
-    return this.writable
+    return this.get?._tag === "Parked"
   }
 
   /** Parks the GET of the handshake, for the packets that open the session. */
@@ -111,7 +111,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     exchange.holder = this
     this.host.onWritable()
     const { end } = this
-    if (typeof end === "object" && this.writable) {
+    if (typeof end === "object" && this.isReachable) {
       this.end = "Told"
       this.answer(this.control("61"))
       end.onTold()
@@ -167,7 +167,9 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   onWritten(exchange: Exchange): void {
-    if (this.leaving === exchange) this.leaving = undefined
+    if (this.leaving !== exchange) return
+    this.leaving = undefined
+    if (this.isReachable) this.host.onWritable()
   }
 
   /** The client has begun a POST and does not end it. */
@@ -287,7 +289,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   /** Answers a parked GET with a noop, so that a client on its way to another transport stops polling (rule R77). */
   noop(): void {
-    if (this.writable) this.answer(this.control("6"))
+    if (this.isReachable) this.answer(this.control("6"))
   }
 
   whenWritten(done: (written: boolean) => void): void {
@@ -300,7 +302,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       const done = () => resume(Effect.void)
       if (this.end === "Done") return done()
       if (this.end === "Told") return this.whenWritten(done)
-      if (!this.writable) {
+      if (!this.isReachable) {
         this.end = { onTold: done }
         return
       }
@@ -315,7 +317,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     this.end = "Done"
     if (typeof end === "object") end.onTold()
     this.host.bodyCame(this)
-    if (this.writable) this.answer(this.control(peer ? "6" : "1"))
+    if (this.isReachable) this.answer(this.control(peer ? "6" : "1"))
     const { post } = this
     this.post = undefined
     if (post?._tag === "Reading") post.exchange.reject(400)
@@ -336,7 +338,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     const { callback } = this
     const { exchange } = this.get!
     this.get!._tag = "Compressing"
-    this.leaving = exchange
+    this.leaving ??= exchange
     this.limit = this.limits.maxPayload
     if (callback === undefined) {
       const contentType = typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream"
