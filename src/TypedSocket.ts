@@ -14,6 +14,7 @@ import type { RpcSerialization } from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
+import { see } from "./internal/protocol/see.ts"
 import { labelOf } from "./internal/session/model.ts"
 import type { Message } from "./Packet.ts"
 import * as Socket from "./Socket.ts"
@@ -211,7 +212,11 @@ const tellAnd = (policy: "skip" | "close") => {
     Effect.gen(function*() {
       const log = told.has(socket) ? Effect.logDebug : Effect.logWarning
       told.add(socket)
-      yield* log(`A message does not decode: ${policy === "skip" ? "it is skipped" : "its session is closed"}`).pipe(
+      yield* log(
+        `A message does not decode: ${policy === "skip" ? "it is skipped" : "its session is closed"}${
+          see("message-that-does-not-decode")
+        }`
+      ).pipe(
         Effect.annotateLogs({ session: labelOf(socket), issue: error.message.slice(0, longestIssue) })
       )
       if (policy === "skip") return

@@ -1,6 +1,6 @@
 /**
- * Every block of TypeScript in the README and in the doc comments: all are type-checked, in one program, and those
- * fenced with `ts import.meta.vitest` run, where `expression // => value` is an assertion.
+ * Every block of TypeScript in the README, in the pages of `docs/` and in the doc comments: all are type-checked, in one
+ * program, and those fenced with `ts import.meta.vitest` run, where `expression // => value` is an assertion.
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -40,12 +40,13 @@ const snippetsOf = (name: string): Array<Snippet> => {
   return snippets
 }
 
-const documents = [
-  "README.md",
-  ...readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
-    .map((name) => `src/${name}`)
-]
+const filesOf = (folder: string, end: string) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(end))
+    .map((name) => `${folder}/${name}`)
+
+const pages = ["README.md", ...filesOf("docs", ".md")]
+const documents = [...pages, ...filesOf("src", ".ts")]
 const snippets = documents.flatMap(snippetsOf)
 
 /** The same with assertions that assert, and on the source. */
@@ -82,6 +83,18 @@ const inWords = (value: unknown): string | undefined => {
   }
   return JSON.stringify(value).replace(/^\{"(\w+)":(.*)\}$/, "{ $1: $2 }").replaceAll(",", ", ")
 }
+
+/** The links to the headings of a page. */
+const headingsOf = (page: string): ReadonlySet<string> =>
+  new Set(
+    Array.from(
+      readFileSync(join(root, page), "utf8").matchAll(/^#+ (.*)$/gm),
+      ([, title]) => `#${title!.toLowerCase().replaceAll(/[^\w -]/g, "").replaceAll(" ", "-")}`
+    )
+  )
+
+const linksOf = (page: string): ReadonlyArray<string> =>
+  Array.from(readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)\s]+)\)/g), ([, target]) => target!)
 
 describe("the documents", () => {
   beforeAll(() => {
@@ -137,18 +150,58 @@ describe("the documents", () => {
     // Without a repository, npm leaves relative links as they are.
     const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly files: Array<string> }
     const readme = readFileSync(join(root, "README.md"), "utf8")
-    const targets = Array.from(readme.matchAll(/\]\(([^)\s]+)\)/g), ([, target]) => target!)
-    const headings = new Set(
-      Array.from(
-        readme.matchAll(/^#+ (.*)$/gm),
-        ([, title]) => `#${title!.toLowerCase().replaceAll(/[^\w -]/g, "").replaceAll(" ", "-")}`
-      )
-    )
+    const targets = linksOf("README.md")
+    const headings = headingsOf("README.md")
     assert.isAbove(targets.length, 20)
     assert.deepStrictEqual(targets.filter((it) => !it.startsWith("https://") && !headings.has(it)), [])
-    const named = Array.from(readme.matchAll(/`((?:bench|test|src)\/[\w./]+|[A-Z]+\.md)`/g), ([, name]) => name!)
+    const named = Array.from(readme.matchAll(/`((?:bench|docs|test|src)\/[\w./]+|[A-Z]+\.md)`/g), ([, name]) => name!)
     assert.isAbove(named.length, 2)
     assert.deepStrictEqual(named.filter((name) => !files.some((it) => name === it || name.startsWith(`${it}/`))), [])
+  })
+
+  it("link to pages and headings that are there", () => {
+    for (const page of pages) {
+      const missing = linksOf(page).filter((link) => {
+        if (link.startsWith("https://")) return false
+        const { hash, pathname } = new URL(link, `file:///${page}`)
+        return !pages.includes(pathname.slice(1)) || (hash !== "" && !headingsOf(pathname.slice(1)).has(hash))
+      })
+      assert.deepStrictEqual(missing, [], page)
+    }
+  })
+
+  it("explain every message that refers to them", () => {
+    const headings = headingsOf("docs/errors.md")
+    const referred = filesOf("src", ".ts").flatMap((name) =>
+      Array.from(readFileSync(join(root, name), "utf8").matchAll(/\bsee\("(.*?)"\)/g), ([, heading]) => `#${heading}`)
+    )
+    assert.isAbove(referred.length, 20)
+    assert.deepStrictEqual(referred.filter((heading) => !headings.has(heading)), [])
+  })
+
+  it("have cause and remedy for every code and every reason", () => {
+    const page = readFileSync(join(root, "docs/errors.md"), "utf8")
+    const [reasons, refusals] = ["CloseReason.ts", "HandshakeError.ts"].map((name) =>
+      readFileSync(join(root, "src", name), "utf8")
+    ) as [string, string]
+    const names = [
+      ...reasons.matchAll(/readonly _tag: "(\w+)"|TaggedError\("(\w+)"\)/g),
+      ...refusals.matchAll(/override readonly message = "([^"]+)"|name: "(\w+)"/g)
+    ].map(([, one, other]) => (one ?? other)!)
+    for (const [, code] of refusals.matchAll(/readonly code = (\d)/g)) names.push(`### Code ${code}:`)
+    assert.isAbove(names.length, 30)
+    assert.deepStrictEqual(names.filter((name) => !page.includes(name)), [])
+  })
+
+  it("have no warning or error in the log that does not refer to them", () => {
+    const calls = filesOf("src", ".ts").flatMap((name) =>
+      Array.from(
+        readFileSync(join(root, name), "utf8").matchAll(/Effect\.log(?:Warning|Error)\((?:[^()]|\([^()]*\))*\)/g),
+        ([call]) => `${name}: ${call}`
+      )
+    )
+    assert.isAbove(calls.length, 10)
+    assert.deepStrictEqual(calls.filter((call) => !/\bsee\("|\(words\)/.test(call)), [])
   })
 
   it("give every option the default that it has", () => {
@@ -176,7 +229,7 @@ describe("the documents", () => {
   })
 
   it("leave out nothing that users can set, see or call", () => {
-    const readme = readFileSync(join(root, "README.md"), "utf8")
+    const text = pages.map((page) => readFileSync(join(root, page), "utf8")).join()
     const read = (name: string) => readFileSync(join(root, "src", name), "utf8")
     const all = (text: string, pattern: RegExp) => Array.from(text.matchAll(pattern), ([, name]) => name!)
     const members = (text: string, name: string) =>
@@ -198,6 +251,6 @@ describe("the documents", () => {
       )
     ]
     assert.isAbove(names.length, 90)
-    assert.deepStrictEqual(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(readme)), [])
+    assert.deepStrictEqual(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text)), [])
   })
 })

@@ -49,6 +49,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { Forbidden } from "../HandshakeError.ts"
 import { toBytes } from "../internal/protocol/bytes.ts"
+import { see } from "../internal/protocol/see.ts"
 import { accept } from "../internal/server/acceptWebTransport.ts"
 import { resolve } from "../internal/server/config.ts"
 import { handle } from "../internal/server/handler.ts"
@@ -162,7 +163,9 @@ export const connect = <A extends SocketApp, E, R>(
     const { platform } = engine
     if (!(platform instanceof MemoryPlatform)) {
       return yield* Effect.die(
-        new TypeError("EngineIOTest.connect needs EngineIOTest.layer in place of EngineIO.layer")
+        new TypeError(
+          `EngineIOTest.connect needs EngineIOTest.layer in place of EngineIO.layer${see("engine-of-another-platform")}`
+        )
       )
     }
     const context = yield* Effect.context<never>()

@@ -65,6 +65,7 @@ const pack = () => {
     "bench/README.md",
     "package.json",
     "test/WIRE.md",
+    ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
     ...sources.map((name) => `src/${name}`),
     ...sources.flatMap((name) =>
       [".js", ".js.map", ".d.ts", ".d.ts.map"].map((end) => `dist/${name.replace(/\.ts$/, end)}`)

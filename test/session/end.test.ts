@@ -202,7 +202,7 @@ describe("its order", () => {
       assert.deepStrictEqual(
         warned,
         [held, client].map(({ socket }) => [
-          "onDisconnect is interrupted: it takes more than 10 seconds",
+          "onDisconnect is interrupted: it takes more than 10 seconds (see effect-engine.io/docs/errors.md#ondisconnect-interrupted)",
           `${socket.id.slice(0, 6)}…`
         ])
       )

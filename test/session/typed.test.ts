@@ -83,6 +83,8 @@ const nonsense = [
   "{\"_tag\":\"Sub\"}"
 ]
 
+const page = " (see effect-engine.io/docs/errors.md#message-that-does-not-decode)"
+
 describe("a typed socket", () => {
   for (const [name, app] of ways) {
     it.effect(`receives values by ${name}, in order, and sends values`, () =>
@@ -106,7 +108,7 @@ describe("a typed socket", () => {
           yield* client.says(new Uint8Array(8), "4{\"_tag\":\"Add\",\"number\":1}")
           assert.deepStrictEqual(client.take(), ["4{\"sum\":1}"])
           assert.strictEqual(yield* Socket.state(client.socket), "open")
-          const text = "A message does not decode: it is skipped"
+          const text = `A message does not decode: it is skipped${page}`
           const session = `${client.socket.id.slice(0, 6)}…`
           assert.deepStrictEqual(lines, [
             ["Warn", text, session],
@@ -130,7 +132,7 @@ describe("a typed socket", () => {
           assert.deepStrictEqual(client.take(), ["4{\"sum\":1}"])
           assert.deepStrictEqual(reasons, [{ _tag: "ForcedClose" }])
           assert.deepStrictEqual(lines.map(([level, text]) => [level, text]), [
-            ["Warn", "A message does not decode: its session is closed"]
+            ["Warn", `A message does not decode: its session is closed${page}`]
           ])
           assert.deepStrictEqual(server.left, nothing)
         })

@@ -18,6 +18,7 @@ import {
 import { Socket as StockSocket } from "engine.io-client"
 import type { Message } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
+import { see } from "../protocol/see.ts"
 import type { Config } from "./clientOptions.ts"
 
 export interface Connection {
@@ -106,7 +107,7 @@ export const send = (connection: Connection, message: string | Uint8Array): Effe
     const refusal = stock.readyState !== "open"
       ? "the connection is closed"
       : typeof message === "string" && transportOf(connection) === "polling" && message.includes("\x1e")
-      ? "text with U+001E cannot be sent while polling"
+      ? `text with U+001E cannot be sent while polling${see("text-with-u001e")}`
       : undefined
     if (refusal !== undefined) {
       return Effect.fail(new SocketError({ reason: new SocketWriteError({ cause: new Error(refusal) }) }))

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import type { SocketOptions } from "engine.io-client"
 import { TransportType } from "../../Transport.ts"
 import { OptionsError } from "../protocol/optionsError.ts"
+import { see } from "../protocol/see.ts"
 
 /**
  * How a client connects. The names are those of `engine.io-client`; what it takes from the URL is no option here.
@@ -167,16 +168,15 @@ export interface Config {
 
 /** Checks a URL and options. The path is that of the URL, or `/engine.io/` where it has none. */
 export const check = Effect.fnUntraced(function*(url: string | URL, options: Options) {
+  const error = (message: string) => new OptionsError({ message: `${message}${see("options")}` })
   const wrong = problems(options)
-  if (wrong.length > 0) {
-    return yield* Effect.fail(new OptionsError({ message: `EngineIOClient options: ${wrong.join("; ")}` }))
-  }
-  const noUrl = new OptionsError({ message: `EngineIOClient: an http, https, ws or wss URL, not ${url}` })
+  if (wrong.length > 0) return yield* error(`EngineIOClient options: ${wrong.join("; ")}`)
+  const noUrl = error(`EngineIOClient: an http, https, ws or wss URL, not ${url}`)
   const { hostname, pathname, port, protocol, searchParams } = yield* Effect.try({
     try: () => new URL(url, page()?.href),
     catch: () => noUrl
   })
-  if (!/^(?:http|ws)s?:$/.test(protocol)) return yield* Effect.fail(noUrl)
+  if (!/^(?:http|ws)s?:$/.test(protocol)) return yield* noUrl
   const { openTimeout = "10 seconds", query, requestTimeout, transports = ["polling", "websocket"], ...others } =
     options
   const path = pathname === "/" ? "/engine.io/" : pathname

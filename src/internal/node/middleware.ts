@@ -8,6 +8,7 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Http from "node:http"
 import { BadRequest } from "../../HandshakeError.ts"
+import { see } from "../protocol/see.ts"
 import { isNode, isUpgraded, toNode } from "./exchange.ts"
 import { addHeaders } from "./upgrades.ts"
 
@@ -73,8 +74,9 @@ export const run = (
       if (index < middleware.length) {
         const result: unknown = middleware[index]!(request, response, next)
         if (typeof result === "object" && result !== null && "then" in result) Promise.resolve(result).catch(refuse)
-      } else if (response.headersSent) refuse(new Error("A middleware began to answer, and passed the request on"))
-      else {
+      } else if (response.headersSent) {
+        refuse(new Error(`A middleware began to answer, and passed the request on${see("middleware-that-answers")}`))
+      } else {
         isDone = true
         done()
       }

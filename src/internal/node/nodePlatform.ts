@@ -10,6 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
+import { see } from "../protocol/see.ts"
 import type { Answer } from "../server/answer.ts"
 import { copyOf, type MachineBase64, useBase64 } from "../protocol/bytes.ts"
 import type { Config } from "../server/config.ts"
@@ -216,7 +217,7 @@ export const layer = (config: Config): Layer.Layer<Platform> =>
 /** The platform of a server that is on Node: another one has nothing to do with Node's servers. */
 export const nodePlatformOf = ({ platform }: { readonly platform: Platform }): NodePlatform => {
   if (platform instanceof NodePlatform) return platform
-  throw new TypeError("A Node server needs an engine on Node's platform")
+  throw new TypeError(`A Node server needs an engine on Node's platform${see("engine-of-another-platform")}`)
 }
 
 const released = HttpServerResponse.empty({ status: 101 })

@@ -7,6 +7,7 @@ import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import { type Forbidden, Unavailable } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { parseQuery } from "../protocol/query.ts"
+import { see } from "../protocol/see.ts"
 import type { SocketId } from "../session/model.ts"
 import * as ExtraHeaders from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
@@ -47,7 +48,9 @@ export const inTime = <A, E, R>(
     duration: engine.settings.handshakeTimeout,
     orElse: () =>
       Effect.andThen(
-        Effect.logWarning(`The application did not decide on a handshake within handshakeTimeout${remedy}`),
+        Effect.logWarning(
+          `The application did not decide on a handshake within handshakeTimeout${remedy}${see("late-decision")}`
+        ),
         Effect.fail(new Unavailable({ message: "Handshake timeout" }))
       )
   })

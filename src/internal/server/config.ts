@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
 import type { Forbidden } from "../../HandshakeError.ts"
 import { TransportType } from "../../Transport.ts"
 import { hasSeparator } from "../protocol/revision4.ts"
+import { see } from "../protocol/see.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Settings } from "../session/settings.ts"
 import type {
@@ -219,7 +220,9 @@ export const table: { readonly [K in keyof Config]: Row<NonNullable<Given[K]>, C
 /** What a function gives is checked each time. */
 const checkedCors = (options: CorsOptions): CorsOptions => {
   if (isCors(options)) return options
-  throw new TypeError("cors: the function gave options that are none, or have a text that no header can carry")
+  throw new TypeError(
+    `cors: the function gave options that are none, or have a text that no header can carry${see("failed-decision")}`
+  )
 }
 
 const withThreshold = <A extends { readonly threshold?: number | undefined }>(options: A) => ({

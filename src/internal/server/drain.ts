@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { serverShutdown } from "../../CloseReason.ts"
+import { see } from "../protocol/see.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
 import { get, isReachable, labelOf, type Session } from "../session/session.ts"
@@ -81,7 +82,10 @@ const shutDown = (engine: Engine): Fiber.Fiber<void> => {
 
 const warn = (session: Session): Effect.Effect<void> =>
   Effect.annotateLogs(
-    Effect.logWarning("The server ends before a session: its app, a finalizer or onDisconnect cannot be interrupted"),
+    Effect.logWarning(
+      "The server ends before a session: its app, a finalizer or onDisconnect cannot be interrupted" +
+        see("session-that-cannot-be-interrupted")
+    ),
     "session",
     labelOf(session)
   )

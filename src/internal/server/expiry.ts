@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { see } from "../protocol/see.ts"
 
 /** What it needs of the server. */
 export interface ExpiryHost {
@@ -50,7 +51,7 @@ export class Expiry<A> {
         // One that fails must not take the others with it.
         yield* Effect.catchCause(
           Effect.sync(() => this.expire(item)),
-          (cause) => Effect.logError("What was due failed", cause)
+          (cause) => Effect.logError(`What was due failed${see("fault-of-the-engine")}`, cause)
         )
       }
     }

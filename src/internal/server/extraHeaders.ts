@@ -7,6 +7,7 @@ import type * as Cookies from "effect/http/Cookies"
 import type * as Headers from "effect/http/Headers"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { TransportType } from "../../Transport.ts"
+import { see } from "../protocol/see.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Config } from "./config.ts"
 import { isFraming, isHeaderName, isHeaderValue } from "./headerFields.ts"
@@ -56,7 +57,11 @@ const add = (extraHeaders: ExtraHeaders, added: Headers.Input): ExtraHeaders => 
     if (value === undefined) continue
     const values = [value].flat().map(String)
     if (!isHeaderName(name) || isFraming(name) || !values.every(isHeaderValue)) {
-      throw new TypeError(`responseHeaders: no answer can carry the header ${JSON.stringify(name)} with such a value`)
+      throw new TypeError(
+        `responseHeaders: no answer can carry the header ${JSON.stringify(name)} with such a value${
+          see("failed-decision")
+        }`
+      )
     }
     const key = name.toLowerCase()
     if (key === "set-cookie") lines.push(...values)

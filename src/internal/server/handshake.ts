@@ -21,6 +21,7 @@ import {
 import type { TransportType } from "../../Transport.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import { takesBytes } from "../protocol/query.ts"
+import { see } from "../protocol/see.ts"
 import { doorsOf } from "../session/doors.ts"
 import { end } from "../session/end.ts"
 import { open, type Program } from "../session/life.ts"
@@ -84,7 +85,10 @@ const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId
     (cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.interrupt
-        : Effect.andThen(Effect.logError("generateId failed", cause), refuseId(Cause.squash(cause)))
+        : Effect.andThen(
+          Effect.logError(`generateId failed${see("generateid-failed")}`, cause),
+          refuseId(Cause.squash(cause))
+        )
   )
   return inTime(engine, generated)
 }
@@ -156,7 +160,9 @@ const returnIt = ": return { app: … }, do not run the application in the funct
 // A function without types may return anything.
 const notAnApp: Effect.Effect<never> = Effect.suspend(() =>
   Effect.die(
-    new TypeError("The function of a handler must return an Effect of { app: … }, where app is an Effect")
+    new TypeError(
+      `The function of a handler must return an Effect of { app: … }, where app is an Effect${see("no-app")}`
+    )
   )
 )
 

@@ -7,6 +7,7 @@ import * as Cookies from "effect/http/Cookies"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { see } from "../protocol/see.ts"
 import type { SocketId } from "../session/model.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import { type CookieOptions, type HandshakeRate, OptionsError } from "./options.ts"
@@ -133,7 +134,8 @@ export const checker = (
   elsewhere: Readonly<Record<string, string>>
 ) =>
 (options: unknown): Effect.Effect<unknown, OptionsError> => {
-  const fail = (message: string) => Effect.fail(new OptionsError({ message: `${title} options: ${message}` }))
+  const fail = (message: string) =>
+    Effect.fail(new OptionsError({ message: `${title} options: ${message}${see("options")}` }))
   if (!isObject(options)) return fail(`an object, not ${options === null ? "null" : typeof options}`)
   const misplaced = Object.keys(options).filter((name) => Object.hasOwn(elsewhere, name))
   if (misplaced.length > 0) {

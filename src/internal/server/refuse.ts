@@ -8,6 +8,7 @@ import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as HandshakeErrors from "../../HandshakeError.ts"
+import { see } from "../protocol/see.ts"
 import { refusal, toResponse } from "./answer.ts"
 import type { ExtraHeaders } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
@@ -73,7 +74,7 @@ export const refuse = (
 
 /** What the router answers with 500, if nobody before it does: it may tell no one, so we do. */
 const failed = (raw: RefuseRaw | undefined, cause: Cause.Cause<unknown>) =>
-  Effect.logError("The application failed to decide on a handshake", cause).pipe(
+  Effect.logError(`The application failed to decide on a handshake${see("failed-decision")}`, cause).pipe(
     Effect.andThen(raw === undefined ? Effect.void : raw(500, "Internal Server Error")),
     Effect.andThen(Effect.failCause(cause))
   )

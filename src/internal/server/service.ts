@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { see } from "../protocol/see.ts"
 import type { Config } from "./config.ts"
 import { stop } from "./drain.ts"
 import { type Engine, makeEngine } from "./engine.ts"
@@ -30,7 +31,8 @@ export const layer = (config: Config): Layer.Layer<EngineIO, never, Platform | R
     Effect.gen(function*() {
       if (Option.isSome(yield* Effect.serviceOption(HttpServerRequest))) {
         yield* Effect.logWarning(
-          "The engine was built while a request is handled, and ends with it: provide its layer to the server, not to a handler"
+          "The engine was built while a request is handled, and ends with it: provide its layer to the server, not to a " +
+            `handler${see("engine-in-a-request")}`
         )
       }
       const engine = yield* makeEngine(config)

@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scheduler from "effect/Scheduler"
+import { see } from "../protocol/see.ts"
 import type { Session } from "../session/session.ts"
 
 export class Supervisor {
@@ -27,7 +28,10 @@ export class Supervisor {
   readonly fork = (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
     const fiber = Effect.runForkWith(this.context)(Effect.tapCause(
       effect,
-      (cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("A fiber of the server failed", cause)
+      (cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.void
+          : Effect.logError(`A fiber of the server failed${see("fault-of-the-engine")}`, cause)
     ))
     if (fiber.pollUnsafe() === undefined) {
       this.fibers.add(fiber)
@@ -45,7 +49,9 @@ export class Supervisor {
 
   readonly report = (exit: Exit.Exit<unknown, unknown>): void => {
     if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
-      Effect.runForkWith(this.context)(Effect.logError("A fiber of a session failed", exit.cause))
+      Effect.runForkWith(this.context)(
+        Effect.logError(`A fiber of a session failed${see("fault-of-the-engine")}`, exit.cause)
+      )
     }
   }
 

@@ -9,6 +9,7 @@ import type * as Stream from "effect/Stream"
 import { type CloseReason, message } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
+import { see } from "../protocol/see.ts"
 import { end as endObservers, observe, type Observed, type Observers, publish } from "../session/observers.ts"
 import { bytesWaiting, labelOf, type Session, transportOf } from "../session/session.ts"
 import type { EngineEvent } from "./events.ts"
@@ -18,7 +19,7 @@ import type { Supervisor } from "./supervisor.ts"
 
 const foreign =
   "A request was refused, because another handler had opened its session: build a handler once, not for " +
-  "every request, and give acceptWebTransport the very function of the handler"
+  `every request, and give acceptWebTransport the very function of the handler${see("foreign-handler")}`
 
 export class Telemetry implements Observed<EngineEvent> {
   observers: Observers<EngineEvent> | undefined = undefined

@@ -11,6 +11,7 @@ import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as CloseReason from "../../CloseReason.ts"
+import { see } from "../protocol/see.ts"
 import type { Transport } from "../transport/contract.ts"
 import { type Entry, put } from "../transport/entry.ts"
 import { close } from "./close.ts"
@@ -76,7 +77,11 @@ const onApplicationExit = (
   const isEnding = state === "closing" || state === "closed"
   // At the end of its session it may fail, as `Socket.receive` does; a defect is logged at any time.
   if (Exit.isFailure(exit) && (!isEnding || Cause.hasDies(exit.cause))) {
-    runFor(session, context, Effect.logError("The application of a session failed", exit.cause))
+    runFor(
+      session,
+      context,
+      Effect.logError(`The application of a session failed${see("application-failed")}`, exit.cause)
+    )
   }
   close(session, Exit.isSuccess(exit) ? CloseReason.forcedClose : CloseReason.appFailed(exit.cause))
 }
@@ -101,7 +106,8 @@ const takeLeave = (
       yield* Scope.close(session.scope, Exit.void)
     })
   if (left === undefined) return supervisor.onLeft(session)
-  const report = (cause: Cause.Cause<never>) => Effect.logError("A finalizer of a session failed", cause)
+  const report = (cause: Cause.Cause<never>) =>
+    Effect.logError(`A finalizer of a session failed${see("finalizer-failed")}`, cause)
   runFor(session, context, Effect.catchCause(left, report)).addObserver(() => supervisor.onLeft(session))
 }
 
@@ -162,10 +168,12 @@ const bounded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
     effect,
     Effect.andThen(
       Effect.sleep(onDisconnectTimeout),
-      Effect.logWarning("onDisconnect is interrupted: it takes more than 10 seconds")
+      Effect.logWarning(`onDisconnect is interrupted: it takes more than 10 seconds${see("ondisconnect-interrupted")}`)
     )
   ).pipe(
     Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("onDisconnect failed", cause)
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.logError(`onDisconnect failed${see("ondisconnect-failed")}`, cause)
     )
   )

@@ -12,6 +12,7 @@ import type * as Stream from "effect/Stream"
 import * as CloseReason from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
+import { see } from "../protocol/see.ts"
 import type { Entry } from "../transport/entry.ts"
 
 /**
@@ -168,5 +169,5 @@ export class SocketClosed extends Data.TaggedError("SocketClosed")<{ readonly re
  * @since 0.1.0
  */
 export class InvalidMessage extends Data.TaggedError("InvalidMessage")<{ readonly id: SocketId }> {
-  override readonly message = "text with U+001E cannot be sent to a polling client"
+  override readonly message = `text with U+001E cannot be sent to a polling client${see("text-with-u001e")}`
 }

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import { see } from "../protocol/see.ts"
 import { dropOldest } from "./effectFields.ts"
 
 /** How much may wait for an observer before it loses the oldest: events, and bytes of the data in them. */
@@ -93,7 +94,9 @@ export const observe = <A>(observed: Observed<A>, isOver: () => boolean): Stream
       // We were woken on the stack of what happened; whoever watches acts in a turn of its own.
       yield* Effect.yieldNow
       const missed = taken[0].number - next
-      if (missed > 0) yield* Effect.logWarning(`A listener was too slow, and missed ${missed} events`)
+      if (missed > 0) {
+        yield* Effect.logWarning(`A listener was too slow, and missed ${missed} events${see("slow-listener")}`)
+      }
       next = taken[taken.length - 1]!.number + 1
       const events = taken.flatMap(({ event }) => event === undefined ? [] : [event])
       const [first, ...others] = events

@@ -8,6 +8,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "socket.io"
+import { see } from "../protocol/see.ts"
 import { Connection } from "./connection.ts"
 
 /**
@@ -156,7 +157,7 @@ export const connections = <E, R>(
         Effect.scoped(life),
         unlessInterrupted((cause) =>
           Effect.andThen(
-            Effect.logError("The program of a socket failed", cause),
+            Effect.logError(`The program of a socket failed${see("program-of-a-socket-failed")}`, cause),
             Effect.sync(() => socket.disconnect(true))
           )
         )
@@ -238,7 +239,11 @@ export const on = <P extends Schema.Top, S extends Schema.Top, E extends Schema.
     ? (payload: unknown) => Effect.flatMap(Effect.result(handle(payload)), encodeResult)
     : (payload: unknown) => Effect.flatMap(handle(payload), encodeSuccess)
   const report = unlessInterrupted((cause) =>
-    Effect.annotateLogs(Effect.logError("An event was not handled", cause), "event", event.name)
+    Effect.annotateLogs(
+      Effect.logError(`An event was not handled${see("event-that-was-not-handled")}`, cause),
+      "event",
+      event.name
+    )
   )
   return Effect.gen(function*() {
     const run = yield* FiberSet.makeRuntime<

@@ -5,6 +5,7 @@
 import * as Queue from "effect/Queue"
 import type { Message, Packet, PacketType } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
+import { see } from "../protocol/see.ts"
 
 /** A packet to be sent, with its size. */
 export interface Entry extends Packet {
@@ -84,7 +85,7 @@ export const take = (out: Queue.Dequeue<Entry>, account: Account): Entry | undef
     account.bytes -= entry.size
   }
   if (typeof entry.data === "object" && entry.data.byteLength !== entry.size) {
-    throw new TypeError("the bytes of a message were taken away before it was written")
+    throw new TypeError(`the bytes of a message were taken away before it was written${see("bytes-taken-away")}`)
   }
   return entry
 }

@@ -11,6 +11,7 @@ import { Cursor } from "../protocol/cursor.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
+import { see } from "../protocol/see.ts"
 import type { Doors, Transport } from "./contract.ts"
 import { type Account, type Entry, take } from "./entry.ts"
 import type { Exchange, ExchangeHolder, Requests } from "./requests.ts"
@@ -55,7 +56,7 @@ interface Waiting {
 }
 
 const taken = "The body of a POST was read before it came to the engine, and request.body is neither text nor bytes: " +
-  "mount the engine before what parses bodies, such as express.json()"
+  `mount the engine before what parses bodies, such as express.json()${see("body-read-before")}`
 
 export class PollingTransport implements Transport, Requests, ExchangeHolder {
   readonly name = "polling"
