@@ -46,7 +46,7 @@ const filesOf = (folder: string, end: string) =>
     .map((name) => `${folder}/${name}`)
 
 const pages = ["README.md", ...filesOf("docs", ".md")]
-const documents = [...pages, ...filesOf("src", ".ts")]
+const documents = [...pages, "examples/socketio/README.md", ...filesOf("src", ".ts")]
 const snippets = documents.flatMap(snippetsOf)
 
 /** The same with assertions that assert, and on the source. */
