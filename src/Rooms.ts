@@ -30,7 +30,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
 import { observe, type Observed, publish } from "./internal/session/observers.ts"
-import type { Sendable, Socket, SocketId } from "./Socket.ts"
+import type { Sendable, Socket } from "./Socket.ts"
 
 const TypeId: unique symbol = Symbol.for("effect-engine.io/Rooms")
 
@@ -48,12 +48,8 @@ interface State extends Observed<Change> {
   readonly rooms: Ref.Ref<HashMap.HashMap<string, Room>>
 }
 
-type Room = HashMap.HashMap<SocketId, Member>
-
-/** A socket in a room. Another object each time it joins, by which the scope of each time knows its own. */
-interface Member {
-  readonly socket: Socket
-}
+/** Its sockets. Each has another symbol every time it joins, by which the scope of each time knows its own. */
+type Room = HashMap.HashMap<Socket, symbol>
 
 /**
  * What can be observed of rooms with `changes`. The union is closed: `Joined`, `Left`.
@@ -90,11 +86,11 @@ export const make: Effect.Effect<Rooms> = Effect.map(
 export const join = (rooms: Rooms, room: string, socket: Socket): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(Effect.acquireRelease(
     Effect.suspend(() => {
-      const member: Member = { socket }
+      const member = Symbol()
       return Effect.map(
         Ref.modify(rooms[TypeId].rooms, (all) => {
           const members = membersOf(all, room)
-          return [HashMap.has(members, socket.id), HashMap.set(all, room, HashMap.set(members, socket.id, member))]
+          return [HashMap.has(members, socket), HashMap.set(all, room, HashMap.set(members, socket, member))]
         }),
         (wasThere) => {
           if (!wasThere) tell(rooms, { _tag: "Joined", room, socket })
@@ -114,13 +110,13 @@ export const join = (rooms: Rooms, room: string, socket: Socket): Effect.Effect<
 export const leave = (rooms: Rooms, room: string, socket: Socket): Effect.Effect<void> => remove(rooms, room, socket)
 
 /** Removes a socket from a room; where `member` is given, only if it has not joined again since. */
-const remove = (rooms: Rooms, room: string, socket: Socket, member?: Member): Effect.Effect<void> =>
+const remove = (rooms: Rooms, room: string, socket: Socket, member?: symbol): Effect.Effect<void> =>
   Effect.map(
     Ref.modify(rooms[TypeId].rooms, (all) => {
       const members = membersOf(all, room)
-      const found = Option.getOrUndefined(HashMap.get(members, socket.id))
+      const found = Option.getOrUndefined(HashMap.get(members, socket))
       if (found === undefined || (member !== undefined && found !== member)) return [false, all]
-      const others = HashMap.remove(members, socket.id)
+      const others = HashMap.remove(members, socket)
       return [true, HashMap.isEmpty(others) ? HashMap.remove(all, room) : HashMap.set(all, room, others)]
     }),
     (isGone) => {
@@ -142,11 +138,7 @@ const tell = ({ [TypeId]: { observers } }: Rooms, change: Change): void => {
  * @since 0.2.0
  */
 export const members = (rooms: Rooms, room: string): Effect.Effect<ReadonlyArray<Socket>> =>
-  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => Array.from(socketsOf(all, room)))
-
-function* socketsOf(all: HashMap.HashMap<string, Room>, room: string): Iterable<Socket> {
-  for (const { socket } of HashMap.values(membersOf(all, room))) yield socket
-}
+  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => Array.from(HashMap.keys(membersOf(all, room))))
 
 /**
  * How many are in each room that has anybody in it.
@@ -180,7 +172,7 @@ export const broadcast = (
   message: Sendable,
   options?: BroadcastOptions
 ): Effect.Effect<number> =>
-  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => broadcastTo(socketsOf(all, room), message, options))
+  Effect.map(Ref.get(rooms[TypeId].rooms), (all) => broadcastTo(HashMap.keys(membersOf(all, room)), message, options))
 
 /**
  * Who joins and leaves, from the moment the stream runs. Costs nothing while nobody listens; a listener that falls more

@@ -2,7 +2,7 @@
  * What the README's "Watching it" promises: metrics, logs and spans.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Metric, References, Tracer } from "effect"
+import { Effect, HashSet, Layer, Metric, References, Tracer } from "effect"
 import { HttpMiddleware } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
 import { inspect } from "node:util"
@@ -128,6 +128,19 @@ describe("a socket", () => {
       const shown = { _id: "Socket", id: `${sid.slice(0, 6)}…`, protocol: 4, transport: "polling", state: "open" }
       assert.deepStrictEqual(JSON.parse(JSON.stringify({ socket })), { socket: shown })
       assert.strictEqual(inspect(socket), inspect(shown))
+    })
+  )
+
+  it(
+    "is itself, and no other, in maps and sets of Effect's",
+    withServer({}, async (server) => {
+      const [one, other] = [await PollingClient.connect(server), await PollingClient.connect(server)]
+      const socket = await server.socket(one.sid)
+      const sockets = HashSet.make(socket, await server.socket(other.sid))
+      await one.post("4hello")
+      assert.deepStrictEqual(await one.poll(), ["4hello"])
+      assert.isTrue(HashSet.has(sockets, await server.socket(one.sid)))
+      assert.strictEqual(HashSet.size(HashSet.remove(sockets, socket)), 1)
     })
   )
 })

@@ -72,6 +72,25 @@ describe("the reader", () => {
       assert.deepStrictEqual(yield* pull, ["kept"])
     }))
 
+  it.effect("lets several wait: each gets what comes for it, or the end, and one that gives up takes no other with it", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("websocket")
+      const { close, pull } = yield* open(client)
+      const pulls = [yield* start(pull), yield* start(pull), yield* start(pull), yield* start(pull)] as const
+      yield* Fiber.interrupt(pulls[0])
+      yield* client.says("4one")
+      yield* client.says("4two")
+      assert.sameDeepMembers(
+        pulls.flatMap((pull) => {
+          const exit = pull.pollUnsafe()
+          return exit?._tag === "Success" ? exit.value : []
+        }),
+        ["one", "two"]
+      )
+      yield* close
+      assert.deepStrictEqual(pulls.filter(isWaiting), [])
+    }))
+
   it.effect("gives what had arrived before the end, then fails with the end, again and again", () =>
     serving({}, function*(server) {
       const client = yield* server.connect("websocket", { app: () => Effect.never })

@@ -50,6 +50,27 @@ describe("a room", () => {
       assert.isTrue(yield* isEmpty(rooms))
     }))
 
+  it.effect("takes two sockets of the same id for two, and one that leaves does not take the other with it", () =>
+    serving({ generateId: () => Effect.succeed("ada") }, function*(server) {
+      const rooms = yield* Rooms.make
+      const changes: Array<unknown> = []
+      yield* Rooms.changes(rooms).pipe(
+        Stream.runForEach((change) => Effect.sync(() => void changes.push([change._tag, change.socket]))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* settled
+      const before = (yield* server.connect("websocket")).socket
+      yield* Rooms.join(rooms, "lobby", before)
+      yield* Socket.close(before)
+      const after = (yield* server.connect("websocket")).socket
+      yield* Rooms.join(rooms, "lobby", after)
+      assert.strictEqual(yield* Rooms.broadcast(rooms, "lobby", "hello"), 1)
+      yield* Rooms.leave(rooms, "lobby", before)
+      assert.deepStrictEqual(yield* Rooms.members(rooms, "lobby"), [after])
+      yield* settled
+      assert.deepStrictEqual(changes, [["Joined", before], ["Joined", after], ["Left", before]])
+    }))
+
   it.effect("is left with the session, whatever ends it, and by whoever leaves before", () =>
     serving({}, function*(server) {
       const rooms = yield* Rooms.make

@@ -86,48 +86,52 @@ type Batch = NonEmptyReadonlyArray<Message>
 const makeReader = (socket: Socket, toError: (reason: CloseReason.CloseReason) => EffectSocket.SocketError) => {
   const operations = socket[TypeId]
   let isOver = false
-  let waiting: ((batch: Effect.Effect<Batch, EffectSocket.SocketError>) => void) | undefined
+  /** One for each pull that waits. */
+  const listeners = new Set<Listener>()
 
-  const resume = (result: Effect.Effect<Batch, EffectSocket.SocketError>) => {
-    const waiter = waiting
-    waiting = undefined
-    waiter?.(result)
-  }
-
-  /** Gives what there is to whoever waits; where there is nothing, it is called again when there may be something. */
-  const serve = () => {
-    if (waiting === undefined) return
-    if (isOver) return resume(Effect.fail(toError(CloseReason.forcedClose)))
+  /** What there is, or the end; `undefined` where there is nothing yet. */
+  const next = (): Effect.Effect<Batch, EffectSocket.SocketError> | undefined => {
+    if (isOver) return Effect.fail(toError(CloseReason.forcedClose))
     const first = operations.take(socket)
-    if (first === undefined) return operations.listen(socket, listener)
+    if (first === undefined) return undefined
     if (first._tag === "Failure") {
-      return resume(
-        Effect.mapBoth(first, { onFailure: ({ reason }) => toError(reason), onSuccess: (message): Batch => [message] })
-      )
+      return Effect.mapBoth(first, {
+        onFailure: ({ reason }) => toError(reason),
+        onSuccess: (message): Batch => [message]
+      })
     }
     const batch: [Message, ...Array<Message>] = [first.value]
     for (let next = operations.take(socket); next?._tag === "Success"; next = operations.take(socket)) {
       batch.push(next.value)
     }
-    resume(Effect.succeed(batch))
+    return Effect.succeed(batch)
   }
-
-  const listener: Listener = { ready: () => true, resume: serve }
 
   const pull = Effect.callback<Batch, EffectSocket.SocketError>((resume) => {
     operations.noteTaken(socket)
-    waiting = resume
-    serve()
+    const listener: Listener = {
+      ready: () => true,
+      resume: () => {
+        const batch = next()
+        if (batch === undefined) return operations.listen(socket, listener)
+        listeners.delete(listener)
+        resume(batch)
+      }
+    }
+    listeners.add(listener)
+    listener.resume(Effect.void)
     return Effect.sync(() => {
-      waiting = undefined
+      listeners.delete(listener)
       operations.unlisten(socket, listener)
     })
   })
 
   const end = () => {
     isOver = true
-    if (waiting !== undefined) operations.unlisten(socket, listener)
-    serve()
+    for (const listener of listeners) {
+      operations.unlisten(socket, listener)
+      listener.resume(Effect.void)
+    }
   }
 
   return { pull, upgrade: EffectSocket.SocketUpgradeError.unsupported, end }

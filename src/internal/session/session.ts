@@ -9,8 +9,10 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Hash from "effect/Hash"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
@@ -98,7 +100,7 @@ export interface Pulse {
 }
 
 /** The state of one client. */
-export class Session implements Socket {
+export class Session implements Socket, Equal.Equal {
   readonly id: string
   readonly protocol: Revision
   readonly handshake: Handshake
@@ -188,6 +190,15 @@ export class Session implements Socket {
 
   get [TypeId](): Operations {
     return this.server.operations
+  }
+
+  // Applications keep sockets in maps and sets of Effect's, which would else compare, and change with, all that is in here.
+  [Equal.symbol](that: Equal.Equal): boolean {
+    return this === that
+  }
+
+  [Hash.symbol](): number {
+    return Hash.string(this.id)
   }
 
   toJSON(): unknown {
