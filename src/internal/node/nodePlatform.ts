@@ -69,8 +69,8 @@ export class NodePlatform implements Platform {
   ): Effect.Effect<void, UpgradeFailed> | undefined {
     const source = toNode(request)
     if (!isNode(source)) return undefined
-    const { server } = source.socket as Net.Socket & { readonly server?: Http.Server }
-    if (server !== undefined) this.watchServer(server, onStop)
+    const socket = source.socket as Net.Socket & { readonly server?: Http.Server } | undefined
+    if (socket?.server !== undefined) this.watchServer(socket.server, onStop)
     if (isUpgraded(source)) {
       return Effect.andThen(turn(source), Effect.sync(() => this.prepareUpgrade(request, source)))
     }
