@@ -108,14 +108,10 @@ export const route: {
 }
 
 const mountAt = (io: AnyServer) => {
-  const path = io.path() as `/${string}`
   const served = handler(io)
-  return HttpRouter.use(Effect.fnUntraced(function*(router) {
-    const { ignoreTrailingSlash = true } = yield* HttpRouter.RouterConfig
-    yield* router.add("*", `${path}/`, served)
-    if (!ignoreTrailingSlash && io.path() !== "") yield* router.add("*", path, served)
-    if (io.serveClient()) yield* router.add("GET", `${path}/:file`, clientFile(io, served))
-  }))
+  const all = io.serveClient() ? clientFile(io, served) : served
+  // What is below the path belongs to the engine, too.
+  return HttpRouter.use((router) => router.add("*", `${io.path() as `/${string}`}/*`, all))
 }
 
 /** One of the client's files, or else what the engine says to the request. */

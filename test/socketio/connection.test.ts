@@ -4,7 +4,7 @@
 import type { Socket } from "socket.io"
 import { assert, describe } from "vitest"
 import { eventually, within } from "../kit/events.ts"
-import { next, value } from "../kit/socketIO.ts"
+import { next, type Site, value } from "../kit/socketIO.ts"
 import { onBoth } from "./both.ts"
 
 const transports = {
@@ -267,5 +267,74 @@ describe("a socket's end has the reason", () => {
     await site.io.close()
     assert.deepStrictEqual(await reasons, ["server shutting down", "transport close"])
     assert.isFalse(site.http.listening)
+  })
+})
+
+describe("a client that polls", () => {
+  /** A session, and the next answers to its polls. */
+  const open = async (site: Site, path = "/socket.io/") => {
+    const url = `${path}?EIO=4&transport=polling`
+    const handshake = await (await site.request(url)).text()
+    const { sid } = JSON.parse(handshake.slice(1)) as { sid: string }
+    return {
+      push: async (body: string) => (await site.request(`${url}&sid=${sid}`, { method: "POST", body })).text(),
+      poll: async () => (await site.request(`${url}&sid=${sid}`)).text()
+    }
+  }
+
+  const violations: ReadonlyArray<[name: string, packets: ReadonlyArray<string>]> = [
+    ["connects twice", ["40", "40"]],
+    ["sends what is no packet", ["40", "4abc"]],
+    ["sends an event before it connects", ["42[\"event\"]"]]
+  ]
+  for (const [name, packets] of violations) {
+    onBoth(`and ${name} gets what was sent to it, and then the end`, {}, async (site) => {
+      const { poll, push } = await open(site)
+      for (const packet of packets) await push(packet)
+      if (packets[0] === "40") assert.match(await poll(), /^40\{"sid":"[\w-]{20}"\}$/)
+      assert.strictEqual(await poll(), "6\u001e1")
+    })
+  }
+
+  onBoth("may do so below the path", {}, async (site) => {
+    const { poll, push } = await open(site, "/socket.io/default/")
+    await push("40")
+    assert.match(await poll(), /^40\{/)
+  })
+
+  onBoth("gets events that were sent right before its socket's end", {}, async (site) => {
+    site.io.on("connection", (socket) => {
+      socket.on("leave", () => {
+        for (let n = 0; n < 3; n++) socket.emit("n", n)
+        socket.conn.close()
+      })
+    })
+    const client = site.client("/", { transports: ["polling"] })
+    const received: Array<number> = []
+    client.on("n", (n: number) => received.push(n))
+    await next(client, "connect")
+    client.emit("leave")
+    await next(client, "disconnect")
+    assert.deepStrictEqual(received, [0, 1, 2])
+  })
+})
+
+describe("a message that Socket.IO cannot read", () => {
+  onBoth("is told as an error, and ends the connection", {}, async (site) => {
+    const [socket, client] = await site.pair()
+    const [error, reason] = [value<Error>(socket, "error"), value(socket, "disconnect")]
+    client.io.engine.write("5woooot")
+    assert.match((await error).message, /Illegal attachments/)
+    assert.strictEqual(await reason, "forced close")
+  })
+
+  onBoth("is told where it is empty", {}, async (site) => {
+    const connected = value<Socket>(site.io, "connection")
+    site.client("/", { transports: ["polling"] })
+    const socket = await connected
+    const [error, reason] = [value<Error>(socket, "error"), value(socket, "disconnect")]
+    ;(socket as unknown as { client: { ondata(data: null): void } }).client.ondata(null)
+    assert.instanceOf(await error, Error)
+    assert.strictEqual(await reason, "forced close")
   })
 })

@@ -143,6 +143,18 @@ describe("socket.conn", () => {
     assert.deepInclude(events, ["out", "ping", undefined])
   })
 
+  onBoth("tells whether a message that is to be sent may be compressed", {}, async (site) => {
+    const [socket, client] = await site.pair()
+    const told: Array<unknown> = []
+    socket.conn.on("packetCreate", (packet: { options: { compress: boolean } }) => told.push(packet.options.compress))
+    const event = next(client, "c")
+    socket.emit("a")
+    socket.compress(false).emit("b")
+    site.io.compress(false).emit("c")
+    await event
+    assert.deepStrictEqual(told, [true, false, false])
+  })
+
   onBoth("tells of its end, with a reason", {}, async (site) => {
     const [socket, client] = await site.pair()
     const closed = next(socket.conn, "close")

@@ -9,6 +9,7 @@ import { serverShutdown } from "../../CloseReason.ts"
 import { see } from "../protocol/see.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
+import { flush } from "../session/outgoing.ts"
 import { get, isReachable, labelOf, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
@@ -43,6 +44,8 @@ const interruptLate = (engine: Engine): void => {
 const cut = (engine: Engine): void => engine.scheduler.each((session) => end(session, shutdown))
 
 const release = (session: Session): void => {
+  // It could not come back to be told.
+  if (session.tellsEndApart) flush(session)
   if (isReachable(session)) close(session, shutdown)
   else end(session, shutdown)
 }

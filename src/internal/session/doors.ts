@@ -29,7 +29,7 @@ class SessionDoors implements Doors {
   }
 
   get closing(): boolean {
-    return get(this.session.state) === "closing"
+    return get(this.session.state) === "closing" && !this.session.tellsEndApart
   }
 
   get observed(): boolean {

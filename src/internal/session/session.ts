@@ -164,6 +164,8 @@ export class Session implements Socket, Equal.Equal {
   hasTaken = false
   /** Whether somebody has asked for a message that can never come. */
   exhausted = false
+  /** Whether a client that polls is told of the end by an answer of its own, not together with the last packets. */
+  tellsEndApart = false
   /** Whether a flush is due at the end of this turn. */
   scheduled = false
 

@@ -98,6 +98,8 @@ export class Connection extends EventEmitter implements Listener {
   open(onEnd: () => void): void {
     this.onEnd = onEnd
     this.server.connections.set(this.id, this)
+    // Socket.IO's client keeps events that come together with the end until it has connected again.
+    this.session.tellsEndApart = true
     listen(this.session, this)
     this.server.emit("connection", this)
   }
@@ -124,6 +126,7 @@ export class Connection extends EventEmitter implements Listener {
   /** Socket.IO cannot wait for room, and its protocol can miss no message: what is written is always accepted. */
   write(data: Sendable, options: WriteOptions = {}, callback?: (transport: TransportView) => void): this {
     if (this.readyState !== "open") return this
+    if (this.isWatching) this.emit("packetCreate", created({ type: "message", data }, options.compress))
     const isShared = options.preEncoded === true || options.wsPreEncodedFrame !== undefined
     force(this.session, isShared ? sharedEntry(data, options) : toEntry(data, options))
     if (callback !== undefined) {
@@ -184,7 +187,8 @@ export class Connection extends EventEmitter implements Listener {
       case "PacketReceived":
         return void this.emit("packet", toNodePacket(event.packet))
       case "PacketCreated":
-        return void this.emit("packetCreate", toNodePacket(event.packet))
+        // Of messages we have told already.
+        return event.packet.type === "message" ? undefined : void this.emit("packetCreate", created(event.packet))
       case "Heartbeat":
         return void this.emit("heartbeat")
       case "Upgrading":
@@ -238,6 +242,12 @@ const toNodeData = (data: Message): string | Buffer =>
 
 const toNodePacket = ({ data, type }: Packet): { type: string; data?: string | Buffer } =>
   data === undefined ? { type } : { type, data: toNodeData(data) }
+
+const created = ({ data, type }: { readonly type: string; readonly data?: unknown }, compress?: boolean) => ({
+  type,
+  ...(data === undefined ? undefined : { data }),
+  options: { compress: compress !== false }
+})
 
 /** What a transport failed with, in the form of `engine.io`. */
 const toTransportError = (description: Error): Error =>

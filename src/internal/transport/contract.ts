@@ -56,7 +56,7 @@ export interface Doors {
   onMessage(message: Message, size: number): void
   /** A packet arrived that is not a message, or a message while packets are observed. */
   onPacket(packet: Packet): void
-  /** Whether the session is only delivering what it accepted before its end. */
+  /** Whether the session is only delivering what it accepted before its end, which may stand with the last of it. */
   readonly closing: boolean
   /** Whether every packet has to pass through `onPacket`. */
   readonly observed: boolean
