@@ -127,6 +127,34 @@ const clientFile = <E, R>(io: AnyServer, otherwise: Effect.Effect<HttpServerResp
   })
 
 /**
+ * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. They do not
+ * serve the client's files.
+ *
+ * @category handlers
+ * @since 0.2.0
+ */
+export const toNodeHandlers = (
+  io: AnyServer
+): Effect.Effect<EngineIO.NodeHandlers, never, EngineIO.EngineIO | Scope.Scope> => {
+  const { factory, middleware } = engineOf(io)
+  return EngineIO.toNodeHandlers(factory, { middleware })
+}
+
+/**
+ * Serves one WebTransport session, which an HTTP/3 library of your choice has accepted, as `EngineIO.acceptWebTransport`
+ * does; `"webtransport"` has to be among the option `transports`.
+ *
+ * @category handlers
+ * @since 0.2.0
+ */
+export const acceptWebTransport = (
+  session: EngineIO.WebTransportSession,
+  io: AnyServer,
+  request?: EngineIO.WebTransportRequest
+): Effect.Effect<void, never, EngineIO.EngineIO | Scope.Scope> =>
+  EngineIO.acceptWebTransport(session, engineOf(io).factory, request)
+
+/**
  * Serves Socket.IO on a Node server that exists already, next to what listens there, until the scope closes: what
  * `new Server(server)` does. Dies with `OptionsError` where an option is wrong.
  *

@@ -9,36 +9,39 @@ import { onBoth } from "./both.ts"
 const polling = "/socket.io/?EIO=4&transport=polling"
 
 describe("io.engine tells of", () => {
-  onBoth("headers, first and later ones, which a listener may change", {
-    prepare: (io) => {
-      io.engine.on("initial_headers", (headers: Record<string, unknown>, request: { url: string }) => {
-        headers["x-initial"] = request.url.includes("EIO=4") ? "yes" : "no"
-        headers["set-cookie"] = "mine=1; SameSite=Strict"
-      })
-      io.engine.on("headers", (headers: Record<string, string>) => {
-        headers["x-every"] = "1"
-      })
-    }
-  }, async (site) => {
-    const first = await site.request(polling)
-    assert.strictEqual(first.headers.get("x-initial"), "yes")
-    assert.strictEqual(first.headers.get("x-every"), "1")
-    assert.strictEqual(first.headers.get("set-cookie"), "mine=1; SameSite=Strict")
-    const { sid } = JSON.parse((await first.text()).slice(1)) as { sid: string }
-    const second = await site.request(`${polling}&sid=${sid}`, { method: "POST", body: "40" })
-    assert.isNull(second.headers.get("x-initial"))
-    assert.strictEqual(second.headers.get("x-every"), "1")
-    await second.text()
-    const client = site.client()
-    const upgraded = value<{ headers: Record<string, string> }>(
-      (client.io as unknown as { engine: { transport: { ws: never } } }).engine.transport.ws,
-      "upgrade"
-    )
-    const { headers } = await upgraded
-    assert.strictEqual(headers["x-initial"], "yes")
-    assert.strictEqual(headers["x-every"], "1")
-    await next(client, "connect")
-  })
+  for (const attached of [false, true]) {
+    onBoth(`headers, first and later ones, which a listener may change${attached ? " (Node's server)" : ""}`, {
+      attached,
+      prepare: (io) => {
+        io.engine.on("initial_headers", (headers: Record<string, unknown>, request: { url: string }) => {
+          headers["x-initial"] = request.url.includes("EIO=4") ? "yes" : "no"
+          headers["set-cookie"] = "mine=1; SameSite=Strict"
+        })
+        io.engine.on("headers", (headers: Record<string, string>) => {
+          headers["x-every"] = "1"
+        })
+      }
+    }, async (site) => {
+      const first = await site.request(polling)
+      assert.strictEqual(first.headers.get("x-initial"), "yes")
+      assert.strictEqual(first.headers.get("x-every"), "1")
+      assert.strictEqual(first.headers.get("set-cookie"), "mine=1; SameSite=Strict")
+      const { sid } = JSON.parse((await first.text()).slice(1)) as { sid: string }
+      const second = await site.request(`${polling}&sid=${sid}`, { method: "POST", body: "40" })
+      assert.isNull(second.headers.get("x-initial"))
+      assert.strictEqual(second.headers.get("x-every"), "1")
+      await second.text()
+      const client = site.client()
+      const upgraded = value<{ headers: Record<string, string> }>(
+        (client.io as unknown as { engine: { transport: { ws: never } } }).engine.transport.ws,
+        "upgrade"
+      )
+      const { headers } = await upgraded
+      assert.strictEqual(headers["x-initial"], "yes")
+      assert.strictEqual(headers["x-every"], "1")
+      await next(client, "connect")
+    })
+  }
 
   const refusals: ReadonlyArray<[name: string, path: string, method: string, error: unknown]> = [
     ["an unknown transport", "/socket.io/?EIO=4&transport=x", "GET", [0, "Transport unknown", { transport: "x" }]],

@@ -13,9 +13,10 @@ import { EngineIO, Socket as EngineSocket } from "../../src/index.ts"
 import * as SocketIO from "../../src/SocketIO.ts"
 import { EngineClient } from "../kit/client.ts"
 import { eventually, within } from "../kit/events.ts"
-import { grown, listeners } from "../kit/leaks.ts"
+import { grown, listeners, resources } from "../kit/leaks.ts"
 import { portOf, unwatched } from "../kit/server.ts"
 import { next, value } from "../kit/socketIO.ts"
+import { frames, MemoryClient } from "../kit/webTransport.ts"
 import { run } from "./both.ts"
 
 const clientOf = (port: number, path: string, options: object = {}): Client =>
@@ -145,6 +146,82 @@ describe("attach", () => {
   })
 })
 
+describe("an io that was closed", () => {
+  it("goes on when its Node server listens again", () =>
+    run("ours, attached", {}, undefined, async (site) => {
+      const { port } = site
+      const connected = value<Socket>(site.io, "connection")
+      const client = site.client("/", { reconnection: true, reconnectionDelay: 5, reconnectionDelayMax: 5 })
+      await connected
+      await site.io.close()
+      const again = value<Socket>(site.io, "connection")
+      await new Promise<void>((resolve) => site.http.listen(port, "127.0.0.1", resolve))
+      const socket = await again
+      socket.on("twice", (n: number, answer: (n: number) => void) => answer(2 * n))
+      assert.strictEqual(await client.timeout(5000).emitWithAck("twice", 4), 8)
+    }))
+})
+
+describe("toNodeHandlers", () => {
+  it("are for routes of one's own, with the middlewares of the engine", async () => {
+    const io = new Server({ serveClient: false })
+    const scope = Scope.makeUnsafe()
+    const context = await Effect.runPromise(Layer.buildWithScope(SocketIO.layer(io), scope))
+    const { handleRequest, handleUpgrade } = await Effect.runPromise(
+      SocketIO.toNodeHandlers(io).pipe(Effect.provideService(Scope.Scope, scope), Effect.provideContext(context))
+    )
+    const seen: Array<string | undefined> = []
+    io.engine.use((request: { method: string }, _: unknown, next: () => void) => {
+      seen.push(request.method)
+      next()
+    })
+    const http = createServer(handleRequest).on("upgrade", handleUpgrade)
+    await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
+    for (const transports of [["polling"], ["websocket"]]) {
+      const client = clientOf(portOf(http), "/any", { transports })
+      await next(client, "connect")
+      client.disconnect()
+    }
+    assert.include(seen, "POST")
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    http.closeAllConnections()
+    await new Promise((resolve) => http.close(resolve))
+  })
+})
+
+describe("acceptWebTransport", () => {
+  it("serves a session as Socket.IO, secure and without a request of Node", async () => {
+    const io = new Server({ transports: ["polling", "websocket", "webtransport"] })
+    const scope = Scope.makeUnsafe()
+    const context = await Effect.runPromise(Layer.buildWithScope(SocketIO.layer(io), scope))
+    const client = new MemoryClient()
+    client.openStream()
+    const accepted = SocketIO.acceptWebTransport(client.session, io, {
+      url: "/socket.io/?q=1",
+      headers: { "x-name": "bob" }
+    })
+    await Effect.runPromise(
+      accepted.pipe(Effect.provideService(Scope.Scope, scope), Effect.provideContext(context))
+    )
+    const connected = value<Socket>(io, "connection")
+    void client.write(frames("0", "40"))
+    assert.match(await client.handshake(), /^[\w-]{20}$/)
+    const socket = await connected
+    assert.strictEqual(await client.packets.next(), `40{"sid":"${socket.id}"}`)
+    const { handshake } = socket
+    assert.isTrue(handshake.secure)
+    assert.strictEqual(handshake.headers["x-name"], "bob")
+    assert.strictEqual(handshake.query["q"], "1")
+    assert.strictEqual(socket.conn.transport.name as string, "webtransport")
+    const event = value<Buffer>(socket, "event")
+    void client.write(frames("451-[\"event\",{\"_placeholder\":true,\"num\":0}]", Uint8Array.of(1, 2)))
+    assert.deepStrictEqual([...await event], [1, 2])
+    io.emit("answer", 1)
+    assert.strictEqual(await client.packets.next(), "42[\"answer\",1]")
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+  })
+})
+
 describe("the end of the layer", () => {
   it("delivers what was sent, and tells sockets that the server shuts down", () => {
     const io = new Server()
@@ -229,6 +306,33 @@ describe("a client that reads slowly", () => {
       assert.isBelow(count, 100)
       assert.isAbove(count, 0)
     }))
+})
+
+describe("two hundred clients that come and go", () => {
+  it("leave nothing behind", () => {
+    const io = new Server({ allowEIO3: true })
+    return serving(SocketIO.route(io), SocketIO.layer(io), async (port, _, runEffect) => {
+      io.on("connection", (socket) => {
+        void socket.join("room")
+        socket.conn.on("packet", () => {})
+        socket.on("echo", (value, answer) => answer(value))
+      })
+      const before = resources()
+      const one = async (n: number) => {
+        const transports = [["websocket"], ["polling"], ["polling", "websocket"]][n % 3]!
+        const client = clientOf(port, "/socket.io", { transports })
+        assert.strictEqual(await client.timeout(8000).emitWithAck("echo", n), n)
+        if (n % 2 === 0) client.disconnect()
+        else client.io.engine.close()
+      }
+      for (let n = 0; n < 200; n += 20) await Promise.all(Array.from({ length: 20 }, (_, i) => one(n + i)))
+      await eventually("no session", () => runEffect(EngineIO.count), (count) => count === 0)
+      await eventually("no client", () => io.engine.clientsCount, (count) => count === 0)
+      const { adapter, sockets } = io.of("/")
+      assert.deepStrictEqual([sockets.size, adapter.rooms.size, adapter.sids.size], [0, 0, 0])
+      await eventually("no more resources", () => grown(before, resources()), (more) => Object.keys(more).length === 0)
+    })()
+  })
 })
 
 describe("a session", () => {

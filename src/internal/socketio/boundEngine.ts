@@ -132,8 +132,9 @@ class EngineHooks implements Hooks {
 }
 
 /** The request that Socket.IO keeps: Node's own or, where there is none behind it, what is known of it. */
-const requestOf = (source: object, { handshake: { headers, query, url } }: Session): EngineRequest => {
-  const request = ("socket" in source ? source : { headers, url, method: "GET", connection: {} }) as EngineRequest
+const requestOf = (source: object, { handshake: { headers, query, transport, url } }: Session): EngineRequest => {
+  const connection = { encrypted: transport === "webtransport" }
+  const request = ("socket" in source ? source : { headers, url, method: "GET", connection }) as EngineRequest
   request._query ??= query
   return request
 }
