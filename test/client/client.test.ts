@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, type Scope, Stream } from "effect"
 import { Socket as EffectSocket } from "effect/socket"
+import { WebSocketServer } from "ws"
 import { EngineIO, Socket } from "../../src/index.ts"
 import * as EngineIOClient from "../../src/EngineIOClient.ts"
 import { modes } from "../kit/client.ts"
@@ -120,7 +121,7 @@ describe("a client", () => {
       assert.deepStrictEqual(names, ["polling", "websocket"])
       assert.strictEqual(yield* EngineIOClient.transport(client), "websocket")
       const rest = yield* Effect.forkChild(Stream.runCollect(EngineIOClient.transports(client)))
-      yield* Socket.close(yield* atServer(server, client))
+      yield* Socket.close(yield* atServer(server, client), { discard: true })
       assert.deepStrictEqual(yield* Fiber.join(rest), ["websocket"])
     })
   )
@@ -272,5 +273,33 @@ describe("a connection that fails", () => {
         assert.deepStrictEqual(reason, mode === "polling" ? "SocketReadError" : [1006, "websocket connection closed"])
       })
     )
+
+    for (const handshake of ["", "{", "null", "{}", `{"sid":"a","upgrades":"b","pingInterval":1,"pingTimeout":1}`]) {
+      it(
+        `takes 0${handshake} for no handshake (${mode})`,
+        withClients({}, function*(server, url) {
+          const webSockets = new WebSocketServer({ noServer: true })
+          server.http.removeAllListeners("request").on("request", (_, response) => response.end(`0${handshake}`))
+          server.http.removeAllListeners("upgrade").on(
+            "upgrade",
+            (request, socket, head) =>
+              webSockets.handleUpgrade(request, socket, head, (webSocket) => webSocket.send(`0${handshake}`))
+          )
+          const reason = yield* reasonOf(EngineIOClient.connect(url, optionsOf(mode)))
+          assert.strictEqual(reason._tag === "SocketOpenError" && reason.kind, "Unknown")
+        })
+      )
+    }
   }
+
+  it(
+    "says that the server knows its session no more",
+    withClients({}, function*(server, url) {
+      const client = yield* EngineIOClient.connect(url, { transports: ["polling"] })
+      server.http.prependListener("request", (request) => request.url = `${request.url}&sid=unknown`)
+      yield* EngineIOClient.send(client, "hello")
+      assert.strictEqual((yield* reasonOf(EngineIOClient.receive(client)))._tag, "SocketReadError")
+      yield* Socket.close(yield* atServer(server, client), { discard: true })
+    })
+  )
 })

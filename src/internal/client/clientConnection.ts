@@ -5,7 +5,9 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
 import {
   type CloseEvent,
   SocketCloseError,
@@ -56,6 +58,10 @@ export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config
         stock.close()
       })
   )
+  // What is no handshake the stock client would throw at, where nobody can catch it.
+  stock.on("packet", (packet) => {
+    if (packet.type === "open" && Option.isNone(decodeHandshake(packet.data))) packet.type = "error"
+  })
   stock.on("open", () => void Deferred.doneUnsafe(opened, Exit.void))
   stock.on(
     "message",
@@ -76,6 +82,13 @@ export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config
   return { stock, incoming, closed, end } satisfies Connection
 })
 
+const decodeHandshake = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({
+  sid: Schema.String,
+  upgrades: Schema.Array(Schema.String),
+  pingInterval: Schema.Finite,
+  pingTimeout: Schema.Finite
+})))
+
 /** A message without characters comes as nothing. */
 const toMessage = (data: string | ArrayBuffer | Uint8Array | undefined): Message =>
   data instanceof ArrayBuffer ? new Uint8Array(data) : data ?? ""
@@ -84,11 +97,13 @@ const toMessage = (data: string | ArrayBuffer | Uint8Array | undefined): Message
 const closeReason = (reason: string, details?: unknown): SocketCloseError => {
   const { context, description } = (details ?? {}) as {
     readonly context?: { readonly code?: number; readonly reason?: string }
-    readonly description?: string
+    /** Of a request that failed, its status. */
+    readonly description?: unknown
   }
   if (reason === "forced close") return new SocketCloseError({ code: 1000, closeReason: reason })
   if (reason === "ping timeout") return new SocketCloseError({ code: 1006, closeReason: reason })
-  return new SocketCloseError({ code: context?.code ?? 1005, closeReason: context?.reason || description || reason })
+  const text = typeof description === "string" ? description : reason
+  return new SocketCloseError({ code: context?.code ?? 1005, closeReason: context?.reason || text })
 }
 
 /** Closes the connection after what was sent has left. */
