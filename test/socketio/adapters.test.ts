@@ -26,7 +26,8 @@ describe("the adapter of Node's cluster", () => {
         const ports = await eventually(
           "two workers",
           () => Array.from(program.output.matchAll(/worker on :(\d+)/g), ([, port]) => port!),
-          ({ length }) => length === 2
+          ({ length }) => length === 2,
+          20_000
         )
         const clients = ports.map((port) =>
           connect(`http://127.0.0.1:${port}`, { forceNew: true, transports: ["websocket"] })
@@ -54,7 +55,8 @@ describe("the adapter of Node's cluster", () => {
         } finally {
           for (const client of clients) client.disconnect()
         }
-      })
+      }),
+      40_000
     )
   }
 })
