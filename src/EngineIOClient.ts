@@ -108,17 +108,18 @@ export const fromClient = <R>(
     const isConnected = Latch.makeUnsafe(false)
     let current: Connection.Connection | undefined
 
-    const reader = Effect.gen(function*() {
-      const { [TypeId]: connection } = yield* connect
-      const leave = () => {
-        if (current !== connection) return
+    /** The connection, unless it has ended. */
+    const connected = () => {
+      if (current !== undefined && Deferred.isDoneUnsafe(current.closed)) {
         current = undefined
         isConnected.closeUnsafe()
       }
+      return current
+    }
+
+    const reader = Effect.map(connect, ({ [TypeId]: connection }) => {
       current = connection
       isConnected.openUnsafe()
-      connection.stock.on("close", leave)
-      yield* Effect.addFinalizer(() => Effect.sync(leave))
       return { pull: Queue.takeAll(connection.incoming), upgrade: EffectSocket.SocketUpgradeError.unsupported }
     }).pipe(
       // The scope is the reader's.
@@ -127,8 +128,11 @@ export const fromClient = <R>(
 
     const write: EffectSocket.Writer["write"] = (chunk) =>
       Effect.suspend(() => {
-        if (current === undefined) return isConnected.whenOpen(write(chunk))
-        return EffectSocket.isCloseEvent(chunk) ? Connection.close(current, chunk) : Connection.send(current, chunk)
+        const connection = connected()
+        if (connection === undefined) return isConnected.whenOpen(write(chunk))
+        return EffectSocket.isCloseEvent(chunk)
+          ? Connection.close(connection, chunk)
+          : Connection.send(connection, chunk)
       })
 
     return Effect.succeed(EffectSocket.make({

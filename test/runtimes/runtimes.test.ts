@@ -304,3 +304,21 @@ for (const runtime of ["bun", "deno"] as const) {
     }
   })
 }
+
+describe("EngineIOClient", () => {
+  for (const runtime of ["bun", "deno"] as const) {
+    it(`${runtime}: connects over each transport, and gets everything back`, async () => {
+      const server = start(runtime, "router")
+      const { port } = await server.listening()
+      const args = [...runtimes[runtime], "test/runtimes/client.ts", `http://127.0.0.1:${port}`]
+      const client = new Program(args, {}, join(root, "node_modules/.bin", runtime))
+      assert.strictEqual(await client.end(), 0)
+      assert.deepStrictEqual(client.output.trimEnd().split("\n"), [
+        "polling on polling, ended by SocketCloseError",
+        "websocket on websocket, ended by SocketCloseError",
+        "upgrade on websocket, ended by SocketCloseError"
+      ])
+      await server.end("SIGKILL")
+    })
+  }
+})

@@ -128,15 +128,16 @@ export const send = (connection: Connection, message: string | Uint8Array): Effe
       return Effect.fail(new SocketError({ reason: new SocketWriteError({ cause: new Error(refusal) }) }))
     }
     stock.send(message)
-    return stock.writeBuffer.length > mostUnsent ? drained(connection) : Effect.void
+    return stock.writeBuffer.length > mostUnsent ? Effect.asVoid(drained(connection)) : Effect.void
   })
 
-const drained = ({ closed, stock }: Connection): Effect.Effect<void, SocketError> =>
+/** Waits until all is sent, or the connection has ended: of what is lost then, whoever receives is told. */
+const drained = ({ closed, stock }: Connection): Effect.Effect<unknown> =>
   Effect.raceFirst(
     Effect.callback<void>((resume) => {
       const done = () => resume(Effect.void)
       stock.once("drain", done)
       return Effect.sync(() => void stock.off("drain", done))
     }),
-    Effect.flatMap(Deferred.await(closed), Effect.fail)
+    Deferred.await(closed)
   )
