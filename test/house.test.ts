@@ -80,7 +80,10 @@ const floors: Readonly<Record<string, Floor>> = {
   session: {
     level: 3,
     owns: (name) => name.startsWith("internal/session/") || ["Socket.ts", "TypedSocket.ts"].includes(name),
-    effect: [/^(Ref|PubSub|MutableList|Fiber\w*|Clock|Stream|Cause|Exit|Function|Inspectable)$/, /^socket\/Socket$/],
+    effect: [
+      /^(Ref|PubSub|MutableList|Fiber\w*|Clock|Stream|Cause|Exit|Equal|Hash|Function|Inspectable)$/,
+      /^socket\/Socket$/
+    ],
     effectTypes: [/^(Context|Array)$/, /^rpc\/RpcSerialization$/]
   },
   server: {
