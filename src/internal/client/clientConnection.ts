@@ -5,9 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
 import {
   type CloseEvent,
   SocketCloseError,
@@ -60,7 +58,7 @@ export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config
   )
   // What is no handshake the stock client would throw at, where nobody can catch it.
   stock.on("packet", (packet) => {
-    if (packet.type === "open" && Option.isNone(decodeHandshake(packet.data))) packet.type = "error"
+    if (packet.type === "open" && !isHandshake(packet.data)) packet.type = "error"
   })
   stock.on("open", () => void Deferred.doneUnsafe(opened, Exit.void))
   stock.on(
@@ -82,12 +80,16 @@ export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config
   return { stock, incoming, closed, end } satisfies Connection
 })
 
-const decodeHandshake = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({
-  sid: Schema.String,
-  upgrades: Schema.Array(Schema.String),
-  pingInterval: Schema.Finite,
-  pingTimeout: Schema.Finite
-})))
+/** Whether the data of an open packet say all that the client asks of them. */
+const isHandshake = (data: unknown): boolean => {
+  try {
+    const { pingInterval, pingTimeout, sid, upgrades } = JSON.parse(data as string) as Record<string, unknown>
+    return typeof sid === "string" && Array.isArray(upgrades) && Number.isFinite(pingInterval) &&
+      Number.isFinite(pingTimeout)
+  } catch {
+    return false
+  }
+}
 
 /** A message without characters comes as nothing. */
 const toMessage = (data: string | ArrayBuffer | Uint8Array | undefined): Message =>
