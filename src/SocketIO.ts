@@ -49,10 +49,20 @@ export const layer = <E = never, R = never>(
   io: AnyServer,
   options: EngineIO.Options<E, R> = {}
 ): Layer.Layer<EngineIO.EngineIO, EngineIO.OptionsError | E, R> =>
-  EngineIO.layer<E, R>({ ...engineOptions(io._opts), ...options }).pipe(
-    // Its finalizer comes last.
-    Layer.provide(Layer.effectDiscard(Effect.addFinalizer(() => Effect.promise(() => io.close()))))
-  )
+  EngineIO.layer<E, R>({ ...engineOptions(io._opts), ...options }).pipe(Layer.provide(closing(io)))
+
+/** Its finalizer comes after that of the engine. */
+const closing = (io: AnyServer) =>
+  Layer.effectDiscard(Effect.suspend(() =>
+    engineOf(io).isSecond
+      ? Effect.fail(
+        new EngineIO.OptionsError({
+          message:
+            "SocketIO: make the server without one of Node, which gives it an engine already: `new Server(options)`"
+        })
+      )
+      : Effect.addFinalizer(() => Effect.promise(() => io.close()))
+  ))
 
 /**
  * Serves Socket.IO on any route of `HttpRouter` (method `"*"`, the mounted path). The call binds `io` to the engine, so
@@ -196,7 +206,7 @@ export const attach = (
       destroyUpgrade,
       destroyUpgradeTimeout,
       ...options,
-      path: io.path(),
+      path: io.path() || "/",
       middleware
     })
     const closing = io as { httpServer?: EngineIO.NodeServer | undefined }

@@ -64,6 +64,15 @@ describe("the options of `new Server`", () => {
       assert.include(String(exit), "pingInterval")
     }))
 
+  it.effect("do not go with a Node server, which brings an engine of its own", () =>
+    Effect.gen(function*() {
+      const io = new Server(createServer())
+      SocketIO.route(io)
+      const error = yield* Effect.flip(Layer.build(SocketIO.layer(io)))
+      assert.match(error.message, /`new Server\(options\)`$/)
+      yield* Effect.promise(() => io.close())
+    }))
+
   it("may have others of the engine beside them", () => {
     const io = new Server({ pingInterval: 1000 })
     return serving(SocketIO.route(io), SocketIO.layer(io, { maxSessions: 1 }), async (port) => {
@@ -106,6 +115,13 @@ describe("a route", () => {
 })
 
 describe("attach", () => {
+  it("may take the whole of a server", () =>
+    run("ours, attached", { path: "/" }, undefined, async (site) => {
+      const [, client] = await site.pair("/", { path: "/" })
+      assert.isTrue(client.connected)
+      assert.strictEqual((await fetch(`${site.url}/socket.io.js`)).status, 200)
+    }))
+
   it("stands next to Express, and leaves nothing behind", async () => {
     const app = express()
     app.get("/", (_, response) => void response.send("express"))

@@ -36,7 +36,7 @@ export interface AnyServer {
 /** The engine of a Socket.IO server: at the first call it is made, and the server bound to it. */
 export const engineOf = (io: AnyServer): BoundEngine => {
   if (io.engine instanceof BoundEngine) return io.engine
-  const engine = new BoundEngine(io._opts)
+  const engine = new BoundEngine(io._opts, io.engine !== undefined)
   io.bind(engine)
   return engine
 }
@@ -45,15 +45,18 @@ export class BoundEngine extends EventEmitter implements ConnectionHost {
   readonly connections: Map<string, Connection> = new Map()
   /** What the Socket.IO server was made with. */
   readonly opts: object
+  /** Whether the Socket.IO server had another engine before. */
+  readonly isSecond: boolean
   /** Run before every request. */
   readonly middleware: Array<Middleware> = []
   /** Makes the ids of sessions, where the application has set it. */
   generateId: ((request: EngineRequest) => string | PromiseLike<string>) | undefined = undefined
   /** The function of its handlers. */
   readonly factory: ((socket: Socket) => ReturnType<typeof accept>) & { readonly [HooksId]: Hooks }
-  constructor(opts: object) {
+  constructor(opts: object, isSecond: boolean) {
     super()
     this.opts = opts
+    this.isSecond = isSecond
     // The engine has no other sockets than the sessions of this process.
     this.factory = Object.assign((socket: Socket) => accept(this, socket as Session), {
       [HooksId]: new EngineHooks(this)
