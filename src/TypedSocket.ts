@@ -72,7 +72,11 @@ export interface Format {
  */
 export const json: Format = {
   codecFor: Schema.toCodecJson,
-  encode: JSON.stringify,
+  encode: (value) => {
+    const text: string | undefined = JSON.stringify(value)
+    if (text !== undefined) return text
+    throw new TypeError("what a schema for anything lets through, such as a function, need not be JSON")
+  },
   decode: (message) => {
     if (typeof message === "string") return JSON.parse(message)
     throw new TypeError("bytes are not JSON")

@@ -194,11 +194,13 @@ describe("a typed socket", () => {
       const client = yield* server.connect("polling")
       const typed = TypedSocket.make(client.socket, calculator)
       const wrong = { sum: 1.5 }
+      const anything = TypedSocket.protocol({ incoming: Schema.Any, outgoing: Schema.Any })
       for (
         const sent of [
           TypedSocket.send(typed, wrong),
           TypedSocket.sendAll(typed, [{ sum: 1 }, wrong]),
-          TypedSocket.offer(typed, wrong)
+          TypedSocket.offer(typed, wrong),
+          TypedSocket.send(TypedSocket.make(client.socket, anything), undefined)
         ]
       ) assert.strictEqual((yield* Effect.flip<unknown, { readonly _tag: string }, never>(sent))._tag, "SchemaError")
       assert.strictEqual((yield* Socket.buffered(client.socket)).messages, 0)
