@@ -24,7 +24,7 @@ import * as Stream from "effect/Stream"
 import * as Connection from "./internal/client/clientConnection.ts"
 import { check, type Config, type Options } from "./internal/client/clientOptions.ts"
 import type { OptionsError } from "./internal/protocol/optionsError.ts"
-import type { Message } from "./Packet.ts"
+import type { HandshakeData, Message } from "./Packet.ts"
 import type { TransportType } from "./Transport.ts"
 
 export type { Credential, Options } from "./internal/client/clientOptions.ts"
@@ -166,6 +166,8 @@ export interface Client {
   readonly [TypeId]: Connection.Connection
   /** The id of the session: a credential, since whoever knows it can speak for this client. */
   readonly id: string
+  /** What the server said of the session when it began. Older servers do not say `maxPayload`. */
+  readonly handshake: Omit<HandshakeData, "maxPayload"> & Partial<HandshakeData>
 }
 
 /**
@@ -201,8 +203,8 @@ export const connect = (
 const open = (config: Config): Effect.Effect<Client, EffectSocket.SocketError, Scope.Scope> =>
   Effect.map(Connection.open(config), (connection) => ({
     [TypeId]: connection,
-    // The stock client forgets it with the session.
-    id: connection.stock.id
+    id: connection.handshake.sid,
+    handshake: connection.handshake
   }))
 
 /**

@@ -117,7 +117,7 @@ const floors: Readonly<Record<string, Floor>> = {
     effect: [/^/]
   },
   // A program that uses the house.
-  cli: { level: 8, owns: (name) => name.startsWith("internal/cli/"), effect: [/^/] }
+  cli: { level: 10, owns: (name) => name.startsWith("internal/cli/"), effect: [/^/] }
 }
 
 const floorOf = (name: string): Floor =>

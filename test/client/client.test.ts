@@ -58,6 +58,8 @@ describe("a client", () => {
       `sends and receives text and bytes of all lengths (${mode})`,
       withClients({}, function*(_, url) {
         const client = yield* EngineIOClient.connect(url, optionsOf(mode))
+        assert.strictEqual(client.handshake.sid, client.id)
+        assert.strictEqual(client.handshake.pingInterval, 25_000)
         const bytes = Uint8Array.from({ length: 256 }, (_, index) => index)
         for (const message of ["hello", "", "grüße €😀", new Uint8Array(0), bytes, bytes.subarray(10, 20)]) {
           yield* EngineIOClient.send(client, message)
@@ -240,6 +242,16 @@ describe("a connection that fails", () => {
       withClients({ allowRequest: () => Effect.fail(new EngineIO.Forbidden({ message: "no" })) }, function*(_, url) {
         const reason = yield* reasonOf(EngineIOClient.connect(url, optionsOf(mode)))
         assert.isTrue(reason._tag === "SocketOpenError" && reason.kind === "Unknown" && reason.cause instanceof Error)
+      })
+    )
+
+    it(
+      `leaves the rest of its scope alone when it was refused (${mode})`,
+      withClients({ allowRequest: () => Effect.fail(new EngineIO.Forbidden({ message: "no" })) }, function*(_, url) {
+        const exits = yield* Effect.forEach([1, 2], () => Effect.exit(EngineIOClient.connect(url, optionsOf(mode))), {
+          concurrency: 2
+        })
+        assert.deepStrictEqual(exits.map(Exit.isFailure), [true, true])
       })
     )
 

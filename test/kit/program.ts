@@ -11,6 +11,8 @@ export const root = fileURLToPath(import.meta.resolve("../../"))
 export class Program {
   /** What it has printed, errors too. */
   output = ""
+  /** What it has printed on stdout. */
+  stdout = ""
   readonly exitCode: Promise<number | null>
   readonly process: ChildProcess
 
@@ -19,12 +21,17 @@ export class Program {
     this.process = spawn(command, args, {
       cwd: root,
       env: { ...process.env, NO_COLOR: "1", ...env },
-      stdio: ["ignore", "pipe", "pipe"]
+      stdio: "pipe"
     })
     const collect = (data: unknown) => {
       this.output += String(data)
     }
     this.process.stdout!.on("data", collect)
+    this.process.stdout!.on("data", (data) => {
+      this.stdout += String(data)
+    })
+    // It may end before it has read what it is told.
+    this.process.stdin!.on("error", () => {})
     this.process.stderr!.on("data", collect)
     // Its streams have been read to their ends then.
     this.exitCode = new Promise((resolve) => this.process.once("close", resolve))
@@ -40,6 +47,11 @@ export class Program {
     const found = pattern.exec(this.output)
     if (found === null) throw new Error(`it ended with ${this.process.exitCode}: ${this.output}`)
     return found
+  }
+
+  /** Writes lines to its stdin. */
+  say(...lines: ReadonlyArray<string>): void {
+    for (const line of lines) this.process.stdin!.write(`${line}\n`)
   }
 
   /** Where it listens, once it says so. */

@@ -16,13 +16,17 @@ import {
   SocketWriteError
 } from "effect/socket/Socket"
 import { Socket as StockSocket } from "engine.io-client"
-import type { Message } from "../../Packet.ts"
+import type { HandshakeData, Message } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import { see } from "../protocol/see.ts"
 import type { Config } from "./clientOptions.ts"
 
+/** Older servers do not say `maxPayload`. */
+type Handshake = Omit<HandshakeData, "maxPayload"> & Partial<HandshakeData>
+
 export interface Connection {
   readonly stock: StockSocket
+  readonly handshake: Handshake
   /** What has arrived. It fails when no more will come and all was taken. */
   readonly incoming: Queue.Dequeue<Message, SocketError>
   /** Completed with the first cause of the end. */
@@ -37,7 +41,7 @@ const mostUnsent = 100
 /** Connects. The end of the scope closes the connection, after what was sent has left. */
 export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config) {
   const incoming = yield* Queue.unbounded<Message, SocketError>()
-  const opened = yield* Deferred.make<void, SocketError>()
+  const opened = yield* Deferred.make<Handshake, SocketError>()
   const closed = yield* Deferred.make<SocketError>()
   const end = (reason: SocketErrorReason) => {
     const error = new SocketError({ reason })
@@ -60,7 +64,9 @@ export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config
   stock.on("packet", (packet) => {
     if (packet.type === "open" && !isHandshake(packet.data)) packet.type = "error"
   })
-  stock.on("open", () => void Deferred.doneUnsafe(opened, Exit.void))
+  stock.on("handshake", (data) => {
+    stock.once("open", () => void Deferred.doneUnsafe(opened, Exit.succeed(data as Handshake)))
+  })
   stock.on(
     "message",
     (data: string | ArrayBuffer | Uint8Array | undefined) => void Queue.offerUnsafe(incoming, toMessage(data))
@@ -70,14 +76,14 @@ export const open = Effect.fnUntraced(function*({ openTimeout, toStock }: Config
       Deferred.isDoneUnsafe(opened) ? new SocketReadError({ cause }) : new SocketOpenError({ kind: "Unknown", cause })
     ))
   stock.on("close", (reason, details) => end(closeReason(reason, details)))
-  yield* Effect.timeoutOrElse(Deferred.await(opened), {
+  const handshake = yield* Effect.timeoutOrElse(Deferred.await(opened), {
     duration: openTimeout,
     orElse: () => {
       const cause = new Error("the connection did not open in time")
       return Effect.fail(new SocketError({ reason: new SocketOpenError({ kind: "Timeout", cause }) }))
     }
   })
-  return { stock, incoming, closed, end } satisfies Connection
+  return { stock, handshake, incoming, closed, end } satisfies Connection
 })
 
 /** Whether the data of an open packet say all that the client asks of them. */

@@ -1,71 +1,74 @@
 /**
- * The command line, run as `npx effect-engine.io` runs it.
+ * The command, and `serve`.
  */
 import { readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
+import { isDeepStrictEqual } from "node:util"
 import { assert, describe, it } from "vitest"
 import { EngineClient } from "../kit/client.ts"
 import { Connection } from "../kit/http.ts"
-import { type Program, root, withProgram } from "../kit/program.ts"
-import { portOf } from "../kit/server.ts"
+import { root } from "../kit/program.ts"
+import { portOf, unwatched } from "../kit/server.ts"
 import { WebSocketClient } from "../kit/ws.ts"
+import { command, ends, file, isPlain, version } from "./command.ts"
 
-const { bin, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
-  readonly bin: Readonly<Record<string, string>>
-  readonly version: string
-}
-
-const command = (flags: ReadonlyArray<string>, body: (program: Program) => Promise<void>) =>
-  withProgram([bin["effect-engine.io"]!, ...flags], body)
-
-/** A program that ends by itself with this code and text. */
-const ends = (flags: ReadonlyArray<string>, code: number, ...texts: ReadonlyArray<RegExp | string>) =>
-  command(flags, async (program) => {
-    assert.strictEqual(await program.end(), code, program.output)
-    for (const text of texts) {
-      if (typeof text === "string") assert.include(program.output, text)
-      else assert.match(program.output, text)
-    }
-    // A message, not what a program says that has failed.
-    assert.notMatch(program.output, /^ {4}at /m)
-  })
+const serve = (flags: ReadonlyArray<string>, body: Parameters<typeof command>[1]) => command(["serve", ...flags], body)
 
 describe("the command", () => {
   it("is one that a shell can start", () => {
-    assert.match(readFileSync(join(root, bin["effect-engine.io"]!), "utf8"), /^#!\/usr\/bin\/env node\n/)
+    assert.match(readFileSync(file, "utf8"), /^#!\/usr\/bin\/env node\n/)
   })
 
-  it(
-    "--help names every flag",
-    ends(
-      ["--help"],
-      0,
-      ...["port", "path", "transports", "ping-interval", "ping-timeout", "eio3", "cors", "verbose"]
-        .map((flag) => `  --${flag}`)
-    )
-  )
+  it("--help names the commands, and shows them", ends(["--help"], 0, /^ {2}serve {6}A server/m, "EXAMPLES\n  # "))
+  it("--help of a command names its flags", async () => {
+    const flags = {
+      serve: "host port path transports ping-interval ping-timeout eio3 cors verbose json",
+      connect: "transports header binary wait latency json",
+      bench: "connections messages size transports header json"
+    }
+    const page = readFileSync(join(root, "docs/cli.md"), "utf8")
+    for (const [name, names] of Object.entries(flags)) {
+      const section = page.split(`## ${name}\n`)[1]!.split("\n## ")[0]!
+      const cells = Array.from(section.matchAll(/^\| (`--.*?) \|/gm), ([, cell]) => cell).join()
+      assert.sameMembers(Array.from(cells.matchAll(/--([\w-]+)/g), ([, flag]) => flag), names.split(" "))
+      await ends([name, "--help"], 0, "EXAMPLES\n  # ", ...names.split(" ").map((flag) => `  --${flag}`))()
+    }
+  })
+  it("completes commands and flags in a shell", ends(["--completions", "bash"], 0, "connect", "--ping-interval"))
   it("--version", ends(["--version"], 0, `effect-engine.io v${version}\n`))
-  it("guesses what a misspelt flag was to be", ends(["--prot", "1"], 1, "--prot", /Did you mean.*\n\s+--port\n/))
-  it("refuses a port that is none", ends(["--port", "65536"], 1, "a port from 0 to 65535"))
-  it("refuses a path without a slash", ends(["--path", "socket"], 1, "a path that begins with a slash"))
-  it("refuses a path with a pattern", ends(["--path", "/:room/"], 1, "letters, digits, and"))
-  it("refuses an unknown transport", ends(["--transports", "polling,pigeon"], 1, "polling, websocket, or both"))
-  it("refuses a duration of nothing", ends(["--ping-interval", "0s"], 1, "a duration above zero"))
-  it("refuses a duration without a unit", ends(["--ping-interval", "10"], 1, "with its unit, such as 500ms, 10s"))
-  it("passes on what the server says of an option", ends(["--ping-timeout", "99999m"], 1, "pingTimeout", "24 days"))
+  it(
+    "guesses what a misspelt flag was to be",
+    ends(["serve", "--prot", "1"], 1, "--prot", /Did you mean.*\n\s+--port\n/)
+  )
+  it("refuses a port that is none", ends(["serve", "--port", "65536"], 1, "a port from 0 to 65535"))
+  it("refuses a path without a slash", ends(["serve", "--path", "socket"], 1, "a path that begins with a slash"))
+  it("refuses a path with a pattern", ends(["serve", "--path", "/:room/"], 1, "letters, digits, and"))
+  it(
+    "refuses an unknown transport",
+    ends(["serve", "--transports", "polling,pigeon"], 1, "polling, websocket, or both")
+  )
+  it("refuses a duration of nothing", ends(["serve", "--ping-interval", "0s"], 1, "a duration above zero"))
+  it(
+    "refuses a duration without a unit",
+    ends(["serve", "--ping-interval", "10"], 1, "with its unit, such as 500ms, 10s")
+  )
+  it(
+    "passes on what the server says of an option",
+    ends(["serve", "--ping-timeout", "99999m"], 1, "pingTimeout", "24 days")
+  )
 
   it("says that a port is taken", async () => {
     const other = createServer()
     await new Promise<void>((resolve) => other.listen(0, resolve))
     const port = portOf(other)
-    await ends(["--port", `${port}`], 1, `port ${port} is taken`)()
+    await ends(["serve", "--port", `${port}`], 1, `port ${port} is taken`)()
     other.close()
   })
 
   it(
     "echoes, shows who comes and goes, and ends on SIGINT",
-    command(["--port", "0"], async (program) => {
+    serve(["--port", "0"], async (program) => {
       const server = await program.listening()
       const client = await EngineClient.connect(server, "upgrade")
       assert.strictEqual(await client.exchange("a secret"), "a secret")
@@ -87,7 +90,7 @@ describe("the command", () => {
 
   it(
     "--verbose shows requests and packets, and lets no client at the terminal",
-    command(["--port", "0", "--verbose", "--ping-interval", "100ms"], async (program) => {
+    serve(["--port", "0", "--verbose", "--ping-interval", "100ms"], async (program) => {
       const server = await program.listening()
       const client = await EngineClient.connect(server, "websocket")
       await client.exchange("red \u001b[31m, \u009b31m and \u202eback")
@@ -113,7 +116,7 @@ describe("the command", () => {
 
   it(
     "prints nothing of a client as it came",
-    command(["--port", "0", "--verbose", "--log-level", "debug"], async (program) => {
+    serve(["--port", "0", "--verbose", "--log-level", "debug"], async (program) => {
       const server = await program.listening()
       const target = (query: string) => `/engine.io/?EIO=4&${query}`
       const refused = await Connection.open(server)
@@ -138,13 +141,58 @@ describe("the command", () => {
       assert.strictEqual(await program.end("SIGTERM"), 0)
       assert.match(program.output, /sid "\\u001b\[2J\\u009b2"…/)
       assert.match(program.output, /, transport "\\u001b\[2J\\u009b2J\\n\\u061c\\u202e\\u2028\\udb40\\udc41"\n/)
-      for (const line of program.output.split("\n")) assert.match(line, /^[\x20-\x7e…]*$/)
+      isPlain(program.output)
+    })
+  )
+
+  it(
+    "--json prints a value in each line, and lets no client at the terminal either",
+    serve(["--port", "0", "--json", "--verbose"], async (program) => {
+      const [, port] = await program.printed(/^\{"event":"listening","url":"http:\/\/localhost:(\d+)\/engine.io\/"\}\n/)
+      const server = unwatched(Number(port))
+      const client = await EngineClient.connect(server, "websocket")
+      const { sid } = client
+      const session = sid.slice(0, 6)
+      const text = "red \u001b[31m\u009b31m\u202e\n\u2028"
+      await client.exchange(text)
+      await client.exchange(new Uint8Array([1, 2, 255]))
+      await client.close()
+      await program.printed(/"event":"close"/)
+      await fetch(`http://127.0.0.1:${port}/engine.io/?EIO=4&transport=polling&sid=${sid}`)
+      await program.printed(/"event":"refused"/)
+      assert.strictEqual(await program.end("SIGTERM"), 0)
+      const values = program.stdout.trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)
+      const includes = (expected: object) =>
+        assert.isTrue(
+          values.some((value) => isDeepStrictEqual({ ...value, ...expected }, value)),
+          JSON.stringify(expected)
+        )
+      includes({ event: "open", session, transport: "websocket", revision: 4, remoteAddress: "::ffff:127.0.0.1" })
+      includes({ event: "header", session, name: "upgrade", value: "websocket" })
+      includes({ event: "received", session, type: "message", text })
+      includes({ event: "sent", session, type: "message", base64: "AQL/" })
+      includes({ event: "close", session, reason: "TransportClose" })
+      includes({ event: "refused", code: 1, message: "Session ID unknown", sid: session })
+      assert.strictEqual(program.output, program.stdout)
+      isPlain(program.output)
+      assert.notInclude(program.output, sid)
+    })
+  )
+
+  it(
+    "--host listens on that address alone",
+    serve(["--port", "0", "--host", "127.0.0.1"], async (program) => {
+      const { port } = await program.listening()
+      assert.include(program.output, `http://127.0.0.1:${port}/engine.io/`)
+      assert.strictEqual((await fetch(`http://127.0.0.1:${port}/`)).status, 404)
+      const refused = await fetch(`http://127.0.0.2:${port}/`).catch((error: TypeError) => error.cause)
+      assert.strictEqual((refused as NodeJS.ErrnoException).code, "ECONNREFUSED")
     })
   )
 
   it(
     "says of a request without a transport that it has none",
-    command(["--port", "0"], async (program) => {
+    serve(["--port", "0"], async (program) => {
       const { port } = await program.listening()
       await fetch(`http://127.0.0.1:${port}/engine.io/`)
       await program.printed(/refused {2}code 0, Transport unknown, no transport\n/)
@@ -153,7 +201,7 @@ describe("the command", () => {
 
   it(
     "ends without a word when nobody reads what it prints, and tells its clients",
-    command(["--port", "0", "--verbose"], async (program) => {
+    serve(["--port", "0", "--verbose"], async (program) => {
       const server = await program.listening()
       const client = await EngineClient.connect(server, "websocket")
       program.process.stdout!.destroy()
@@ -166,7 +214,7 @@ describe("the command", () => {
 
   it(
     "serves what its flags say",
-    command(["--port", "0", "--path", "/socket", "--transports", "polling", "--cors", "--eio3"], async (program) => {
+    serve(["--port", "0", "--path", "/socket", "--transports", "polling", "--cors", "--eio3"], async (program) => {
       const { port } = await program.listening()
       const url = `http://127.0.0.1:${port}/socket/`
       const response = await fetch(`${url}?EIO=3&transport=polling`, { headers: { origin: "http://a.example" } })
