@@ -21,16 +21,15 @@ import { clientFileOf, serveClientFile } from "./internal/socketio/clientFiles.t
 import { engineOptions } from "./internal/socketio/engineOptions.ts"
 
 export type { AnyServer } from "./internal/socketio/boundEngine.ts"
+export { connections, disconnected, type Guarded, type Hearer, Refused, use } from "./internal/socketio/programs.ts"
 export {
   ask,
-  connections,
-  disconnected,
   emit,
+  type EmitOptions,
   type Emitter,
   type Event,
   event,
   type EventOptions,
-  type Hearer,
   InvalidPayload,
   NoAnswer,
   on

@@ -94,6 +94,45 @@ describe("connections", () => {
     }))
 })
 
+describe("use", () => {
+  it("lets in whom it succeeds for, and refuses the others with a message and data", () =>
+    running(async (site, start) => {
+      await start(SocketIO.use(site.io, (socket) =>
+        Effect.gen(function*() {
+          const { token } = socket.handshake.auth
+          yield* Effect.yieldNow
+          if (token === undefined) return yield* new SocketIO.Refused({ message: "Sign in first" })
+          if (token === "old") return yield* new SocketIO.Refused({ message: "Sign in again", data: { token } })
+          socket.data.user = yield* (yield* Users).nameOf(token as string)
+        })))
+      const [socket] = await site.pair("/", { auth: { token: "bob" } })
+      assert.strictEqual(socket.data.user, "user bob")
+      type Refusal = Error & { readonly data?: unknown }
+      const none = await value<Refusal>(site.client(), "connect_error")
+      assert.deepStrictEqual([none.message, none.data], ["Sign in first", undefined])
+      const old = await value<Refusal>(site.client("/", { auth: { token: "old" } }), "connect_error")
+      assert.deepStrictEqual([old.message, old.data], ["Sign in again", { token: "old" }])
+    }))
+
+  it("refuses, and logs, where it dies, and lets nobody in when its scope has closed", () =>
+    running(async (site, start, end, logs) => {
+      await start(SocketIO.use(site.io.of("/a"), () => Effect.die(new Error("no database"))))
+      assert.strictEqual((await value<Error>(site.client("/a"), "connect_error")).message, "Internal error")
+      assert.match(logs.join("\n"), /no database/)
+      let isAsked = false
+      await start(SocketIO.use(site.io.of("/b"), () =>
+        Effect.suspend(() => {
+          isAsked = true
+          return Effect.never
+        })))
+      const waiting = value<Error>(site.client("/b"), "connect_error")
+      await eventually("the client", () => isAsked, (asked) => asked)
+      await end()
+      assert.strictEqual((await waiting).message, "Server shutting down")
+      assert.strictEqual((await value<Error>(site.client("/a"), "connect_error")).message, "Server shutting down")
+    }))
+})
+
 describe("on", () => {
   it("answers with a value, where the event has no error", () =>
     running(async (site, start) => {
@@ -171,6 +210,26 @@ describe("emit", () => {
       const hello = next(client, "hello")
       await start(SocketIO.emit(socket, Hello, undefined))
       assert.deepStrictEqual(await hello, [])
+    }))
+
+  it("sends to a socket of fetchSockets, and events that may be missed", () =>
+    running(async (site, start) => {
+      const [, client] = await site.pair("/", { transports: ["polling"] })
+      const [remote] = await site.io.fetchSockets()
+      const [socket] = site.io.of("/").sockets.values()
+      await eventually("a poll", () => socket!.conn.transport.writable, (ready) => ready)
+      const received: Array<string> = []
+      client.onAny((event) => received.push(event))
+      const hello = next(client, "hello")
+      await start(Effect.gen(function*() {
+        // Made before, and run after, another event.
+        const volatile = SocketIO.emit(socket!, Twice, 1, { volatile: true, compress: false })
+        yield* SocketIO.emit(remote!, Joined, { id: "", at: new Date() })
+        yield* volatile
+        yield* SocketIO.emit(site.io, Hello, undefined)
+      }))
+      await hello
+      assert.deepStrictEqual(received, ["joined", "hello"])
     }))
 
   it("fails where the payload is none of the event", () =>
@@ -256,6 +315,10 @@ describe("types", () => {
     SocketIO.handler(io)
     const program = SocketIO.connections(io, (socket) => SocketIO.on(socket, Join, () => Effect.succeed(1)))
     expectTypeOf(program).toEqualTypeOf<Effect.Effect<void, never, Scope.Scope>>()
+    const guarded = SocketIO.use(io, () => new SocketIO.Refused({ message: "no" }))
+    expectTypeOf(guarded).toEqualTypeOf<Effect.Effect<void, never, Scope.Scope>>()
+    // @ts-expect-error a failure that says nothing to the client
+    SocketIO.use(io, () => Effect.fail("no"))
     const emitted = SocketIO.emit(io.to("room"), Joined, { id: "", at: new Date() })
     expectTypeOf(emitted).toEqualTypeOf<Effect.Effect<void, Schema.SchemaError>>()
     io.on("connection", (socket) => {

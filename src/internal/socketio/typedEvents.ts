@@ -1,15 +1,14 @@
 /**
  * Events of Socket.IO as Effects: typed by schemas, answered by the result of an effect, heard as long as a scope.
  */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { Socket } from "socket.io"
 import { see } from "../protocol/see.ts"
 import { Connection } from "./connection.ts"
+import { type Hearer, listen, type Listener, unlessInterrupted, type Untyped } from "./programs.ts"
 
 /**
  * What came with an event was none of its payload. `message` says what is wrong with it.
@@ -101,84 +100,9 @@ const answerOf = <S extends Schema.Top, E extends Schema.Top>({ error, success }
  */
 export interface Emitter {
   emit(event: never, ...args: Array<never>): unknown
+  compress?(compress: boolean): Emitter
+  readonly volatile?: Emitter
 }
-
-/**
- * What hears events: a server, a namespace, a socket.
- *
- * @category models
- * @since 0.2.0
- */
-export interface Hearer {
-  on(event: never, listener: never): unknown
-  off(event: never, listener: never): unknown
-}
-
-type Listener = (...args: Array<unknown>) => void
-
-/** The same without types of events, which are ours to see to. */
-interface Untyped {
-  on(event: string, listener: Listener): unknown
-  off(event: string, listener: Listener): unknown
-  emit(event: string, ...args: Array<unknown>): unknown
-}
-
-const listen = (emitter: Hearer, name: string, listener: Listener): Effect.Effect<void, never, Scope.Scope> => {
-  const untyped = emitter as unknown as Untyped
-  return Effect.asVoid(Effect.acquireRelease(
-    Effect.sync(() => untyped.on(name, listener)),
-    () => Effect.sync(() => untyped.off(name, listener))
-  ))
-}
-
-const unlessInterrupted =
-  (report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>) => (cause: Cause.Cause<unknown>) =>
-    Cause.hasInterruptsOnly(cause) ? Effect.void : report(cause)
-
-/**
- * Runs `f` for every socket that joins a namespace (`io`, or `io.of("/…")`), as long as the scope is open. The scope that
- * `f` runs in is the socket's: it closes when the socket disconnects, whether `f` has ended or not.
- *
- * A failure is logged, and disconnects the socket.
- *
- * @category connections
- * @since 0.2.0
- */
-export const connections = <E, R>(
-  namespace: Hearer,
-  f: (socket: Socket) => Effect.Effect<unknown, E, R>
-): Effect.Effect<void, never, Scope.Scope | Exclude<R, Scope.Scope>> =>
-  Effect.gen(function*() {
-    const run = yield* FiberSet.makeRuntime<Exclude<R, Scope.Scope>>()
-    yield* listen(namespace, "connection", (it) => {
-      const socket = it as Socket
-      const life = Effect.andThen(Effect.suspend(() => f(socket)), Effect.never)
-      const fiber = run(Effect.catchCause(
-        Effect.scoped(life),
-        unlessInterrupted((cause) =>
-          Effect.andThen(
-            Effect.logError(`The program of a socket failed${see("program-of-a-socket-failed")}`, cause),
-            Effect.sync(() => socket.disconnect(true))
-          )
-        )
-      ))
-      // Whoever waits for it in the program hears of it first.
-      socket.once("disconnect", () => queueMicrotask(() => fiber.interruptUnsafe()))
-    })
-  })
-
-/**
- * Waits until a connected socket disconnects, and says why, in the words of Socket.IO.
- *
- * @category connections
- * @since 0.2.0
- */
-export const disconnected = (socket: Socket): Effect.Effect<string> =>
-  Effect.callback((resume) => {
-    const listener = (reason: string) => resume(Effect.succeed(reason))
-    socket.on("disconnect", listener)
-    return Effect.sync(() => socket.off("disconnect", listener))
-  })
 
 /**
  * Runs `handler` for every event of a socket, as long as the scope is open, and answers the client, where that asks for an
@@ -272,13 +196,30 @@ export const on = <P extends Schema.Top, S extends Schema.Top, E extends Schema.
 export const emit = <P extends Schema.Top, S extends Schema.Top, E extends Schema.Top>(
   to: Emitter,
   event: Event<P, S, E>,
-  payload: P["Type"]
+  payload: P["Type"],
+  { compress, volatile = false }: EmitOptions = {}
 ): Effect.Effect<void, Schema.SchemaError, P["EncodingServices"]> =>
   Effect.flatMap(argumentsOf(event, payload), (args) => {
-    ;(to as unknown as Untyped).emit(event.name, ...args)
+    // For a socket, both hold for whatever event is next.
+    const emitter = (volatile ? to.volatile : to) ?? to
+    const flagged = compress === undefined ? emitter : emitter.compress?.(compress) ?? emitter
+    ;(flagged as unknown as Untyped).emit(event.name, ...args)
     const { conn } = to as { readonly conn?: unknown }
     return conn instanceof Connection ? conn.room : Effect.void
   })
+
+/**
+ * How an event is sent.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface EmitOptions {
+  /** Whether clients that are not ready for it miss it. Default: false. */
+  readonly volatile?: boolean | undefined
+  /** Whether it may be compressed, where compression is on. Default: true. */
+  readonly compress?: boolean | undefined
+}
 
 /** An event without a payload has no argument. */
 const argumentsOf = <P extends Schema.Top>(event: Event<P, Schema.Top, Schema.Top>, payload: P["Type"]) =>
