@@ -243,4 +243,18 @@ const observed = compared.flatMap((workload): ReadonlyArray<Workload> =>
     : []
 )
 
-export const workloads: ReadonlyArray<Workload> = [...compared, ...observed]
+/** Several processes, beside one. */
+const together: ReadonlyArray<Workload> = [
+  {
+    ...poll("cluster-poll", "polling through another member", 1, false, goal(3, 2)),
+    servers: ["ours", "ours-foreign"],
+    baseline: "ours"
+  },
+  {
+    ...poll("cluster-workers", "polling, half of the requests at another worker", 1, true, goal(2.1, 1.5)),
+    servers: ["ours", "ours-workers"],
+    baseline: "ours"
+  }
+]
+
+export const workloads: ReadonlyArray<Workload> = [...compared, ...observed, ...together]

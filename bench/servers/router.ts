@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
+import workers from "node:cluster"
 import { createServer } from "node:http"
 import { EngineIO, EngineIOLive, type Socket } from "effect-engine.io"
 import { announce } from "./announce.ts"
@@ -12,12 +13,14 @@ import { announce } from "./announce.ts"
 export const serve = (
   app: (socket: Socket.Socket) => Effect.Effect<unknown, unknown>,
   burst: Parameters<typeof announce>[1],
-  references: Layer.Layer<never> = Layer.empty
+  references: Layer.Layer<never> = Layer.empty,
+  cluster: Layer.Layer<never> = Layer.empty
 ): void => {
   const echo = EngineIO.handler((socket) => Effect.succeed({ app: app(socket) }))
   const ready = Layer.effectDiscard(Effect.gen(function*() {
     const { address } = yield* HttpServer.HttpServer
-    yield* announce("port" in address ? address.port : 0, burst)
+    // A worker's channel leads to its primary, which knows where all of them listen.
+    if (workers.isPrimary) yield* announce("port" in address ? address.port : 0, burst)
   }))
   const served = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", echo), {
     disableLogger: true,
@@ -28,6 +31,7 @@ export const serve = (
     Layer.provide(EngineIOLive),
     Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
     Layer.provide(references),
+    Layer.provide(cluster),
     Layer.launch,
     NodeRuntime.runMain
   )

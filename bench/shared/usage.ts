@@ -1,5 +1,6 @@
 /** What the operating system says about this process. */
-import { readFileSync } from "node:fs"
+import cluster from "node:cluster"
+import { readdirSync, readFileSync } from "node:fs"
 
 export interface Usage {
   /** User and system time of all threads so far, in microseconds. */
@@ -16,9 +17,21 @@ const waited = (): number => {
   }
 }
 
+/** The time of all threads of the workers of this process, in microseconds. */
+const ofWorkers = (): number => {
+  let nanos = 0
+  for (const worker of Object.values(cluster.workers ?? {})) {
+    const tasks = `/proc/${worker?.process.pid}/task`
+    for (const task of readdirSync(tasks)) {
+      nanos += Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0])
+    }
+  }
+  return nanos / 1000
+}
+
 export const usage = (): Usage => {
   const { user, system } = process.cpuUsage()
-  return { micros: user + system, waited: waited() }
+  return { micros: user + system + ofWorkers(), waited: waited() }
 }
 
 export const since = (before: Usage, after: Usage = usage()): Usage => ({

@@ -10,6 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
+import type { HandshakeError } from "../../HandshakeError.ts"
 import type { Config } from "../server/config.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import * as Answers from "../server/answer.ts"
@@ -152,6 +153,10 @@ abstract class NodeExchange implements Exchange {
 
   reject(status: number, words = ""): void {
     this.write(Answers.failure(status, this.refusalHeaders(status), words))
+  }
+
+  refuse(error: HandshakeError): void {
+    this.write(Answers.refusal(error, error.message, this.extraHeaders))
   }
 
   destroy(): void {

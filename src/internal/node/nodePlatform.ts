@@ -10,8 +10,9 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
+import type { HandshakeError } from "../../HandshakeError.ts"
 import { see } from "../protocol/see.ts"
-import type { Answer } from "../server/answer.ts"
+import { type Answer, upgradeRefusal } from "../server/answer.ts"
 import { copyOf, type MachineBase64, useBase64 } from "../protocol/bytes.ts"
 import type { Config } from "../server/config.ts"
 import { Platform, type RoutedExchange, UpgradeFailed } from "../server/platform.ts"
@@ -158,6 +159,20 @@ export class NodePlatform implements Platform {
         resume(Effect.succeed(this.release(request)))
       })
     })
+  }
+
+  /** Makes a WebSocket of a connection that another member of the cluster had, or refuses it there. */
+  adopt(
+    socket: Net.Socket,
+    headers: Readonly<Record<string, string>>,
+    early: Buffer,
+    lines: Lines,
+    decision: HandshakeError | ((connection: WebSocketConnection) => void)
+  ): void {
+    if (typeof decision !== "function") return this.upgrades.refuse(socket, upgradeRefusal(decision), () => {})
+    if (early.length > 0) socket.unshift(early)
+    const request = { method: "GET", headers, socket } as unknown as Http.IncomingMessage
+    this.upgrades.accept(request, lines, (connection) => connection && decision(connection))
   }
 
   release(request: HttpServerRequest): HttpServerResponse.HttpServerResponse {

@@ -24,6 +24,12 @@ export const addHeaders = (request: Http.IncomingMessage, headers: Http.Outgoing
   middlewareHeaders.set(request, headers)
 }
 
+/** Takes the connection of a request from Node and Effect; returns what its client has sent behind the request. */
+export const leaveTo = (request: Http.IncomingMessage): Buffer => {
+  process.nextTick(forget, request)
+  return Buffer.concat([takeHead(request), ...decide(request)])
+}
+
 /** Headers to write: of several values, each is a line. */
 export type Lines = Readonly<Record<string, string | ReadonlyArray<string>>>
 
@@ -57,7 +63,7 @@ export class Upgrades {
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
     const { socket } = request
-    const early = Buffer.concat([takeHead(request), ...decide(request)])
+    const early = leaveTo(request)
     if (socket.destroyed) return done(undefined)
     const response = switchProtocols(request, sha1)
     if (typeof response !== "string") return this.refuse(socket, upgradeRefusal(response), () => done(undefined))
@@ -77,7 +83,6 @@ export class Upgrades {
       setTimeout(uncork, openDelay, socket)
       done(connection)
     }
-    process.nextTick(forget, request)
     // Before somebody listens, or it would be read at once.
     if (early.length > 0) socket.unshift(early)
     const connection = agreed === undefined

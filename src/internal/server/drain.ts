@@ -43,10 +43,11 @@ const interruptLate = (engine: Engine): void => {
 
 const cut = (engine: Engine): void => engine.scheduler.each((session) => end(session, shutdown))
 
-const release = (session: Session): void => {
+const release = (engine: Engine, session: Session): void => {
   // It could not come back to be told.
   if (session.tellsEndApart) flush(session)
-  if (isReachable(session)) close(session, shutdown)
+  // A client between two polls comes back to another member, if there is one.
+  if (isReachable(session) || (engine.cluster?.others.size ?? 0) > 0) close(session, shutdown)
   else end(session, shutdown)
 }
 
@@ -62,7 +63,8 @@ const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   const { drainTimeout } = engine.settings
   engine.stopped = true
   engine.draining = true
-  engine.scheduler.each(release)
+  engine.scheduler.each((session) => release(engine, session))
+  engine.forwarding?.release()
   engine.stopping.openUnsafe()
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
   const over = engine.scheduler.empty.pipe(
@@ -116,5 +118,5 @@ export const stop = (engine: Engine): Effect.Effect<void> =>
 /** A handler is gone, so nobody reaches its sessions any more: they end as on a shutdown. */
 export const leave = (engine: Engine, handler: string): void =>
   engine.scheduler.each((session) => {
-    if (session.handler.name === handler) release(session)
+    if (session.handler.name === handler) release(engine, session)
   })

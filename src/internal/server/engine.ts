@@ -6,12 +6,15 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import { operations } from "../session/operations.ts"
 import type { SessionHost } from "../session/session.ts"
 import type { BodyWaiter } from "../transport/contract.ts"
+import { Cluster } from "./cluster.ts"
 import type { Config } from "./config.ts"
 import { isRunning } from "./context.ts"
 import { Expiry } from "./expiry.ts"
+import { Forwarding } from "./forwarding.ts"
 import { Platform } from "./platform.ts"
 import { HandshakeRate } from "./rate.ts"
 import { Registry } from "./registry.ts"
@@ -31,6 +34,9 @@ export interface Engine extends SessionHost {
   readonly bodies: Expiry<BodyWaiter>
   /** Upgrades in progress. */
   readonly candidates: Expiry<() => void>
+  /** The other processes that serve with this one, where there are any. */
+  readonly cluster: Cluster | undefined
+  readonly forwarding: Forwarding | undefined
   /** The time of day, in milliseconds. */
   currentMillis(): number
   /** What most sessions have for a context; see `context.ts`. */
@@ -51,6 +57,7 @@ export const makeEngine = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Engine, never, Platform | Registry> {
   const platform = yield* Platform
   const registry = yield* Registry
+  const cluster = Option.getOrUndefined(yield* Effect.serviceOption(Cluster))
   const clock = yield* Clock.Clock
   const supervisor = new Supervisor(yield* Effect.context<never>())
   const telemetry = new Telemetry(supervisor, registry)
@@ -67,6 +74,14 @@ export const makeEngine = Effect.fnUntraced(function*(
     rate: settings.handshakeRate && new HandshakeRate(settings.handshakeRate, expiryHost),
     bodies: new Expiry(settings.bodyTimeout, expiryHost, (waiter) => waiter.onBodyLate()),
     candidates: new Expiry(settings.upgradeTimeout, expiryHost, (giveUp) => giveUp()),
+    cluster,
+    forwarding: cluster && new Forwarding(cluster, {
+      settings,
+      telemetry,
+      get stopped() {
+        return engine.stopped
+      }
+    }),
     currentMillis: () => clock.currentTimeMillisUnsafe(),
     now,
     operations,

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type { Unavailable } from "../../HandshakeError.ts"
-import { requestsOf, type Session } from "../session/session.ts"
+import { requestsOf, Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
 import { otherMethod, preflight, toResponse, upgradeRefusal } from "./answer.ts"
 import { Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
@@ -16,6 +16,7 @@ import { onStop } from "./drain.ts"
 import * as ExtraHeaders from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, handshakeOfNone, polling, webSocket } from "./handshake.ts"
+import type { ForeignSession } from "./forwarding.ts"
 import type { CorsOptions } from "./options.ts"
 import type { NamedHandler } from "./namedHandler.ts"
 import type { RoutedExchange, UpgradeFailed } from "./platform.ts"
@@ -122,11 +123,15 @@ const decideCors = ({ engine, request }: Arrival): Effect.Effect<CorsOptions | u
   return Effect.isEffect(cors) ? inTime(engine, cors) : Effect.succeed(cors)
 }
 
-const exchange = Effect.fnUntraced(function*(arrival: Arrival, method: "Get" | "Post", session: Session) {
+const exchange = Effect.fnUntraced(function*(
+  arrival: Arrival,
+  method: "Get" | "Post",
+  session: Session | ForeignSession
+) {
   const { engine, request } = arrival
   const extraHeaders = yield* decideHeaders(arrival, session.id, "polling", false)
   const exchange = engine.platform.exchange(request, extraHeaders, yield* Effect.context<never>())
-  const requests = requestsOf(session)
+  const requests = session instanceof Session ? requestsOf(session) : session
   // The session may have ended or moved on while the headers were decided.
   if (requests === undefined) exchange.reject(400)
   else hand(method, requests, exchange)

@@ -32,6 +32,7 @@ import { type Entry, make } from "../transport/entry.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketTransport } from "../transport/webSocket.ts"
 import { allow, type Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
+import { idOf } from "./cluster.ts"
 import { sessionContext } from "./context.ts"
 import { type ExtraHeaders, of101 } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
@@ -96,9 +97,10 @@ const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId
 const refuseId = (error: unknown) => Effect.fail(new BadRequest({ context: { name: "ID_GENERATION_ERROR", error } }))
 
 /** Until the application has decided, the id is reserved, and nothing else exists of the session. */
-const reserve = Effect.fnUntraced(function*(arrival: Arrival, transport: TransportType, id: SocketId) {
+const reserve = Effect.fnUntraced(function*(arrival: Arrival, transport: TransportType, part: SocketId) {
   const { engine, handler, query } = arrival
-  if (typeof id !== "string" || id === "") return yield* refuseId("not a non-empty string")
+  if (typeof part !== "string" || part === "") return yield* refuseId("not a non-empty string")
+  const id = idOf(engine.cluster, part)
   // Others may have come in while this one was being decided.
   if (engine.registry.occupied >= engine.settings.maxSessions) return yield* tooMany
   const told = tell(arrival, transport)

@@ -10,6 +10,7 @@ import { see } from "../protocol/see.ts"
 import type { Config } from "./config.ts"
 import { stop } from "./drain.ts"
 import { type Engine, makeEngine } from "./engine.ts"
+import { makeOwner } from "./owner.ts"
 import type { Platform } from "./platform.ts"
 import type { Registry } from "./registry.ts"
 
@@ -36,6 +37,7 @@ export const layer = (config: Config): Layer.Layer<EngineIO, never, Platform | R
         )
       }
       const engine = yield* makeEngine(config)
+      if (engine.cluster !== undefined) yield* engine.cluster.serve(makeOwner(engine))
       yield* Effect.addFinalizer(() =>
         Effect.andThen(
           stop(engine),

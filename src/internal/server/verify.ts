@@ -19,6 +19,7 @@ import type { Requests } from "../transport/requests.ts"
 import type { Engine } from "./engine.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import type { NamedHandler } from "./namedHandler.ts"
+import type { ForeignSession } from "./forwarding.ts"
 import { find } from "./registry.ts"
 
 /** What a request asks for, when it is none that is refused. */
@@ -26,7 +27,7 @@ export type Asked =
   | { readonly _tag: "OpenPolling" | "OpenWebSocket" }
   /** To upgrade, to a transport that is none. */
   | { readonly _tag: "OpenNone" }
-  | { readonly _tag: "Get" | "Post"; readonly session: Session; readonly requests: Requests }
+  | { readonly _tag: "Get" | "Post"; readonly session: Session | ForeignSession; readonly requests: Requests }
   /** The same with a method that nobody has. */
   | { readonly _tag: "OtherMethod" }
   | Upgrade
@@ -37,9 +38,9 @@ export interface Elsewhere {
   readonly verified: Effect.Effect<Asked | HandshakeError>
 }
 
-export interface Upgrade {
+export interface Upgrade<S = Session | ForeignSession> {
   readonly _tag: "Upgrade"
-  readonly session: Session
+  readonly session: S
   readonly transport: TransportType
 }
 
@@ -89,14 +90,14 @@ const verifyElsewhere = (
 
 const verifySession = (
   engine: Engine,
-  handler: NamedHandler,
+  handler: { readonly name: string },
   method: string,
   sid: SocketId,
   session: Session | undefined,
   transport: string,
   isUpgrade: boolean
 ): Asked | HandshakeError => {
-  if (session === undefined) return new UnknownSid({ context: { sid } })
+  if (session === undefined) return verifyForeign(engine, handler, method, sid, transport, isUpgrade)
   if (session.handler.name !== handler.name) return foreign(engine, session)
   if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
   const previousTransport = transportOf(session)
@@ -106,6 +107,40 @@ const verifySession = (
   }
   if (method === "GET") return { _tag: "Get", session, requests }
   return method === "POST" ? { _tag: "Post", session, requests } : otherMethod
+}
+
+/** One that another member of the cluster may have, which makes the rest of the checks. */
+const verifyForeign = (
+  engine: Engine,
+  handler: { readonly name: string },
+  method: string,
+  sid: SocketId,
+  transport: string,
+  isUpgrade: boolean
+): Asked | HandshakeError => {
+  const session = engine.forwarding?.find(sid, handler.name)
+  if (session === undefined) return new UnknownSid({ context: { sid } })
+  if (isUpgrade) return verifyUpgrade(engine, session, transport as TransportType)
+  if (transport !== "polling") {
+    return new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport: "polling" } })
+  }
+  if (method === "GET") return { _tag: "Get", session, requests: session }
+  return method === "POST" ? { _tag: "Post", session, requests: session } : otherMethod
+}
+
+/** The checks of a request that another member has, and has checked as far as it could. */
+export const verifyHere = (
+  engine: Engine,
+  handler: string,
+  method: string,
+  sid: SocketId,
+  transport: TransportType,
+  isUpgrade: boolean
+): Asked | HandshakeError => {
+  const session = engine.registry.all.has(sid) ? engine.registry.lookup(sid) : undefined
+  return session instanceof Session
+    ? verifySession(engine, { name: handler }, method, sid, session, transport, isUpgrade)
+    : new UnknownSid({ context: { sid } })
 }
 
 const openPolling = { _tag: "OpenPolling" } as const
@@ -128,7 +163,11 @@ const verifyOrigin = ({ settings }: Engine, origin: string | undefined): Handsha
     : new Forbidden({ message: "Origin not allowed" })
 }
 
-const verifyUpgrade = ({ settings }: Engine, session: Session, transport: TransportType): Upgrade | HandshakeError =>
+const verifyUpgrade = <S extends Session | ForeignSession>(
+  { settings }: Engine,
+  session: S,
+  transport: TransportType
+): Upgrade<S> | HandshakeError =>
   settings.allowUpgrades
     ? { _tag: "Upgrade", session, transport }
     : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
@@ -140,7 +179,7 @@ export const verifyWebTransport = Effect.fnUntraced(function*(
   origin: string | undefined,
   query: Record<string, string>,
   sid: string | undefined
-): Effect.fn.Return<{ readonly _tag: "OpenWebTransport" } | Upgrade, HandshakeError> {
+): Effect.fn.Return<{ readonly _tag: "OpenWebTransport" } | Upgrade<Session>, HandshakeError> {
   const transport = "webtransport"
   if (!engine.settings.transports.has(transport)) return yield* new UnknownTransport({ context: { transport } })
   const refusal = verifyOrigin(engine, origin)

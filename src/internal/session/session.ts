@@ -281,6 +281,9 @@ export const transportOf = (session: Session): TransportType => get(session.tran
 /** Whether the client has a way to get what waits for it without a new connection. */
 export const isReachable = (session: Session): boolean => get(session.transport).isReachable
 
+/** Lets go of a client that waits, so that it comes again. */
+export const noop = (session: Session): void => get(session.transport).noop()
+
 /** Whether what is sent now would leave at once, with nothing before it (rule R92). */
 export const isWritable = (session: Session): boolean => {
   const transport = get(session.transport)

@@ -10,7 +10,7 @@ import { type Packet, PacketError, type PacketType } from "../../Packet.ts"
 import type { Candidate } from "../transport/contract.ts"
 import { doorsOf } from "./doors.ts"
 import { flush } from "./outgoing.ts"
-import { get, isPaused, publish, type Session, set } from "./session.ts"
+import { get, isPaused, noop, publish, type Session, set } from "./session.ts"
 
 /** How long a client that polls again before it has seen the answer to its probe has to wait, in milliseconds. */
 const firstNoop = 10
@@ -80,10 +80,10 @@ const isOf = (packet: Arrival, type: PacketType): packet is Packet =>
 
 /** Lets the client stop polling, however often it begins again. */
 const answerPolls = Effect.fnUntraced(function*(session: Session) {
-  get(session.transport).noop()
+  noop(session)
   yield* Effect.sleep(firstNoop)
   while (true) {
-    get(session.transport).noop()
+    noop(session)
     yield* Effect.sleep(noopInterval)
   }
 })

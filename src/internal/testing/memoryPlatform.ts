@@ -11,6 +11,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import type { HandshakeError } from "../../HandshakeError.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import * as Answers from "../server/answer.ts"
 import type { Config } from "../server/config.ts"
@@ -156,6 +157,10 @@ class MemoryExchange implements RoutedExchange {
 
   reject(status: number, words = ""): void {
     this.settle(Answers.failure(status, this.extraHeaders.always, words))
+  }
+
+  refuse(error: HandshakeError): void {
+    this.settle(Answers.refusal(error, error.message, this.extraHeaders))
   }
 
   destroy(): void {

@@ -1,6 +1,7 @@
 /**
  * How requests of HTTP reach a transport that takes them: each is an exchange, which the transport answers then or later.
  */
+import type { HandshakeError } from "../../HandshakeError.ts"
 
 /** The door for the requests of one session's client. */
 export interface Requests {
@@ -25,6 +26,8 @@ export interface Exchange {
   ok(): void
   /** Answers with a status, and words for whoever runs the server. */
   reject(status: number, words?: string): void
+  /** Answers as to a request for no session there is. */
+  refuse(error: HandshakeError): void
   /** Drops the connection without an answer. */
   destroy(): void
   /** Reads the body; called back once, and not after `onAborted`. */

@@ -1,0 +1,23 @@
+/** The program of the front page on two workers. A client with two connections has each on another worker. */
+import { Layer } from "effect"
+import { Socket } from "effect-engine.io"
+import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+import cluster from "node:cluster"
+import { control } from "./control.ts"
+import { serve } from "./router.ts"
+
+if (cluster.isPrimary) {
+  let listening = 0
+  cluster.on("listening", (_, { port }) => {
+    const none = (): void => {}
+    // Who has gone is seen by the workers alone.
+    if (++listening === 2) control({ port, sessions: () => 0, broadcast: none, burst: none, flood: none })
+  })
+}
+
+serve(
+  (socket) => Socket.forEach(socket, (message) => Socket.send(socket, message)),
+  Socket.sendAll,
+  Layer.empty,
+  EngineIOCluster.layerNodeCluster({ workers: 2 })
+)

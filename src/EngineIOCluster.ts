@@ -1,0 +1,56 @@
+/**
+ * Several processes that serve the same clients, behind any load balancer: the id of a session names the process that owns
+ * it, and a request that reaches another one goes there. Nothing needs sticky sessions.
+ *
+ * @module
+ * @since 0.2.0
+ */
+import * as Layer from "effect/Layer"
+import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
+import { Cluster } from "./internal/server/cluster.ts"
+
+export type { NodeClusterOptions } from "./internal/node/workers.ts"
+
+/**
+ * Serves on all cores of the machine: the program runs once in each of several processes, its workers, which share the
+ * port by Node's cluster. The process that was started serves nobody. It replaces workers that die, and ends with them.
+ *
+ * **Details**
+ *
+ * Provide it last, so that it is built first: the process that was started gets no further than this layer.
+ *
+ * The function of a handler, its `app` and `onDisconnect` run once for a session, on its worker. `EngineIO.count`,
+ * `sockets` and `broadcast` know the sessions of the worker that asks.
+ *
+ * **Example** (All cores)
+ *
+ * ```ts
+ * import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+ * import { Effect, Layer } from "effect"
+ * import { HttpRouter } from "effect/http"
+ * import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
+ * import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+ * import { createServer } from "node:http"
+ *
+ * const echo = EngineIO.route("/engine.io/", (socket) =>
+ *   Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+ * )
+ *
+ * const program = HttpRouter.serve(echo).pipe(
+ *   Layer.provide(EngineIOLive),
+ *   Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })),
+ *   Layer.provide(EngineIOCluster.layerNodeCluster()),
+ *   Layer.launch
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<never> =>
+  Layer.effect(
+    Cluster,
+    isPrimary
+      ? primary(options)
+      : worker
+  )

@@ -1,0 +1,224 @@
+/**
+ * All cores of a machine: a primary process that serves nobody, and workers that are members of one cluster.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import NodeCluster, { type Worker } from "node:cluster"
+import { mkdtempSync, rmSync } from "node:fs"
+import type * as Net from "node:net"
+import { availableParallelism, tmpdir } from "node:os"
+import { join } from "node:path"
+import type { Upgrade } from "../server/clusterMessages.ts"
+import { see } from "../protocol/see.ts"
+import { generateSid } from "../server/sid.ts"
+import { stopReading } from "./handle.ts"
+import { makeMembers, type Members } from "./memberSockets.ts"
+
+const folderVariable = "EFFECT_ENGINE_IO_WORKERS"
+
+/** What primary and workers say to each other. Others may use the same channel. */
+type Note =
+  | { readonly _tag: "Joined"; readonly self: string }
+  | { readonly _tag: "Members"; readonly all: ReadonlyArray<string> }
+  | { readonly _tag: "HandOver"; readonly to: string; readonly upgrade: Upgrade }
+
+const key = "effect-engine.io"
+
+const noteOf = (message: unknown): Note | undefined =>
+  typeof message === "object" && message !== null && key in message ? message[key] as Note : undefined
+
+const pathOf = (folder: string, member: string): string => join(folder, member)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// worker
+// ---------------------------------------------------------------------------------------------------------------------
+
+export const isPrimary: boolean = NodeCluster.isPrimary
+
+// Whoever is gone is seen to go.
+const tell = (to: Worker | NodeJS.Process, note: Note): void => void to.send?.({ [key]: note }, undefined, {}, () => {})
+
+/** This worker as a member of the cluster. */
+export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(function*() {
+  const folder = process.env[folderVariable]!
+  const self = generateSid().slice(0, 8)
+  const others = new Map<string, Net.NetConnectOpts>()
+  const members = yield* makeMembers({
+    self,
+    others,
+    listen: { path: pathOf(folder, self) },
+    // The folder is ours alone.
+    secret: "",
+    handOver: (to, upgrade, socket) => {
+      const early = stopReading(socket)
+      if (early === undefined || !process.connected) return false
+      const whole = {
+        ...upgrade,
+        early: Buffer.concat([Buffer.from(upgrade.early, "base64"), early]).toString("base64")
+      }
+      const server = socket as { server?: unknown }
+      // Node would have this server wait, when it closes, for a connection that is somebody else's by then.
+      server.server = undefined
+      process.send!(
+        { [key]: { _tag: "HandOver", to, upgrade: whole } satisfies Note },
+        socket,
+        {},
+        () => socket.destroy()
+      )
+      return true
+    }
+  })
+  const onMessage = (message: unknown, handle: unknown): void => {
+    const note = noteOf(message)
+    if (note?._tag === "HandOver" && handle !== undefined) members.take(note.upgrade, handle as Net.Socket)
+    if (note?._tag !== "Members") return
+    const all = new Set(note.all)
+    for (const member of others.keys()) if (!all.has(member)) others.delete(member)
+    for (const member of all) if (member !== self) others.set(member, { path: pathOf(folder, member) })
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("message", onMessage)),
+    () => Effect.sync(() => process.off("message", onMessage))
+  )
+  tell(process, { _tag: "Joined", self })
+  return members
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// primary
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** How long a worker has for its end; then it is killed. It is longer than a server waits for its connections. */
+const stopTimeout = Duration.seconds(30)
+
+/** How long workers that die at once are waited for before the next, in milliseconds. */
+const firstPause = 100
+const longestPause = 10_000
+
+/**
+ * Options of `layerNodeCluster`.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface NodeClusterOptions {
+  /** How many processes serve. Default: one for each core. */
+  readonly workers?: number | undefined
+  /** The signal at which the first process replaces the others one by one, each drained. Default: `"SIGUSR2"`. */
+  readonly restartSignal?: NodeJS.Signals | undefined
+}
+
+/** Runs workers until it is interrupted, each replaced when it dies. */
+export const primary = Effect.fnUntraced(function*(
+  { restartSignal = "SIGUSR2", workers = availableParallelism() }: NodeClusterOptions
+): Effect.fn.Return<never, never, Scope.Scope> {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "engine.io-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+  )
+  const restarts = yield* Queue.sliding<void>(1)
+  const running = new Map<Worker, string | undefined>()
+  const tellAll = (): void => {
+    const all = [...running.values()].filter((self) => self !== undefined)
+    for (const worker of running.keys()) if (worker.isConnected()) tell(worker, { _tag: "Members", all })
+  }
+
+  const onMessage = (worker: Worker, message: unknown, handle?: unknown): void => {
+    const note = noteOf(message)
+    if (note?._tag === "Joined") {
+      running.set(worker, note.self)
+      tellAll()
+    } else if (note?._tag === "HandOver" && handle !== undefined) {
+      const socket = handle as Net.Socket
+      const owner = [...running].find(([, self]) => self === note.to)?.[0]
+      const early = stopReading(socket)
+      if (owner === undefined || early === undefined || !owner.isConnected()) return void socket.destroy()
+      owner.send({ [key]: note }, socket, {}, () => socket.destroy())
+    }
+  }
+  const onExit = (worker: Worker): void => {
+    running.delete(worker)
+    tellAll()
+  }
+  const onRestart = (): void => void Queue.offerUnsafe(restarts, undefined)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      NodeCluster.on("message", onMessage).on("exit", onExit)
+      process.on(restartSignal, onRestart)
+    }),
+    () =>
+      Effect.sync(() => {
+        NodeCluster.off("message", onMessage).off("exit", onExit)
+        process.off(restartSignal, onRestart)
+      })
+  )
+
+  const start = Effect.sync(() => {
+    const worker = NodeCluster.fork({ [folderVariable]: folder })
+    running.set(worker, undefined)
+    return worker.on("error", () => {})
+  })
+  // The workers end before what they use of the primary does.
+  yield* Effect.addFinalizer(() => Effect.forEach(running.keys(), stop, { concurrency: "unbounded", discard: true }))
+
+  /** Those that have others in their places. */
+  const retired = new Set<Worker>()
+  /** Keeps one worker running; `first` is told whether the first one came to listen. */
+  const keep = Effect.fnUntraced(function*(first: Deferred.Deferred<boolean>) {
+    let pause = firstPause
+    while (true) {
+      const worker = yield* start
+      const isUp = yield* listens(worker)
+      yield* Deferred.succeed(first, isUp)
+      yield* gone(worker)
+      if (retired.delete(worker)) return
+      yield* Effect.logError(
+        `A worker has died (${worker.process.signalCode ?? worker.process.exitCode}), and is replaced${
+          see("worker-that-died")
+        }`
+      )
+      pause = isUp ? firstPause : Math.min(pause * 2, longestPause)
+      if (!isUp) yield* Effect.sleep(pause)
+    }
+  })
+  const restart = Effect.gen(function*() {
+    for (const worker of Array.from(running.keys())) {
+      const first = yield* Deferred.make<boolean>()
+      const keeper = yield* Effect.forkScoped(keep(first))
+      if (!(yield* Deferred.await(first))) {
+        yield* Fiber.interrupt(keeper)
+        return yield* Effect.logError(`A new worker has died, so the others stay as they are${see("worker-that-died")}`)
+      }
+      retired.add(worker)
+      yield* stop(worker)
+    }
+  })
+  for (let i = 0; i < workers; i++) yield* Effect.forkScoped(keep(yield* Deferred.make<boolean>()))
+  return yield* Effect.forever(Effect.andThen(Queue.take(restarts), restart))
+})
+
+/** Waits until a worker listens, or is gone. */
+const listens = (worker: Worker): Effect.Effect<boolean> =>
+  Effect.callback((resume) => {
+    worker.once("listening", () => resume(Effect.succeed(true)))
+    worker.once("exit", () => resume(Effect.succeed(false)))
+  })
+
+const gone = (worker: Worker): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (worker.isDead()) resume(Effect.void)
+    else worker.once("exit", () => resume(Effect.void))
+  })
+
+const stop = (worker: Worker): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    worker.process.kill("SIGTERM")
+    return Effect.timeoutOrElse(gone(worker), {
+      duration: stopTimeout,
+      orElse: () => Effect.sync(() => void worker.process.kill("SIGKILL"))
+    })
+  })

@@ -1,0 +1,65 @@
+/**
+ * Several processes that serve together, its members. A session belongs to one of them, its owner, which its id names.
+ * What another member gets for it goes there, and nobody else is asked.
+ *
+ * It is a service: `node/memberSockets.ts` has members that are processes, `testing/memoryCluster.ts` those of tests.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type * as Scope from "effect/Scope"
+import type { HandshakeError } from "../../HandshakeError.ts"
+import type { SocketId } from "../session/model.ts"
+import type { WebSocketConnection } from "../transport/webSocket.ts"
+import type { Message, Upgrade } from "./clusterMessages.ts"
+import type { Platform, UpgradeFailed } from "./platform.ts"
+
+/** A way to another member. Messages arrive in order, or the link closes. */
+export interface Link {
+  send(message: Message): void
+}
+
+/** Who listens to a link. */
+export interface LinkHandler {
+  onMessage(message: Message): void
+  /** Nothing comes any more, and what was sent may not have arrived. */
+  onClose(): void
+}
+
+/** What a member does for the others. */
+export interface Owner {
+  readonly platform: Platform
+  /** Serves the member at the other end of a link. */
+  onLink(link: Link): LinkHandler
+  /** What becomes of a connection that another member had a request on, once it is a WebSocket. */
+  onUpgrade(upgrade: Upgrade): HandshakeError | ((connection: WebSocketConnection) => void)
+}
+
+export interface Cluster {
+  /** The name of this member, fresh at each start. */
+  readonly self: string
+  /** The other members. A name that a client sends is only looked up here. */
+  readonly others: ReadonlyMap<string, unknown>
+  /** Opens a link to another member. */
+  connect(member: string, handler: LinkHandler): Link
+  /** Hands the connection of a request to another member. */
+  upgrade(
+    member: string,
+    request: HttpServerRequest,
+    upgrade: Upgrade
+  ): Effect.Effect<void, HandshakeError | UpgradeFailed>
+  /** Lets the owner serve the other members until the scope closes. */
+  readonly serve: (owner: Owner) => Effect.Effect<void, never, Scope.Scope>
+}
+
+export const Cluster: Context.Service<Cluster, Cluster> = Context.Service("effect-engine.io/Cluster")
+
+/** The id of a session of this process, from the part that makes it one. */
+export const idOf = (cluster: Cluster | undefined, part: string): SocketId =>
+  cluster === undefined ? part : `${cluster.self}.${part}`
+
+/** The other member that a session belongs to, where there is one. */
+export const memberOf = ({ others, self }: Cluster, id: SocketId): string | undefined => {
+  const member = id.slice(0, Math.max(0, id.indexOf(".")))
+  return member !== self && others.has(member) ? member : undefined
+}

@@ -1,0 +1,57 @@
+/**
+ * What members of a cluster say to each other about the requests of a session: the one that has a request asks, and the
+ * owner answers. An exchange has a number, which the one that asks gives it.
+ */
+import * as Schema from "effect/Schema"
+
+/** The two ends speak the same version, or nothing. */
+export const version = 1
+
+const exchange = Schema.Number
+const payload = Schema.Union([Schema.String, Schema.instanceOf<typeof Uint8Array<ArrayBufferLike>>(Uint8Array)])
+const headers = Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Array(Schema.String)]))
+
+/** A request for a WebSocket, whose connection the owner is to have. */
+export type Upgrade = typeof Upgrade.Type
+export const Upgrade = Schema.TaggedStruct("Upgrade", {
+  sid: Schema.String,
+  handler: Schema.String,
+  /** Whether the client takes binary packets as they are. */
+  takesBytes: Schema.Boolean,
+  /** Those of the request that make it one for a WebSocket. */
+  headers: Schema.Record(Schema.String, Schema.String),
+  /** What goes onto the 101. */
+  answered: headers,
+  /** What the client has sent behind the request, in base64. */
+  early: Schema.String
+})
+
+export type Message = typeof Message.Type
+export const Message = Schema.Union([
+  // The first on every connection.
+  Schema.TaggedStruct("Hello", { version: Schema.Literal(version), from: Schema.String, proof: Schema.String }),
+  // By the one that has the request.
+  Schema.TaggedStruct("Get", { exchange, sid: Schema.String, handler: Schema.String }),
+  Schema.TaggedStruct("Post", {
+    exchange,
+    sid: Schema.String,
+    handler: Schema.String,
+    contentType: Schema.optionalKey(Schema.String)
+  }),
+  Schema.TaggedStruct("Body", { exchange, payload }),
+  Schema.TaggedStruct("NoBody", { exchange, why: Schema.Literals(["too large", "taken"]) }),
+  /** The end of an exchange whose answer carries packets, or that its client has given up. */
+  Schema.TaggedStruct("End", { exchange, written: Schema.Boolean }),
+  /** A GET is to be answered now: the one that has it comes to its end. */
+  Schema.TaggedStruct("Release", { exchange }),
+  Upgrade,
+  // By the owner.
+  Schema.TaggedStruct("Respond", { exchange, payload, contentType: Schema.String, compress: Schema.Boolean }),
+  Schema.TaggedStruct("Ok", { exchange }),
+  Schema.TaggedStruct("Reject", { exchange, status: Schema.Number, words: Schema.String }),
+  Schema.TaggedStruct("Destroy", { exchange }),
+  /** There is no such session for the handler, or it is on another transport. */
+  Schema.TaggedStruct("Refuse", { exchange, transport: Schema.optionalKey(Schema.String) })
+])
+
+export const isMessage: (value: unknown) => value is Message = Schema.is(Message)

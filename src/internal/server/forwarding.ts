@@ -1,0 +1,185 @@
+/**
+ * The requests of sessions that other members own: each goes to the owner as it comes, and is answered as the owner says.
+ */
+import { BadRequest, type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
+import type { SocketId } from "../session/model.ts"
+import type { Exchange, ExchangeHolder, Requests } from "../transport/requests.ts"
+import type { Cluster, Link, LinkHandler } from "./cluster.ts"
+import { memberOf } from "./cluster.ts"
+import type { Message } from "./clusterMessages.ts"
+import type { Telemetry } from "./telemetry.ts"
+
+/** What it needs of the server. */
+export interface ForwardingHost {
+  readonly settings: { readonly maxPayload: number }
+  readonly telemetry: Pick<Telemetry, "refused">
+  readonly stopped: boolean
+}
+
+/** A session of another member, as far as a request needs it. */
+export class ForeignSession implements Requests {
+  readonly id: SocketId
+  readonly member: string
+  readonly handler: string
+  private readonly forwarding: Forwarding
+  constructor(id: SocketId, member: string, handler: string, forwarding: Forwarding) {
+    this.id = id
+    this.member = member
+    this.handler = handler
+    this.forwarding = forwarding
+  }
+
+  onGet(exchange: Exchange): void {
+    this.forwarding.to(this.member).get(this.id, this.handler, exchange)
+  }
+
+  onPost(exchange: Exchange): void {
+    this.forwarding.to(this.member).post(this.id, this.handler, exchange)
+  }
+}
+
+export class Forwarding {
+  private readonly host: ForwardingHost
+  private readonly cluster: Cluster
+  private readonly forwarders = new Map<string, Forwarder>()
+  constructor(cluster: Cluster, host: ForwardingHost) {
+    this.cluster = cluster
+    this.host = host
+  }
+
+  /** The session with an id that is not ours, if another member may have it. */
+  find(id: SocketId, handler: string): ForeignSession | undefined {
+    const member = memberOf(this.cluster, id)
+    return member === undefined ? undefined : new ForeignSession(id, member, handler, this)
+  }
+
+  to(member: string): Forwarder {
+    let forwarder = this.forwarders.get(member)
+    if (forwarder === undefined) {
+      forwarder = new Forwarder(this.host, () => this.forwarders.delete(member))
+      this.forwarders.set(member, forwarder)
+      forwarder.link = this.cluster.connect(member, forwarder)
+    }
+    return forwarder
+  }
+
+  /** Lets the owners answer the GETs that wait here, whose clients then come back to another member. */
+  release(): void {
+    for (const forwarder of this.forwarders.values()) forwarder.release()
+  }
+}
+
+/** All that goes to one member. */
+class Forwarder implements LinkHandler {
+  link!: Link
+  private readonly host: ForwardingHost
+  private readonly left: () => void
+  private readonly forwarded = new Map<number, Forwarded>()
+  private last = 0
+  constructor(host: ForwardingHost, left: () => void) {
+    this.host = host
+    this.left = left
+  }
+
+  get(sid: SocketId, handler: string, exchange: Exchange): void {
+    const number = this.begin(sid, exchange, true)
+    this.link.send({ _tag: "Get", exchange: number, sid, handler })
+    if (this.host.stopped) this.link.send({ _tag: "Release", exchange: number })
+  }
+
+  post(sid: SocketId, handler: string, exchange: Exchange): void {
+    const number = this.begin(sid, exchange, false)
+    const { contentType } = exchange
+    const post = { _tag: "Post", exchange: number, sid, handler } as const
+    // The owner has to know of it before the body is there (see `PollingTransport.onPost`).
+    this.link.send(contentType === undefined ? post : { ...post, contentType })
+    exchange.readBody(this.host.settings.maxPayload, contentType === "application/octet-stream", (read) => {
+      if (!this.forwarded.has(number)) return
+      this.link.send(
+        typeof read === "object"
+          ? { _tag: "Body", exchange: number, payload: read.body }
+          : { _tag: "NoBody", exchange: number, why: read }
+      )
+    })
+  }
+
+  private begin(sid: SocketId, exchange: Exchange, isGet: boolean): number {
+    const number = ++this.last
+    const forwarded = new Forwarded(this, number, sid, exchange, isGet)
+    exchange.holder = forwarded
+    this.forwarded.set(number, forwarded)
+    return number
+  }
+
+  release(): void {
+    for (const { isGet, number } of this.forwarded.values()) {
+      if (isGet) this.link.send({ _tag: "Release", exchange: number })
+    }
+  }
+
+  /** The client has its answer, or will not have it. */
+  end(number: number, written: boolean): void {
+    if (this.forwarded.delete(number)) this.link.send({ _tag: "End", exchange: number, written })
+  }
+
+  onMessage(message: Message): void {
+    const forwarded = "exchange" in message ? this.forwarded.get(message.exchange) : undefined
+    if (forwarded === undefined) return
+    const { exchange, number } = forwarded
+    // Only an answer with packets in it has an end that the owner waits for.
+    if (message._tag !== "Respond") this.forwarded.delete(number)
+    switch (message._tag) {
+      case "Respond":
+        return exchange.respond(message.payload, message.contentType, message.compress)
+      case "Ok":
+        return exchange.ok()
+      case "Reject":
+        return exchange.reject(message.status, message.words)
+      case "Destroy":
+        return exchange.destroy()
+      case "Refuse":
+        return this.refuse(forwarded, message.transport)
+    }
+  }
+
+  /** The member is gone, and its sessions with it. */
+  onClose(): void {
+    this.left()
+    for (const forwarded of this.forwarded.values()) this.refuse(forwarded, undefined)
+    this.forwarded.clear()
+  }
+
+  private refuse({ exchange, sid }: Forwarded, previousTransport: string | undefined): void {
+    const error: HandshakeError = previousTransport === undefined
+      ? new UnknownSid({ context: { sid } })
+      : new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport: "polling", previousTransport } })
+    this.host.telemetry.refused(error.code, error.message, error.context)
+    exchange.refuse(error)
+  }
+}
+
+/** One request that the owner answers. */
+class Forwarded implements ExchangeHolder {
+  readonly number: number
+  readonly sid: SocketId
+  readonly exchange: Exchange
+  readonly isGet: boolean
+  private readonly forwarder: Forwarder
+  constructor(forwarder: Forwarder, number: number, sid: SocketId, exchange: Exchange, isGet: boolean) {
+    this.forwarder = forwarder
+    this.number = number
+    this.sid = sid
+    this.exchange = exchange
+    this.isGet = isGet
+  }
+
+  onAnswered(): void {}
+
+  onAborted(): void {
+    this.forwarder.end(this.number, false)
+  }
+
+  onWritten(): void {
+    this.forwarder.end(this.number, true)
+  }
+}

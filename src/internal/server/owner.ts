@@ -1,0 +1,152 @@
+/**
+ * What a member of a cluster does for the others: it serves the requests that they have for its sessions.
+ */
+import { UnknownSid } from "../../HandshakeError.ts"
+import { noop, Session } from "../session/session.ts"
+import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
+import type { Link, LinkHandler, Owner } from "./cluster.ts"
+import type { Message } from "./clusterMessages.ts"
+import type { Engine } from "./engine.ts"
+import { joinWebSocket } from "./upgradeRequest.ts"
+import { verifyHere } from "./verify.ts"
+
+export const makeOwner = (engine: Engine): Owner => ({
+  platform: engine.platform,
+  onLink: (link) => new Asker(engine, link),
+  onUpgrade: ({ handler, sid, takesBytes }) => {
+    const asked = verifyHere(engine, handler, "GET", sid, "websocket", true)
+    // The one that has the request has checked the rest.
+    if (asked._tag !== "Upgrade" || !(asked.session instanceof Session)) return new UnknownSid({ context: { sid } })
+    const { session } = asked
+    return (connection) => joinWebSocket(session, connection, takesBytes)
+  }
+})
+
+/** Another member, which asks us for the sake of its clients. */
+class Asker implements LinkHandler {
+  private readonly engine: Engine
+  private readonly link: Link
+  private readonly exchanges = new Map<number, RemoteExchange>()
+  constructor(engine: Engine, link: Link) {
+    this.engine = engine
+    this.link = link
+  }
+
+  onMessage(message: Message): void {
+    if (!("exchange" in message)) return
+    const exchange = this.exchanges.get(message.exchange)
+    switch (message._tag) {
+      case "Get":
+        return this.begin("GET", message.exchange, message.sid, message.handler, undefined)
+      case "Post":
+        return this.begin("POST", message.exchange, message.sid, message.handler, message.contentType)
+      case "Body":
+        return exchange?.onBody({ body: message.payload })
+      case "NoBody":
+        return exchange?.onBody(message.why)
+      case "Release":
+        return exchange === undefined ? undefined : noop(exchange.session)
+      case "End":
+        return exchange?.onEnd(message.written)
+    }
+  }
+
+  /** Its clients are gone with it. */
+  onClose(): void {
+    for (const exchange of this.exchanges.values()) exchange.onEnd(false)
+  }
+
+  private begin(
+    method: "GET" | "POST",
+    number: number,
+    sid: string,
+    handler: string,
+    contentType: string | undefined
+  ): void {
+    const asked = verifyHere(this.engine, handler, method, sid, "polling", false)
+    if ((asked._tag === "Get" || asked._tag === "Post") && asked.session instanceof Session) {
+      const exchange = new RemoteExchange(this.link, this.exchanges, number, asked.session, contentType)
+      this.exchanges.set(number, exchange)
+      if (method === "GET") asked.requests.onGet(exchange)
+      else asked.requests.onPost(exchange)
+    } else if (asked._tag === "BadRequest" && "previousTransport" in asked.context) {
+      this.link.send({ _tag: "Refuse", exchange: number, transport: asked.context.previousTransport })
+    } else this.link.send({ _tag: "Refuse", exchange: number })
+  }
+}
+
+/** A request that another member has. */
+class RemoteExchange implements Exchange {
+  holder: ExchangeHolder | undefined
+  readonly session: Session
+  readonly contentType: string | undefined
+  private readonly link: Link
+  private readonly number: number
+  private readonly all: Map<number, RemoteExchange>
+  private readonly waiting: Array<(written: boolean) => void> = []
+  private isAnswered = false
+  private onRead: ((body: Body) => void) | undefined
+  constructor(
+    link: Link,
+    all: Map<number, RemoteExchange>,
+    number: number,
+    session: Session,
+    contentType: string | undefined
+  ) {
+    this.link = link
+    this.all = all
+    this.number = number
+    this.session = session
+    this.contentType = contentType
+  }
+
+  readBody(_limit: number, _binary: boolean, done: (body: Body) => void): void {
+    this.onRead = done
+  }
+
+  onBody(body: Body): void {
+    this.onRead?.(body)
+  }
+
+  respond(payload: string | Uint8Array, contentType: string, compress: boolean): void {
+    this.isAnswered = true
+    this.link.send({ _tag: "Respond", exchange: this.number, payload, contentType, compress })
+    this.holder?.onAnswered(this)
+  }
+
+  ok(): void {
+    this.answer({ _tag: "Ok", exchange: this.number })
+  }
+
+  reject(status: number, words = ""): void {
+    this.answer({ _tag: "Reject", exchange: this.number, status, words })
+  }
+
+  destroy(): void {
+    this.answer({ _tag: "Destroy", exchange: this.number })
+  }
+
+  refuse(): void {
+    this.answer({ _tag: "Refuse", exchange: this.number })
+  }
+
+  /** Of an answer without packets nobody waits for the end. */
+  private answer(message: Message): void {
+    if (this.isAnswered || !this.all.delete(this.number)) return
+    this.isAnswered = true
+    this.link.send(message)
+  }
+
+  whenWritten(done: (written: boolean) => void): void {
+    this.waiting.push(done)
+  }
+
+  onEnd(written: boolean): void {
+    if (!this.all.delete(this.number)) return
+    const { holder } = this
+    this.holder = undefined
+    if (written) holder?.onWritten(this)
+    else holder?.onAborted(this)
+    for (const done of this.waiting) done(written)
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * A program on several workers, with real clients: what they see when requests reach any of them, and when workers die.
+ */
+import { existsSync } from "node:fs"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { EngineClient, modes } from "../kit/client.ts"
+import { EngineClient3 } from "../kit/client3.ts"
+import { eventually, pause } from "../kit/events.ts"
+import { Connection, engineTarget } from "../kit/http.ts"
+import { Program } from "../kit/program.ts"
+import type { Target } from "../kit/server.ts"
+import { WebSocketClient } from "../kit/ws.ts"
+
+const polling = engineTarget({ EIO: "4", transport: "polling" })
+
+const fixture = "test/cluster/fixtures/server.ts"
+
+/** One program for all of them, since it takes its time to start. */
+let program: Program
+let target: Target
+
+/** The workers that listen, oldest first. */
+const workers = (): ReadonlyArray<number> =>
+  Array.from(program.output.matchAll(/worker (\d+) listening/g), ([, pid]) => Number(pid))
+    .filter((pid) => existsSync(`/proc/${pid}`))
+
+const twoWorkers = async (): Promise<readonly [number, number]> =>
+  await eventually("two workers", workers, ({ length }) => length === 2, 20_000) as [number, number]
+
+/** A connection to the worker with this number. */
+const connectionTo = async (pid: number): Promise<Connection> => {
+  for (let i = 0; i < 20; i++) {
+    const connection = await Connection.open(target)
+    if ((await connection.exchange("GET", "/pid")).text === String(pid)) return connection
+    await connection.close()
+  }
+  return assert.fail(`no connection reached the worker ${pid}`)
+}
+
+/** Opens a session on a connection; gives the target of its requests. */
+const open = async (connection: Connection): Promise<string> => {
+  const { packets } = await connection.exchange("GET", polling)
+  const { sid } = JSON.parse(packets[0]!.slice(1)) as { readonly sid: string }
+  return engineTarget({ EIO: "4", transport: "polling", sid })
+}
+
+/** Moves a session to a WebSocket. */
+const upgraded = async (url: string): Promise<WebSocketClient> => {
+  const webSocket = await WebSocketClient.open(target, { sid: new URLSearchParams(url).get("sid")! })
+  webSocket.send("2probe")
+  assert.strictEqual(await webSocket.next(), "3probe")
+  webSocket.send("5")
+  webSocket.send("4hello")
+  assert.strictEqual(await webSocket.next(), "4hello")
+  return webSocket
+}
+
+interface Client {
+  send(message: string): void
+  readonly messages: { next(): Promise<string | Buffer> }
+}
+
+/** Sends numbers, and hears all of them again. */
+const count = async (client: Client, from: number, to: number): Promise<void> => {
+  for (let i = from; i < to; i++) client.send(`${i}`)
+  for (let i = from; i < to; i++) assert.strictEqual(String(await client.messages.next()), `${i}`)
+}
+
+describe("a program on several workers", () => {
+  beforeAll(async () => {
+    program = new Program([fixture])
+    target = await program.listening()
+  }, 30_000)
+
+  afterAll(() => program.process.kill("SIGKILL"))
+
+  it("serves real clients on every transport, whichever worker their requests reach", async () => {
+    await twoWorkers()
+    const clients: Array<Client> = await Promise.all([
+      ...Array.from({ length: 24 }, (_, i) => EngineClient.connect(target, modes[i % modes.length]!)),
+      ...Array.from(
+        { length: 8 },
+        (_, i) => EngineClient3.connect(target, (["polling", "websocket", "upgrade", "jsonp"] as const)[i % 4]!)
+      )
+    ])
+    await Promise.all(clients.map((client) => count(client, 0, 100)))
+    // Each worker owns some.
+    assert.strictEqual(new Set(Array.from(target.clients, ({ sid }) => sid.split(".")[0])).size, 2)
+    for (const client of target.clients) await client.close()
+    await eventually("the ends", () => program.output.match(/TransportClose/g)?.length ?? 0, (n) => n >= 24)
+  }, 30_000)
+
+  it("goes on while a worker is stopped, and with that worker when it goes on", async () => {
+    const [stopped, other] = await twoWorkers()
+    const connection = await connectionTo(other)
+    const [there, here] = [await open(await connectionTo(stopped)), await open(connection)]
+    assert.strictEqual((await connection.exchange("POST", there, { body: "4" })).text, "ok")
+    process.kill(stopped, "SIGSTOP")
+    assert.strictEqual((await connection.exchange("POST", here, { body: "4on" })).text, "ok")
+    assert.strictEqual((await connection.exchange("GET", here)).text, "4on")
+    connection.send("POST", there, { body: "4late" })
+    process.kill(stopped, "SIGCONT")
+    assert.strictEqual((await connection.response()).text, "ok")
+    assert.strictEqual((await connection.exchange("GET", there)).text, "4\u001e4late")
+  }, 30_000)
+
+  it("tells parked polls at once that their worker was killed, replaces it, and serves the others on", async () => {
+    const [killed, other] = await twoWorkers()
+    const url = await open(await connectionTo(killed))
+    const connection = await connectionTo(other)
+    const own = await open(connection)
+    // Half of them reach the worker that is not their owner, which hands them over.
+    const webSockets = await Promise.all(
+      Array.from({ length: 4 }, async () => upgraded(await open(await connectionTo(other))))
+    )
+    assert.strictEqual((await connection.exchange("POST", url, { body: "4there" })).text, "ok")
+    assert.strictEqual((await connection.exchange("GET", url)).text, "4there")
+    connection.send("GET", url)
+    await pause(50)
+    process.kill(killed, "SIGKILL")
+    const { status, text } = await connection.response()
+    assert.deepStrictEqual([status, text], [400, "{\"code\":1,\"message\":\"Session ID unknown\"}"])
+    assert.strictEqual((await connection.exchange("POST", own, { body: "4on" })).text, "ok")
+    for (const webSocket of webSockets) {
+      webSocket.send("4on")
+      assert.strictEqual(await webSocket.next(), "4on")
+      await webSocket.close()
+    }
+    const [, replacement] = await twoWorkers()
+    await open(await connectionTo(replacement))
+    assert.match(program.output, /A worker has died \(SIGKILL\), and is replaced/)
+  }, 30_000)
+
+  it("replaces its workers one by one, without losing what they had accepted, and leaves nothing", async () => {
+    const [first, second] = await twoWorkers()
+    const [at1, at2] = [await connectionTo(first), await connectionTo(second)]
+    const [of1, of2, quiet] = [await open(at1), await open(at2), await open(at2)]
+    assert.strictEqual((await at2.exchange("POST", quiet, { body: "4last" })).text, "ok")
+    at2.send("GET", of1)
+    at1.send("GET", of2)
+    program.process.kill("SIGUSR2")
+    // The first tells its client of the end, and lets go of a poll for the second.
+    assert.strictEqual((await at2.response(20_000)).text, "1")
+    assert.strictEqual((await at1.response()).text, "6")
+    const elsewhere = await Connection.open(target)
+    assert.strictEqual((await elsewhere.exchange("GET", quiet)).packets[0], "4last")
+    elsewhere.send("GET", of2)
+    assert.strictEqual((await elsewhere.response(20_000)).text, "1")
+    await eventually("new workers", workers, (all) => all.length === 2 && !all.includes(second), 20_000)
+    const client = await EngineClient.connect(target, "polling")
+    await count(client, 0, 10)
+    await client.close()
+    assert.include([0, 130], await program.end("SIGTERM"))
+    assert.deepStrictEqual(workers(), [])
+    assert.strictEqual(program.output.match(/has died/g)?.length, 1)
+  }, 60_000)
+})
