@@ -14,7 +14,8 @@ import {
   type Scope,
   type Stream
 } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpRouter, type HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { Socket as EffectSocket, SocketServer } from "effect/socket"
 import {
   type CloseReason,
   EngineIO,
@@ -25,6 +26,7 @@ import {
   Socket,
   TypedSocket
 } from "../src/index.ts"
+import * as EngineIOClient from "../src/EngineIOClient.ts"
 import { EngineIOTest } from "../src/testing/index.ts"
 
 class Users extends Context.Service<Users, { readonly name: string }>()("test/Users") {}
@@ -265,5 +267,40 @@ describe("types", () => {
       >()
     }
     assert.isFunction(calls)
+  })
+})
+
+describe("effect/socket", () => {
+  it("a session is one, and so are the connections of a client", () => {
+    expectTypeOf(Socket.toEffectSocket).returns.toEqualTypeOf<EffectSocket.Socket>()
+    expectTypeOf(EngineIOClient.makeSocket).returns.toEqualTypeOf<
+      Effect.Effect<EffectSocket.Socket, EngineIO.OptionsError>
+    >()
+    expectTypeOf(EngineIOClient.layerSocket).returns.toEqualTypeOf<
+      Layer.Layer<EffectSocket.Socket, EngineIO.OptionsError>
+    >()
+    const watched = EngineIOClient.connect("http://localhost").pipe(
+      Effect.tap(() => Users),
+      Effect.catchTag("OptionsError", Effect.die),
+      EngineIOClient.fromClient
+    )
+    expectTypeOf(watched).toEqualTypeOf<Effect.Effect<EffectSocket.Socket, never, Users>>()
+  })
+
+  it("a server of sockets needs the router, and what its sessions run in", () => {
+    expectTypeOf(EngineIO.layerSocketServer).returns.toEqualTypeOf<
+      Layer.Layer<
+        SocketServer.SocketServer,
+        never,
+        HttpServer.HttpServer | HttpRouter.HttpRouter | HttpRouter.Request<"Requires", EngineIO.EngineIO>
+      >
+    >()
+  })
+
+  it("a client's options are its own", () => {
+    // @ts-expect-error `engine.io-client` takes the path as an option, this client by the URL
+    EngineIOClient.makeSocket("http://localhost", { path: "/rpc/" })
+    // @ts-expect-error there has to be a transport
+    EngineIOClient.makeSocket("http://localhost", { transports: [] })
   })
 })
