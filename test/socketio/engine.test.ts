@@ -86,7 +86,7 @@ describe("io.engine tells of", () => {
     assert.isTrue(client.connected)
   })
 
-  onBoth("connections, before Socket.IO knows of them", {}, async (site) => {
+  onBoth("R93: connections, before Socket.IO knows of them", {}, async (site) => {
     const opened = value<{ id: string; transport: { name: string }; remoteAddress: string }>(
       site.io.engine,
       "connection"

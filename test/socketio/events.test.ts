@@ -111,7 +111,7 @@ describe("an event", () => {
 })
 
 describe("a volatile event", () => {
-  onBoth("arrives where the client is ready", {}, async (site) => {
+  onBoth("R92: arrives where the client is ready", {}, async (site) => {
     const [socket, client] = await site.pair()
     await pause(20)
     const event = value(client, "event")
@@ -124,7 +124,7 @@ describe("a volatile event", () => {
 
   for (const transport of ["websocket", "polling"]) {
     for (const who of ["socket", "server"]) {
-      onBoth(`of the ${who} is dropped behind another one, over ${transport}`, {}, async (site) => {
+      onBoth(`R92: of the ${who} is dropped behind another one, over ${transport}`, {}, async (site) => {
         const [socket, client] = await site.pair("/", { transports: [transport] })
         await pause(30)
         const received: Array<number> = []
@@ -139,7 +139,7 @@ describe("a volatile event", () => {
     }
   }
 
-  onBoth("is dropped while a polling client is between two polls, and others are not", {}, async (site) => {
+  onBoth("R92: is dropped while a polling client is between two polls, and others are not", {}, async (site) => {
     const [socket, client] = await site.pair("/", { transports: ["polling"] })
     await pause(30)
     const received: Array<string> = []
