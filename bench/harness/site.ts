@@ -114,7 +114,7 @@ export class Site {
   async close(server: string): Promise<void> {
     await this.#load.call("close", { server }, 30_000)
     const { child } = this.#find(server)
-    const deadline = performance.now() + 3000
+    const deadline = performance.now() + 10_000
     let left = await child.call("sessions", null)
     while (left > 0 && performance.now() < deadline) {
       await sleep(50)
