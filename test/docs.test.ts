@@ -3,10 +3,12 @@
  * program, and those fenced with `ts import.meta.vitest` run, where `expression // => value` is an assertion.
  */
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as speed from "../bench/speed.ts"
+import { draw, pictures } from "../site/diagram.ts"
 import { table } from "../src/internal/server/config.ts"
 
 const root = fileURLToPath(import.meta.resolve("../"))
@@ -46,7 +48,16 @@ const filesOf = (folder: string, end: string) =>
     .map((name) => `${folder}/${name}`)
 
 const pages = ["README.md", ...filesOf("docs", ".md")]
-const documents = [...pages, "examples/socketio/README.md", ...filesOf("src", ".ts")]
+/** What the site has beside them, since they link to it. */
+const others = [
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  "bench/README.md",
+  "test/README.md",
+  "test/WIRE.md",
+  ...filesOf("examples", ".md")
+]
+const documents = [...pages, ...others, ...filesOf("src", ".ts")]
 const snippets = documents.flatMap(snippetsOf)
 
 /** The same with assertions that assert, and on the source. */
@@ -66,13 +77,13 @@ const runnable = ({ at, code }: Snippet): string => {
   return ["import { assert } from \"vitest\"", "const check = assert.deepStrictEqual", ...lines].join("\n")
 }
 
-/** Words of a doc comment as the README has them. */
+/** Words of a doc comment as the page of the options has them. */
 const shortened = (words: string): string =>
   words.replaceAll("`", "").replace(" seconds", " s").replace(" messages or ", ", ")
 
 const grouped = (value: number): string => String(value).replaceAll(/\B(?=(?:\d{3})+$)/g, " ")
 
-/** A default as the README has it; `undefined` where only words can say what the server does without the option. */
+/** A default as the page of the options has it; `undefined` where only words can say what the server does without the option. */
 const inWords = (value: unknown): string | undefined => {
   if (value === undefined) return undefined
   if (value === Infinity) return "no limit"
@@ -119,7 +130,7 @@ describe("the documents", () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   it("have programs in them", () => {
-    assert.isAbove(snippets.filter(({ at }) => at.startsWith("README")).length, 5)
+    assert.isAbove(snippets.filter(({ at }) => at.startsWith("docs/")).length, 20)
     assert.isAbove(snippets.filter(({ runs }) => runs).length, 5)
   })
 
@@ -146,28 +157,69 @@ describe("the documents", () => {
     })
   }
 
-  it("link to nothing that is not there where npm shows them", () => {
-    // Without a repository, npm leaves relative links as they are.
-    const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly files: Array<string> }
-    const readme = readFileSync(join(root, "README.md"), "utf8")
-    const targets = linksOf("README.md")
-    const headings = headingsOf("README.md")
-    assert.isAbove(targets.length, 20)
-    assert.deepStrictEqual(targets.filter((it) => !it.startsWith("https://") && !headings.has(it)), [])
-    const named = Array.from(readme.matchAll(/`((?:bench|docs|test|src)\/[\w./]+|[A-Z]+\.md)`/g), ([, name]) => name!)
-    assert.isAbove(named.length, 2)
-    assert.deepStrictEqual(named.filter((name) => !files.some((it) => name === it || name.startsWith(`${it}/`))), [])
-  })
-
-  it("link to pages and headings that are there", () => {
-    for (const page of pages) {
+  it("link to files and headings that are there", () => {
+    assert.isAbove(linksOf("README.md").length, 20)
+    for (const page of [...pages, ...others]) {
       const missing = linksOf(page).filter((link) => {
         if (link.startsWith("https://")) return false
         const { hash, pathname } = new URL(link, `file:///${page}`)
-        return !pages.includes(pathname.slice(1)) || (hash !== "" && !headingsOf(pathname.slice(1)).has(hash))
+        const file = pathname.slice(1)
+        if (!existsSync(join(root, file)) || statSync(join(root, file)).isDirectory()) return true
+        return hash !== "" && !headingsOf(file).has(hash)
       })
       assert.deepStrictEqual(missing, [], page)
     }
+  })
+
+  it("have fewer than ten fragments that nobody checks", () => {
+    const config = ["sh", "text", "json", "yaml", "nginx", "haproxy", "caddy"]
+    const fragments = [...pages, ...others].flatMap((page) =>
+      Array.from(
+        readFileSync(join(root, page), "utf8").matchAll(/^```(.*)\n[^]*?^```$/gm),
+        ([, info]) => `${page}: ${info}`
+      ).filter((it) => !/: ts\b/.test(it) && !config.some((language) => it.endsWith(`: ${language}`)))
+    )
+    assert.isBelow(fragments.length, 10, fragments.join())
+  })
+
+  it("begin with a page of at most two hundred lines", () => {
+    assert.isAtMost(readFileSync(join(root, "README.md"), "utf8").split("\n").length, 200)
+  })
+
+  describe("answer a newcomer within two clicks from the front page", () => {
+    const questions: ReadonlyArray<readonly [question: string, page: string, heading: string, answer: RegExp]> = [
+      ["How do I install it?", "getting-started", "Install", /npm install effect-engine\.io/],
+      ["How do I make a page that talks to it?", "getting-started", "A page", /new Socket\(\)/],
+      ["How do I know who a client is?", "authentication", "Authentication", /HandshakeError\.Forbidden/],
+      ["How do I send to everybody in a room?", "rooms", "To a room", /Rooms\.broadcast/],
+      ["What happens when a client is slow?", "backpressure", "Towards the client", /`Socket\.send` waits/],
+      ["What does nginx need?", "proxies", "nginx", /proxy_set_header Upgrade/],
+      ["How do I deploy without losing messages?", "shutdown", "A deploy without lost messages", /[Dd]rain/],
+      ["Why does my client get \"Session ID unknown\"?", "errors", "Code 1: Session ID unknown", /sticky/],
+      ["How do I test my application?", "testing", "Testing", /EngineIOTest\.connect/],
+      ["What is server.clients of engine.io here?", "migration", "Functions and options", /EngineIO\.sockets/],
+      ["May a page of another origin connect?", "security", "What you must set", /allowedOrigins/],
+      ["Where is it slower?", "speed", "Where this server loses", /HttpRouter/]
+    ]
+    for (const [question, page, heading, answer] of questions) {
+      it(question, () => {
+        assert.include(linksOf("README.md"), `docs/${page}.md`)
+        const text = readFileSync(join(root, `docs/${page}.md`), "utf8")
+        const [, level] = new RegExp(`^(#+) ${heading}$`, "m").exec(text) ?? assert.fail(`no "${heading}"`)
+        const [section] = new RegExp(`^${level} ${heading}$[^]*?(?=^#{1,${level!.length}} |(?![^]))`, "m").exec(text)!
+        assert.match(section, answer)
+      })
+    }
+  })
+
+  it("have the pictures that their texts draw", () => {
+    for (const [file, source] of pictures()) assert.strictEqual(readFileSync(file, "utf8"), draw(source), file)
+  })
+
+  it("have the figures of the last published run of the benchmark", () => {
+    const page = readFileSync(join(root, "docs/speed.md"), "utf8")
+    assert.strictEqual(page, speed.page(page, speed.read()))
+    assert.strictEqual(readFileSync(join(root, "docs/pictures/speed.svg"), "utf8"), speed.picture(speed.read()))
   })
 
   it("explain every message that refers to them", () => {
@@ -205,7 +257,7 @@ describe("the documents", () => {
   })
 
   it("give every option the default that it has", () => {
-    const section = /^## Options\n[^]*?(?=^## )/m.exec(readFileSync(join(root, "README.md"), "utf8"))![0]
+    const section = /^## The server\n[^]*?(?=^## )/m.exec(readFileSync(join(root, "docs/options.md"), "utf8"))![0]
     const rows = Array.from(
       section.matchAll(/^\| `(\w+)` \| .*? \| (.*?) \|/gm),
       ([, name, words]) => [name!, words!.replaceAll("`", "")] as const
@@ -246,7 +298,9 @@ describe("the documents", () => {
       ...all(read("internal/server/metrics.ts"), /"(engineio_\w+)"/g),
       ...all(read("internal/server/tracing.ts"), /"(EngineIO\.\w+)"/g),
       ...all(
-        ["EngineIO.ts", "Rooms.ts", "Socket.ts", "TypedSocket.ts", "testing/EngineIOTest.ts"].map(read).join(),
+        ["EngineIO", "EngineIOClient", "Rooms", "Socket", "SocketIO", "TypedSocket", "testing/EngineIOTest"].map((
+          name
+        ) => read(`${name}.ts`)).join(),
         /^export const (\w+)/gm
       )
     ]

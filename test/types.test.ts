@@ -145,7 +145,7 @@ describe("types", () => {
     const around = Layer.provide(HttpRouter.serve(route), EngineIOLive)
     const inside = HttpRouter.serve(Layer.provide(route, EngineIOLive))
     expectTypeOf<Extract<Layer.Services<typeof around>, EngineIO.EngineIO>>().toEqualTypeOf<never>()
-    // What the README says the compiler says: `EngineIO` is not assignable to type `never`.
+    // What `docs/getting-started.md` says the compiler says: `EngineIO` is not assignable to type `never`.
     expectTypeOf<Extract<Layer.Services<typeof inside>, EngineIO.EngineIO>>().toEqualTypeOf<EngineIO.EngineIO>()
     assert.isDefined([around, inside])
   })

@@ -1,5 +1,5 @@
 /**
- * The recipe of the front page for nginx, run by nginx itself before two servers.
+ * The recipe for nginx, run by nginx itself before two servers.
  */
 import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -19,7 +19,7 @@ const remedy = `skipped: there is no ${nginx}; on Debian, apt-get install nginx-
 
 if (isMissing) console.warn(`The recipe for nginx is ${remedy}`)
 
-const recipe = /```nginx\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8"))![1]!
+const recipe = /```nginx\n(.*?)```/s.exec(readFileSync(join(root, "docs/proxies.md"), "utf8"))![1]!
 
 const freePort = async (): Promise<number> => {
   const server = createServer()

@@ -1,5 +1,5 @@
 /**
- * What the README's "Watching it" promises: metrics, logs and spans.
+ * What `docs/observing.md` promises: metrics, logs and spans.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, HashSet, Layer, Metric, References, Tracer } from "effect"

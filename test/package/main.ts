@@ -1,5 +1,5 @@
 /**
- * The package as others get it: packed, judged, installed into an empty project, and used there as the README says.
+ * The package as others get it: packed, judged, installed into an empty project, and used there as README and guides say.
  *
  * No suite of vitest, because it installs: `npm run package-check`.
  */
@@ -42,9 +42,10 @@ const barrel = modules.filter((name) => !["EngineIOClient", "EngineIOCluster"].i
 
 const readme = readFileSync(join(root, "README.md"), "utf8")
 const program = /```ts\n([^]*?)```/.exec(readme)![1]!
-const page = /### A page\n[^]*?```ts\n([^]*?)```/.exec(readme)![1]!
+const guide = readFileSync(join(root, "docs/getting-started.md"), "utf8")
+const page = /## A page\n[^]*?```ts\n([^]*?)```/.exec(guide)![1]!
 const install = /^npm install (effect-engine\.io .*)$/m.exec(readme)![1]!.split(" ")
-const tsconfig = JSON.parse(/```json\n(\{\s*"compilerOptions"[^]*?)```/.exec(readme)![1]!) as {
+const tsconfig = JSON.parse(/```json\n(\{\s*"compilerOptions"[^]*?)```/.exec(guide)![1]!) as {
   readonly compilerOptions: object
 }
 
@@ -65,7 +66,9 @@ const pack = () => {
     "bench/README.md",
     "package.json",
     "test/WIRE.md",
-    ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+    ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.includes("."))
+      .map((name) => `docs/${name}`),
     ...sources.map((name) => `src/${name}`),
     ...sources.flatMap((name) =>
       [".js", ".js.map", ".d.ts", ".d.ts.map"].map((end) => `dist/${name.replace(/\.ts$/, end)}`)
@@ -148,7 +151,7 @@ const shake = async () => {
   assert.equal(run(folder, process.execPath, "shaken.mjs"), "2\n")
 }
 
-/** The client has no server with it, nothing of Node, and the size that the front page says. */
+/** The client has no server with it, nothing of Node, and the size that the guide says. */
 const bundleClient = async () => {
   const sizeOf = async (name: string, code: string) => {
     write(name, code)
