@@ -3,7 +3,7 @@
  */
 import type { Socket } from "socket.io"
 import { assert, describe } from "vitest"
-import { eventually, within } from "../kit/events.ts"
+import { eventually, Mailbox, within } from "../kit/events.ts"
 import { next, type Site, value } from "../kit/socketIO.ts"
 import { onBoth } from "./both.ts"
 
@@ -336,5 +336,35 @@ describe("a message that Socket.IO cannot read", () => {
     ;(socket as unknown as { client: { ondata(data: null): void } }).client.ondata(null)
     assert.instanceOf(await error, Error)
     assert.strictEqual(await reason, "forced close")
+  })
+})
+
+describe("a listener that throws", () => {
+  onBoth("is the process's affair, and harms nobody else", {}, async (site) => {
+    const listeners = process.listeners("uncaughtException")
+    const thrown = new Mailbox<string>("an exception")
+    process.removeAllListeners("uncaughtException")
+    process.on("uncaughtException", (error) => thrown.put(error.message))
+    try {
+      const [socket, client] = await site.pair()
+      socket.on("throw", () => {
+        throw new Error("from an event")
+      })
+      socket.on("disconnect", () => {
+        throw new Error("from the end")
+      })
+      client.emit("throw")
+      assert.strictEqual(await thrown.next(), "from an event")
+      client.on("still", (answer) => answer("there"))
+      assert.strictEqual(await socket.timeout(5000).emitWithAck("still"), "there")
+      client.io.engine.close()
+      assert.strictEqual(await thrown.next(), "from the end")
+      await eventually("no client", () => site.io.engine.clientsCount, (count) => count === 0)
+      const [other] = await site.pair()
+      assert.isTrue(other.connected)
+    } finally {
+      process.removeAllListeners("uncaughtException")
+      for (const listener of listeners) process.on("uncaughtException", listener)
+    }
   })
 })

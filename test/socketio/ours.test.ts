@@ -162,6 +162,33 @@ describe("attach", () => {
   })
 })
 
+describe("a listener of the end that throws", () => {
+  it("leaves nothing of its session, and does not stop the end of the server", async () => {
+    const listeners = process.listeners("uncaughtException")
+    const thrown: Array<string> = []
+    process.removeAllListeners("uncaughtException")
+    process.on("uncaughtException", (error) => thrown.push(error.message))
+    try {
+      await run("ours", {}, undefined, async (site) => {
+        site.io.on("connection", (socket) => {
+          socket.on("disconnect", (reason) => {
+            throw new Error(reason)
+          })
+        })
+        await site.pair()
+        const [socket] = await site.pair()
+        socket.conn.close()
+        await eventually("one", () => site.io.engine.clientsCount, (count) => count === 1)
+      })
+      assert.strictEqual(thrown.length, 2)
+      assert.strictEqual(thrown[0], "forced close")
+    } finally {
+      process.removeAllListeners("uncaughtException")
+      for (const listener of listeners) process.on("uncaughtException", listener)
+    }
+  })
+})
+
 describe("an io that was closed", () => {
   it("goes on when its Node server listens again", () =>
     run("ours, attached", {}, undefined, async (site) => {

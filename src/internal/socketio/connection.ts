@@ -110,6 +110,17 @@ export class Connection extends EventEmitter implements Listener {
     return true
   }
 
+  /** What a listener throws is for the process, as with every emitter, and harms no session. */
+  private tell(event: string, ...args: ReadonlyArray<unknown>): void {
+    try {
+      this.emit(event, ...args)
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+
   /** Something has arrived, or nothing more will. */
   resume(): void {
     const { incoming } = this.session
@@ -117,8 +128,8 @@ export class Connection extends EventEmitter implements Listener {
       if (next._tag === "Failure") return this.ended()
       if (this.readyState !== "open") continue
       const data = toNodeData(next.value)
-      this.emit("data", data)
-      this.emit("message", data)
+      this.tell("data", data)
+      this.tell("message", data)
     }
     listen(this.session, this)
   }
@@ -126,7 +137,7 @@ export class Connection extends EventEmitter implements Listener {
   /** Socket.IO cannot wait for room, and its protocol can miss no message: what is written is always accepted. */
   write(data: Sendable, options: WriteOptions = {}, callback?: (transport: TransportView) => void): this {
     if (this.readyState !== "open") return this
-    if (this.isWatching) this.emit("packetCreate", created({ type: "message", data }, options.compress))
+    if (this.isWatching) this.tell("packetCreate", created({ type: "message", data }, options.compress))
     const isShared = options.preEncoded === true || options.wsPreEncodedFrame !== undefined
     force(this.session, isShared ? sharedEntry(data, options) : toEntry(data, options))
     if (callback !== undefined) {
@@ -164,8 +175,8 @@ export class Connection extends EventEmitter implements Listener {
 
   tellOfEnd(reason: CloseReason.CloseReason): void {
     this.server.connections.delete(this.id)
-    if (reason._tag === "ServerShutdown") this.emit("close", "server shutting down")
-    else this.emit("close", CloseReason.message(reason), "error" in reason ? toTransportError(reason.error) : undefined)
+    if (reason._tag === "ServerShutdown") this.tell("close", "server shutting down")
+    else this.tell("close", CloseReason.message(reason), "error" in reason ? toTransportError(reason.error) : undefined)
   }
 
   // --- what else there is to listen to -----------------------------------------------------------------------------
@@ -185,20 +196,20 @@ export class Connection extends EventEmitter implements Listener {
   private relay(event: SocketEvent): void {
     switch (event._tag) {
       case "PacketReceived":
-        return void this.emit("packet", toNodePacket(event.packet))
+        return this.tell("packet", toNodePacket(event.packet))
       case "PacketCreated":
         // Of messages we have told already.
-        return event.packet.type === "message" ? undefined : void this.emit("packetCreate", created(event.packet))
+        return event.packet.type === "message" ? undefined : this.tell("packetCreate", created(event.packet))
       case "Heartbeat":
-        return void this.emit("heartbeat")
+        return this.tell("heartbeat")
       case "Upgrading":
-        return void this.emit("upgrading", { name: event.transport })
+        return this.tell("upgrading", { name: event.transport })
       case "Upgraded":
-        return void this.emit("upgrade", this.transport)
+        return this.tell("upgrade", this.transport)
       case "Flushed":
-        return void this.emit("flush", event.packets.map(toNodePacket))
+        return this.tell("flush", event.packets.map(toNodePacket))
       case "Drained":
-        return void this.emit("drain")
+        return this.tell("drain")
     }
   }
 }
