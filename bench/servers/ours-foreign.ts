@@ -7,9 +7,14 @@ import { mkdtempSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Cluster } from "../../dist/internal/server/cluster.js"
-import { makeMembers } from "../../dist/internal/node/memberSockets.js"
+import type * as ClusterModule from "../../src/internal/server/cluster.ts"
+import type * as MembersModule from "../../src/internal/node/memberSockets.ts"
 import { announce } from "./announce.ts"
+
+// What is measured is what was built, and its types are there before it is.
+const built = (name: string) => import(new URL(`../../dist/internal/${name}.js`, import.meta.url).href)
+const { Cluster }: typeof ClusterModule = await built("server/cluster")
+const { makeMembers }: typeof MembersModule = await built("node/memberSockets")
 
 const folder = mkdtempSync(join(tmpdir(), "bench-"))
 const pathOf = (self: string) => ({ path: join(folder, self) })

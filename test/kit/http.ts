@@ -92,6 +92,9 @@ export class Connection {
   /** Settles when the connection is gone; the error is that of a reset. */
   readonly closed: Promise<Error | undefined>
   #unread: Buffer = Buffer.alloc(0)
+  /** What has come behind it, and how much has to come until there is something to parse. */
+  readonly #chunks: Array<Buffer> = []
+  #missing = 0
   #switched = false
   readonly #methods: Array<string> = []
 
@@ -180,12 +183,20 @@ export class Connection {
       this.upgraded.put(chunk)
       return
     }
-    this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk])
+    this.#chunks.push(chunk)
+    this.#missing -= chunk.length
+    if (this.#missing > 0) return
+    this.#join()
     while (this.#parse(false)) { /* the next response of a pipeline */ }
   }
 
   #finish(): void {
+    this.#join()
     if (!this.#switched) this.#parse(true)
+  }
+
+  #join(): void {
+    this.#unread = Buffer.concat([this.#unread, ...this.#chunks.splice(0)])
   }
 
   /** Takes one whole response off the unread bytes. */
@@ -207,7 +218,8 @@ export class Connection {
     }
     if (length !== undefined) {
       const size = Number(length)
-      return rest.length < size ? false : this.#done(response, rest.subarray(0, size), rest.subarray(size))
+      this.#missing = size - rest.length
+      return this.#missing > 0 ? false : this.#done(response, rest.subarray(0, size), rest.subarray(size))
     }
     if (response.header("transfer-encoding") === "chunked") {
       const decoded = decodeChunks(rest)
