@@ -6,9 +6,13 @@
  * @since 0.2.0
  */
 import * as Layer from "effect/Layer"
+import type { Redis } from "effect/persistence/Redis"
+import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts"
 import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
+import type { OptionsError } from "./internal/protocol/optionsError.ts"
 import { Cluster } from "./internal/server/cluster.ts"
 
+export type { RedisOptions } from "./internal/node/redisMembers.ts"
 export type { NodeClusterOptions } from "./internal/node/workers.ts"
 
 /**
@@ -54,3 +58,51 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
       ? primary(options)
       : worker
   )
+
+/**
+ * Serves on several machines, or in several processes that somebody else starts: each is a member, and knows the others by
+ * Redis. What clients send never goes through Redis, but straight from one member to the other.
+ *
+ * Fails with `OptionsError` where an option has a value it cannot have. Without Redis the layer waits for it; members that
+ * know each other go on without it.
+ *
+ * **Details**
+ *
+ * Each member listens for the others on an address of its own. A member proves that it knows the secret when it connects;
+ * what follows is not encrypted, so that address belongs into a network of yours.
+ *
+ * The function of a handler, its `app` and `onDisconnect` run once for a session, on its member.
+ *
+ * **Example** (Many machines)
+ *
+ * ```ts
+ * import { NodeHttpServer, NodeRedis } from "@effect/platform-node"
+ * import { Config, Effect, Layer } from "effect"
+ * import { HttpRouter } from "effect/http"
+ * import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
+ * import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+ * import { createServer } from "node:http"
+ *
+ * const cluster = Layer.unwrap(Effect.gen(function*() {
+ *   const secret = yield* Config.Redacted("CLUSTER_SECRET")
+ *   const host = yield* Config.String("PRIVATE_ADDRESS")
+ *   return EngineIOCluster.layerRedis({ secret, listen: { host } })
+ * })).pipe(Layer.provide(NodeRedis.layer({ url: "redis://redis.internal" })))
+ *
+ * const echo = EngineIO.route("/engine.io/", (socket) =>
+ *   Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+ * )
+ *
+ * const program = HttpRouter.serve(echo).pipe(
+ *   Layer.provide(EngineIOLive),
+ *   Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })),
+ *   Layer.provide(cluster),
+ *   Layer.launch
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layerRedis = (options: RedisOptions): Layer.Layer<never, OptionsError, Redis> =>
+  Layer.effect(Cluster, redisMembers(options))

@@ -6,12 +6,11 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { EngineClient, modes } from "../kit/client.ts"
 import { EngineClient3 } from "../kit/client3.ts"
 import { eventually, pause } from "../kit/events.ts"
-import { Connection, engineTarget } from "../kit/http.ts"
+import { Connection } from "../kit/http.ts"
 import { Program } from "../kit/program.ts"
 import type { Target } from "../kit/server.ts"
 import { WebSocketClient } from "../kit/ws.ts"
-
-const polling = engineTarget({ EIO: "4", transport: "polling" })
+import { type Client, count, open } from "./requests.ts"
 
 const fixture = "test/cluster/fixtures/server.ts"
 
@@ -37,13 +36,6 @@ const connectionTo = async (pid: number): Promise<Connection> => {
   return assert.fail(`no connection reached the worker ${pid}`)
 }
 
-/** Opens a session on a connection; gives the target of its requests. */
-const open = async (connection: Connection): Promise<string> => {
-  const { packets } = await connection.exchange("GET", polling)
-  const { sid } = JSON.parse(packets[0]!.slice(1)) as { readonly sid: string }
-  return engineTarget({ EIO: "4", transport: "polling", sid })
-}
-
 /** Moves a session to a WebSocket. */
 const upgraded = async (url: string): Promise<WebSocketClient> => {
   const webSocket = await WebSocketClient.open(target, { sid: new URLSearchParams(url).get("sid")! })
@@ -53,17 +45,6 @@ const upgraded = async (url: string): Promise<WebSocketClient> => {
   webSocket.send("4hello")
   assert.strictEqual(await webSocket.next(), "4hello")
   return webSocket
-}
-
-interface Client {
-  send(message: string): void
-  readonly messages: { next(): Promise<string | Buffer> }
-}
-
-/** Sends numbers, and hears all of them again. */
-const count = async (client: Client, from: number, to: number): Promise<void> => {
-  for (let i = from; i < to; i++) client.send(`${i}`)
-  for (let i = from; i < to; i++) assert.strictEqual(String(await client.messages.next()), `${i}`)
 }
 
 describe("a program on several workers", () => {
