@@ -14,7 +14,7 @@ import type { PacketError } from "./Packet.ts"
 import type { PayloadError } from "./Payload.ts"
 
 /**
- * A second GET came while one was pending (rule R36), or a second POST while one was being received (R42).
+ * A second GET came while one was pending, or a second POST while one was being received.
  *
  * @category transport errors
  * @since 0.1.0
@@ -24,7 +24,7 @@ export class Overlap extends Data.TaggedError("Overlap")<{ readonly method: "GET
 }
 
 /**
- * The client gave up a GET before it had the whole answer (rule R37), or a POST before its end (R44). A POST whose body
+ * The client gave up a GET before it had the whole answer, or a POST before its end. A POST whose body
  * something else in the program has read ends so, too; then the log has a warning.
  *
  * @category transport errors
@@ -37,7 +37,7 @@ export class Aborted extends Data.TaggedError("Aborted")<{ readonly method: "GET
 }
 
 /**
- * A POST of revision 4 came as `application/octet-stream`, which that revision does not have (rule R43).
+ * A POST of revision 4 came as `application/octet-stream`, which that revision does not have.
  *
  * @category transport errors
  * @since 0.1.0
@@ -47,7 +47,7 @@ export class InvalidContent extends Data.TaggedError("InvalidContent")<{ readonl
 }
 
 /**
- * A WebSocket or WebTransport message was larger than `limit` bytes, the server's `maxPayload` (rule R70). An oversized
+ * A WebSocket or WebTransport message was larger than `limit` bytes, the server's `maxPayload`. An oversized
  * POST ends no session: it is answered with status 413.
  *
  * @category transport errors
@@ -58,7 +58,7 @@ export class PayloadTooLarge extends Data.TaggedError("PayloadTooLarge")<{ reado
 }
 
 /**
- * What was sent could not be written to the connection (rule R73).
+ * What was sent could not be written to the connection.
  *
  * @category transport errors
  * @since 0.1.0
@@ -68,7 +68,7 @@ export class WriteFailed extends Data.TaggedError("WriteFailed")<{ readonly caus
 }
 
 /**
- * The client sent the half of the heartbeat that is the server's: a ping in revision 4, a pong in revision 3 (rule R62).
+ * The client sent the half of the heartbeat that is the server's: a ping in revision 4, a pong in revision 3.
  *
  * @category transport errors
  * @since 0.1.0
@@ -78,7 +78,7 @@ export class InvalidHeartbeat extends Data.TaggedError("InvalidHeartbeat")<{}> {
 }
 
 /**
- * The client broke the WebSocket protocol; `code` is the close code it was told: 1002, 1007 or 1008 (rule R70).
+ * The client broke the WebSocket protocol; `code` is the close code it was told: 1002, 1007 or 1008.
  *
  * @category transport errors
  * @since 0.1.0
@@ -372,7 +372,7 @@ export const messages = {
 } as const satisfies Record<CloseReason["_tag"], string>
 
 /**
- * The protocol's text for a reason, as `engine.io` hands it to its `close` listeners (rule R-C1).
+ * The protocol's text for a reason, as `engine.io` hands it to its `close` listeners.
  *
  * **Example** (Naming a reason)
  *

@@ -1,8 +1,8 @@
 /**
- * The errors of the protocol: why a request was refused. One table of tag, code, message and status (rule R20).
+ * The errors of the protocol: why a request was refused. One table of tag, code, message and status.
  *
  * Over plain HTTP they are answered as JSON, `{"code":…,"message":"…"}`; a request to upgrade gets the message as text
- * before its connection is closed (R21).
+ * before its connection is closed.
  *
  * @module
  * @since 0.1.0
@@ -10,7 +10,7 @@
 import * as Data from "effect/Data"
 
 /**
- * The `transport` parameter names no transport the server has (rule R6).
+ * The `transport` parameter names no transport the server has.
  *
  * @category errors
  * @since 0.1.0
@@ -24,7 +24,7 @@ export class UnknownTransport extends Data.TaggedError("UnknownTransport")<{
 }
 
 /**
- * The request names a session the server does not hold, or one that another handler opened (rule R8). Clients start
+ * The request names a session the server does not hold, or one that another handler opened. Clients start
  * anew. Behind a load balancer without sticky sessions this is what they get.
  *
  * @category errors
@@ -37,7 +37,7 @@ export class UnknownSid extends Data.TaggedError("UnknownSid")<{ readonly contex
 }
 
 /**
- * A handshake is a GET, and this was none (rule R10).
+ * A handshake is a GET, and this was none.
  *
  * @category errors
  * @since 0.1.0
@@ -51,7 +51,7 @@ export class BadHandshakeMethod extends Data.TaggedError("BadHandshakeMethod")<{
 }
 
 /**
- * What else can be wrong with a request; `context` says what (rules R7, R9, R11, R14).
+ * What else can be wrong with a request; `context` says what.
  *
  * @category errors
  * @since 0.1.0
@@ -96,7 +96,7 @@ export class Forbidden extends Data.TaggedError("Forbidden")<{ readonly message:
 }
 
 /**
- * The client speaks revision 3, and `allowEIO3` is off (rule R13).
+ * The client speaks revision 3, and `allowEIO3` is off.
  *
  * @category errors
  * @since 0.1.0

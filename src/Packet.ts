@@ -18,7 +18,7 @@ import * as revision4 from "./internal/protocol/revision4.ts"
 export type { Message, Packet, PacketType, Revision } from "./internal/protocol/packetModel.ts"
 export {
   /**
-   * What was received is no packet. Ends a session with the reason `ParseError` (rule R62).
+   * What was received is no packet. Ends a session with the reason `ParseError`.
    *
    * **Details**
    *
@@ -50,7 +50,7 @@ export interface EncodeOptions {
  * **Details**
  *
  * Text begins with the digit of its type; `b` begins base64, which is read leniently. In revision 4 bytes are a message
- * as they are (rule R60); in revision 3 their first byte is the type (R64). Bytes in the result are those given, not a
+ * as they are; in revision 3 their first byte is the type. Bytes in the result are those given, not a
  * copy. Fails with a `PacketError`.
  *
  * **Example** (Reading packets)
@@ -80,8 +80,8 @@ export const parse = (data: Message, revision: Revision = 4): Result.Result<Pack
  *
  * **Details**
  *
- * Bytes stay bytes: in revision 4 the very ones of the packet (rule R59), in revision 3 a copy behind the byte of the
- * type (R64). With `binary: false` they become base64 text. Cannot fail.
+ * Bytes stay bytes: in revision 4 the very ones of the packet, in revision 3 a copy behind the byte of the
+ * type. With `binary: false` they become base64 text. Cannot fail.
  *
  * **Gotchas**
  *
@@ -115,7 +115,7 @@ export const encode = (packet: Packet, options?: EncodeOptions): Message => {
 
 /**
  * What the server tells a client in the open packet: the session's id, the transports it may upgrade to, the times of
- * the heartbeat in milliseconds, and the most bytes one payload or frame may have (rule R27).
+ * the heartbeat in milliseconds, and the most bytes one payload or frame may have.
  *
  * **Example** (Reading an open packet)
  *

@@ -16,7 +16,7 @@ import type { EncodeOptions, Message, Packet, Revision } from "./Packet.ts"
 
 export {
   /**
-   * What was received is no payload. Ends a session with the reason `ParseError` (rule R46).
+   * What was received is no payload. Ends a session with the reason `ParseError`.
    *
    * **Details**
    *
@@ -35,8 +35,8 @@ export {
  *
  * **Details**
  *
- * Revision 4 separates packets with U+001E (rule R59). Revision 3 writes the length before each, for text in UTF-16
- * units (R65), for bytes in bytes (R66). Bytes in revision 4 are read as the UTF-8 of the text. Fails with a
+ * Revision 4 separates packets with U+001E. Revision 3 writes the length before each, for text in UTF-16
+ * units, for bytes in bytes. Bytes in revision 4 are read as the UTF-8 of the text. Fails with a
  * `PayloadError` at the first bad packet; the error holds the packets before it.
  *
  * **Example** (Reading a payload)
@@ -87,11 +87,11 @@ export const parse = (
  * **Details**
  *
  * Revision 4 always gives text. Revision 3 gives bytes when a packet carries bytes, text otherwise; with
- * `binary: false` it gives text with base64 inside (rule R66). Cannot fail.
+ * `binary: false` it gives text with base64 inside. Cannot fail.
  *
  * **Gotchas**
  *
- * Revision 4 has no escape for its separator: text with U+001E in it reads as further packets (R59).
+ * Revision 4 has no escape for its separator: text with U+001E in it reads as further packets.
  *
  * **Example** (Writing a payload)
  *

@@ -365,7 +365,7 @@ export const flushed = (socket: Socket): Effect.Effect<void, SocketClosed> => so
 
 /**
  * Closes the session, and returns at once. What was accepted is delivered first, for at most `closeTimeout`; with
- * `discard` it is dropped (rules R-C3 to R-C6).
+ * `discard` it is dropped.
  *
  * @category closing
  * @since 0.1.0
@@ -445,7 +445,7 @@ export const rtt = (socket: Socket): Effect.Effect<Option.Option<Duration.Durati
 export const events = (socket: Socket): Stream.Stream<SocketEvent> => socket[TypeId].events(socket)
 
 /**
- * Every packet that arrives from the moment the stream runs, heartbeats included (rule R91); ends with the session. A
+ * Every packet that arrives from the moment the stream runs, heartbeats included; ends with the session. A
  * slow listener loses the oldest, as with `events`.
  *
  * @category observing

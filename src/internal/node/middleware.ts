@@ -14,7 +14,7 @@ import { addHeaders } from "./upgrades.ts"
 
 /**
  * A middleware in the manner of Express, async or not. It sees every HTTP request and every request to upgrade; the
- * response of the latter takes the headers for the 101 (rule R51).
+ * response of the latter takes the headers for the 101.
  *
  * @category models
  * @since 0.1.0

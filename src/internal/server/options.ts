@@ -184,27 +184,27 @@ export interface Options<E = never, R = never> extends ScalarOptions {
    * one. Default: no limit.
    */
   readonly handshakeRate?: HandshakeRate | undefined
-  /** A message every client gets right after the handshake (rule R30). Default: none. */
+  /** A message every client gets right after the handshake. Default: none. */
   readonly initialPacket?: string | Uint8Array | undefined
   /** The origins whose pages may connect, over every transport; requests without an Origin pass. Default: all. */
   readonly allowedOrigins?: ReadonlyArray<string> | undefined
   /**
    * Makes the id of a new session. A failure, an id in use, or one that is no non-empty string refuses the handshake
-   * with code 3 (rules R14, R15). Default: 20 characters, 96 random bits.
+   * with code 3. Default: 20 characters, 96 random bits.
    */
   readonly generateId?: ((request: HttpServerRequest) => Effect.Effect<SocketId, E, R>) | undefined
-  /** The headers a browser needs to let pages of other origins in (rule R50). Default: false. */
+  /** The headers a browser needs to let pages of other origins in. Default: false. */
   readonly cors?:
     | boolean
     | CorsOptions
     | ((request: HttpServerRequest) => Effect.Effect<CorsOptions, never, R>)
     | undefined
   /**
-   * A cookie with the session id on the answer to a polling handshake (rule R32): `true` for `io=…; Path=/; HttpOnly;
+   * A cookie with the session id on the answer to a polling handshake: `true` for `io=…; Path=/; HttpOnly;
    * SameSite=Lax`, a name, or attributes. Default: false.
    */
   readonly cookie?: boolean | string | CookieOptions | undefined
-  /** Compression of the answers to polls of at least `threshold` bytes (rule R52). Default: `{ threshold: 1024 }`. */
+  /** Compression of the answers to polls of at least `threshold` bytes. Default: `{ threshold: 1024 }`. */
   readonly httpCompression?: boolean | { readonly threshold?: number | undefined } | undefined
   /**
    * Compression of WebSocket messages of at least `threshold` bytes (default 1024); the rest goes to the `ws` library.
@@ -212,12 +212,12 @@ export interface Options<E = never, R = never> extends ScalarOptions {
    */
   readonly perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
   /**
-   * Headers to add to the answers of a session: to polls and posts, and to the 101 of a WebSocket (rule R33). A list of
+   * Headers to add to the answers of a session: to polls and posts, and to the 101 of a WebSocket. A list of
    * cookies, `{ "set-cookie": ["a=1", "b=2"] }`, has a line for each; of other headers, the values stand in one. A value
    * that no header can carry refuses the request with status 500. Default: none.
    */
   readonly responseHeaders?: ((info: ResponseInfo) => Effect.Effect<Headers.Input, never, R>) | undefined
-  /** Decides on every handshake and every upgrade (rule R12): fail to refuse. Default: all pass. */
+  /** Decides on every handshake and every upgrade: fail to refuse. Default: all pass. */
   readonly allowRequest?:
     | ((request: HttpServerRequest) => Effect.Effect<void, Forbidden | HttpServerResponse, R>)
     | undefined

@@ -37,7 +37,7 @@ export interface Handshake {
   readonly headers: Readonly<Record<string, string | undefined>>
   /** Path and query. */
   readonly url: string
-  /** The query's parameters; of a repeated one the last (rule R3). */
+  /** The query's parameters; of a repeated one the last. */
   readonly query: Readonly<Record<string, string | undefined>>
   /** The request's cookies, by name, decoded. */
   readonly cookies: Readonly<Record<string, string | undefined>>
@@ -132,9 +132,9 @@ export type SocketState = "opening" | "open" | "closing" | "closed"
  * @since 0.1.0
  */
 export type SocketEvent =
-  /** A packet arrived, of whatever type (rule R91). */
+  /** A packet arrived, of whatever type. */
   | { readonly _tag: "PacketReceived"; readonly packet: Packet }
-  /** A packet is about to be queued (rule R90). */
+  /** A packet is about to be queued. */
   | { readonly _tag: "PacketCreated"; readonly packet: Packet }
   /** The client's half of the heartbeat arrived. */
   | { readonly _tag: "Heartbeat" }
@@ -142,11 +142,11 @@ export type SocketEvent =
   | { readonly _tag: "Upgrading"; readonly transport: TransportType }
   /** The session moved to another transport. */
   | { readonly _tag: "Upgraded"; readonly transport: TransportType }
-  /** What was queued is handed to the transport (rule R89). */
+  /** What was queued is handed to the transport. */
   | { readonly _tag: "Flushed"; readonly packets: ReadonlyArray<Packet> }
   /** Nothing is queued any more. */
   | { readonly _tag: "Drained" }
-  /** A POST was larger than `limit` bytes: it got status 413, and nothing of it was taken (rule R44). */
+  /** A POST was larger than `limit` bytes: it got status 413, and nothing of it was taken. */
   | { readonly _tag: "PostRefused"; readonly limit: number }
   | { readonly _tag: "Closed"; readonly reason: CloseReason.CloseReason }
 
