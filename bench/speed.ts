@@ -86,6 +86,19 @@ export const picture = ({ rows }: Run): string =>
     )
   )
 
+/** The ratios to `engine.io` that the front page names. */
+export const named = ({ rows }: Run): ReadonlyArray<string> =>
+  ([
+    ["50 000 x 1 KiB to a client that stopped reading: growth of rss", "ours"],
+    ["burst of 10 000 x 32 B to one client", "ours"],
+    ["broadcast of 32 B to 500 clients, 4 in flight", "ours"],
+    ["ws echo, 32 B text, one in flight", "ours"],
+    ["polling, POST one, then GET its echo", "ours"],
+    ["polling, POST one, then GET its echo", "ours-attach"]
+  ] as const).map(([title, server]) =>
+    rows.find((row) => row.baseline === "engine.io" && row.title === title)!.ratios[server]!.median.toFixed(2)
+  )
+
 export const read = (): Run => JSON.parse(readFileSync(fileOf("bench/speed.json"), "utf8")) as Run
 
 const [begin, end] = ["<!-- from bench/speed.json -->", "<!-- to here -->"] as const

@@ -11,9 +11,9 @@ export interface Bar {
 
 const width = 480
 /** Where the bars begin, and where the ratio 1 is. */
-const [zero, one] = [4, 290] as const
-/** The greatest ratio that has its true length; a longer bar is cut, and its figure says so. */
-const most = 1.45
+const [zero, one] = [4, 280] as const
+/** The greatest ratio that has its true length; a longer bar is cut, and an arrow says so. */
+const most = 1.5
 
 export const bars = (rows: ReadonlyArray<Bar>): string => {
   const parts: Array<string> = []
@@ -38,7 +38,7 @@ export const bars = (rows: ReadonlyArray<Bar>): string => {
         `<rect class="${index === 0 ? "bar" : "bar2"}" x="${zero}" y="${y}" width="${
           length.toFixed(1)
         }" height="11" rx="2"/>`,
-        text(width - 4, y + 10, value.toFixed(2), `font-size="12" text-anchor="end"`)
+        text(width - 4, y + 10, (value > most ? "→ " : "") + value.toFixed(2), `font-size="12" text-anchor="end"`)
       )
       y += 14
     })

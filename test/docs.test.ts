@@ -219,6 +219,9 @@ describe("the documents", () => {
   it("have the figures of the last published run of the benchmark", () => {
     const page = readFileSync(join(root, "docs/speed.md"), "utf8")
     assert.strictEqual(page, speed.page(page, speed.read()))
+    const readme = readFileSync(join(root, "README.md"), "utf8")
+    const [, reasons] = /^## Five reasons\n([^]*?)(?=^## )/m.exec(readme)!
+    assert.deepStrictEqual(reasons!.match(/\b\d\.\d\d\b/g), [...speed.named(speed.read())])
     assert.strictEqual(readFileSync(join(root, "docs/pictures/speed.svg"), "utf8"), speed.picture(speed.read()))
   })
 

@@ -65,6 +65,8 @@ export default {
   description: "The Engine.IO server for Effect: one ordered, two-way message channel to every browser.",
   lang: "en",
   base: process.env["SITE_BASE"] ?? "/",
+  // The index of the search is large, and loaded when it is asked for.
+  vite: { build: { chunkSizeWarningLimit: 4000 } },
   // What a reader runs on their machine.
   ignoreDeadLinks: "localhostLinks",
   markdown: {
