@@ -20,6 +20,10 @@ import { leaveTo } from "./upgrades.ts"
 /** How long a member has to answer a new connection, in milliseconds. */
 const openTimeout = 1000
 
+/** How often a link is tried, in milliseconds, and how many answers in a row may be missing: then the member is gone. */
+const pingInterval = 2500
+const mostMissing = 3
+
 /** Larger messages are none: an answer holds little more than `maxPayload`, but any single message of an application. */
 const largest = 2 ** 30
 
@@ -100,13 +104,15 @@ export const makeMembers = Effect.fnUntraced(function*(
     read(socket, (message, reader) => {
       if (!isKnown) {
         isKnown = message._tag === "Hello" && isSame(message.proof, proofOf(secret, nonce, message.from, self))
-        if (isKnown) socket.setTimeout(0)
+        // It asks again before that, if it is there.
+        if (isKnown) socket.setTimeout(pingInterval * (mostMissing + 2))
         else refuse(socket)
       } else if (message._tag === "Upgrade") {
         const rest = reader.takeRest()
         take(message, socket, rest)
         return true
-      } else if (owner === undefined) socket.destroy()
+      } else if (message._tag === "Ping") send(socket, { _tag: "Pong" })
+      else if (owner === undefined) socket.destroy()
       else (handler ??= owner.onLink({ send: (answer) => send(socket, answer) })).onMessage(message)
       return false
     })
@@ -134,10 +140,18 @@ export const makeMembers = Effect.fnUntraced(function*(
 
   const connect = (member: string, handler: LinkHandler): Link => {
     let early: Array<Message> | undefined = []
+    let missing = 0
     const socket = open(member, (socket) => {
       for (const message of early!) send(socket, message)
       early = undefined
+      // Counted, not timed: it may be us who hung.
+      const timer = setInterval(() => {
+        if (missing++ === mostMissing) socket.destroy()
+        else send(socket, { _tag: "Ping" })
+      }, pingInterval)
+      socket.once("close", () => clearInterval(timer))
       return (message) => {
+        missing = 0
         handler.onMessage(message)
         return false
       }

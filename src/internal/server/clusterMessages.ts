@@ -30,6 +30,9 @@ export type Message = typeof Message.Type
 export const Message = Schema.Union([
   // The first on every connection.
   Schema.TaggedStruct("Hello", { version: Schema.Literal(version), from: Schema.String, proof: Schema.String }),
+  // Asked for and given again and again, since a member that hangs closes no connection.
+  Schema.TaggedStruct("Ping", {}),
+  Schema.TaggedStruct("Pong", {}),
   // By the one that has the request.
   Schema.TaggedStruct("Get", { exchange, sid: Schema.String, handler: Schema.String }),
   Schema.TaggedStruct("Post", {

@@ -1,0 +1,125 @@
+/**
+ * Links between members on real sockets: what becomes of one whose other end hangs, or says what is no message.
+ */
+import { Effect } from "effect"
+import { createHash, randomBytes } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { connect, createServer, type Socket } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, assert, describe, it, vi } from "vitest"
+import type { LinkHandler } from "../../src/internal/server/cluster.ts"
+import { type Message, version } from "../../src/internal/server/clusterMessages.ts"
+import { encode, MessageReader } from "../../src/internal/node/memberMessages.ts"
+import { makeMembers } from "../../src/internal/node/memberSockets.ts"
+import { eventually, within } from "../kit/events.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "links-"))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const hello: Message = { _tag: "Hello", version, from: "other", proof: "" }
+
+/** Runs `body` with a member `self` that knows one other, which listens at the path. */
+const withMember = (body: (members: Effect.Success<ReturnType<typeof makeMembers>>) => Promise<void>) =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const members = yield* makeMembers({
+      self: "self",
+      others: new Map([["other", { path: join(folder, "other") }]]),
+      listen: { path: join(folder, "self") },
+      secret: "secret"
+    })
+    yield* Effect.promise(() => body(members))
+  })))
+
+/** A member of which one sees what it gets, and that answers as it likes. */
+const withOther = async (onMessage: (message: Message, socket: Socket) => void, body: () => Promise<void>) => {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    const reader = new MessageReader(1000)
+    socket.write(encode(hello))
+    socket.on("error", () => {}).on("data", (chunk: Buffer) => {
+      reader.push(chunk)
+      for (let message = reader.next(); message !== undefined && message !== "malformed"; message = reader.next()) {
+        onMessage(message, socket)
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(join(folder, "other"), resolve))
+  try {
+    await body()
+  } finally {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  }
+}
+
+const closed = () => {
+  let close!: () => void
+  const isClosed = new Promise<void>((resolve) => {
+    close = resolve
+  })
+  const handler: LinkHandler = { onMessage: () => {}, onClose: close }
+  return { handler, isClosed }
+}
+
+describe("a link", () => {
+  it("closes where the other end answers no more, within ten seconds, and not where it does", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] })
+    let hangs = false
+    const seen: Array<Message["_tag"]> = []
+    await withOther((message, socket) => {
+      seen.push(message._tag)
+      if (message._tag === "Ping" && !hangs) socket.write(encode({ _tag: "Pong" }))
+    }, () =>
+      withMember(async ({ connect }) => {
+        const { handler, isClosed } = closed()
+        let isOver = false
+        void isClosed.then(() => isOver = true)
+        connect("other", handler)
+        await eventually("a link", () => vi.getTimerCount(), (count) => count === 1)
+        const pings = () => seen.filter((it) => it === "Ping").length
+        for (let i = 1; i <= 10; i++) {
+          vi.advanceTimersByTime(2500)
+          await eventually("a ping", pings, (count) => count === i)
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        assert.isFalse(isOver)
+        hangs = true
+        vi.advanceTimersByTime(10_000)
+        await within(isClosed, "the end of the link")
+      })).finally(() => vi.useRealTimers())
+  })
+
+  it("closes at once where nobody listens, and where what comes is no message", async () => {
+    await withMember(async ({ connect }) => {
+      const { handler, isClosed } = closed()
+      connect("other", handler)
+      await within(isClosed, "the end of a link to nobody")
+    })
+    await withOther((message, socket) => {
+      if (message._tag === "Get") socket.write(randomBytes(50))
+    }, () =>
+      withMember(async ({ connect }) => {
+        const { handler, isClosed } = closed()
+        connect("other", handler).send({ _tag: "Get", exchange: 1, sid: "x", handler: "h" })
+        await within(isClosed, "the end of the link")
+      }))
+  })
+
+  for (
+    const [what, bytes] of [
+      ["bytes that are no message", createHash("sha256").update("x").digest()],
+      ["another version", encode({ ...hello, version: 2 } as never)],
+      ["a proof that is none", encode({ ...hello, proof: "guess" })],
+      ["a question before all else", encode({ _tag: "Get", exchange: 1, sid: "x", handler: "h" })]
+    ] as const
+  ) {
+    it(`is refused to who begins with ${what}`, () =>
+      withMember(async () => {
+        const socket = connect(join(folder, "self")).on("error", () => {}).resume()
+        socket.write(bytes)
+        await within(new Promise((resolve) => socket.once("close", resolve)), "the end of the connection")
+      }))
+  }
+})
