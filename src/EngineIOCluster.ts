@@ -5,12 +5,16 @@
  * @module
  * @since 0.2.0
  */
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Redis } from "effect/persistence/Redis"
 import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts"
 import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
 import type { OptionsError } from "./internal/protocol/optionsError.ts"
 import { Cluster } from "./internal/server/cluster.ts"
+import { askAll, askOwner, payloadOf } from "./internal/server/everywhere.ts"
+import { EngineIO } from "./internal/server/service.ts"
+import type { Sendable, SocketId } from "./Socket.ts"
 
 export type { RedisOptions } from "./internal/node/redisMembers.ts"
 export type { NodeClusterOptions } from "./internal/node/workers.ts"
@@ -106,3 +110,51 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
  */
 export const layerRedis = (options: RedisOptions): Layer.Layer<never, OptionsError, Redis> =>
   Layer.effect(Cluster, redisMembers(options))
+
+/**
+ * How many sessions are open in all members.
+ *
+ * @category getters
+ * @since 0.2.0
+ */
+export const count: Effect.Effect<number, never, EngineIO> = Effect.flatMap(
+  EngineIO,
+  ({ engine }) => askAll(engine, { _tag: "Count", exchange: 0 })
+)
+
+/**
+ * Sends one message to every open session of all members. Returns how many took it: a client whose send buffer is full is
+ * skipped, and so are the sessions of a member that goes away meanwhile. Messages of one process arrive in their order.
+ *
+ * **Example** (A word to everybody)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+ *
+ * const program = Effect.gen(function*() {
+ *   const took = yield* EngineIOCluster.broadcast("back in a minute")
+ *   yield* Effect.logInfo(`${took} of ${yield* EngineIOCluster.count} were told`)
+ * })
+ * ```
+ *
+ * @category sending
+ * @since 0.2.0
+ */
+export const broadcast = (message: Sendable): Effect.Effect<number, never, EngineIO> =>
+  Effect.flatMap(
+    EngineIO,
+    ({ engine }) => askAll(engine, { _tag: "Broadcast", exchange: 0, payload: payloadOf(message) })
+  )
+
+/**
+ * Closes the session with this id, whichever member owns it, like `Socket.close`. Returns whether there was one.
+ *
+ * @category closing
+ * @since 0.2.0
+ */
+export const disconnect = (id: SocketId): Effect.Effect<boolean, never, EngineIO> =>
+  Effect.flatMap(
+    EngineIO,
+    ({ engine }) => Effect.map(askOwner(engine, id, { _tag: "Close", exchange: 0, sid: id }), (closed) => closed === 1)
+  )

@@ -13,6 +13,7 @@ import * as Clients from "../../src/internal/testing/client.ts"
 import { MemoryNetwork } from "../../src/internal/testing/memoryCluster.ts"
 import { toServerRequest } from "../../src/internal/testing/memoryPlatform.ts"
 import type { Visit } from "../../src/internal/testing/clientLines.ts"
+import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { EngineIOTest } from "../../src/testing/index.ts"
 
@@ -120,6 +121,29 @@ describe("a cluster in memory", () => {
         }
       }))
   }
+
+  it.effect("counts, tells and closes the sessions of all members", () =>
+    Effect.gen(function*() {
+      const { a, b, network, open, reasons, visit } = yield* makePair
+      const sids = [yield* open(a), yield* open(b), yield* open(b)] as const
+      const at = <A>(effect: Effect.Effect<A, never, EngineIO.EngineIO>) => Effect.provideContext(effect, a.context)
+      assert.strictEqual(yield* at(EngineIOCluster.count), 3)
+      assert.strictEqual(yield* at(EngineIOCluster.broadcast("all")), 3)
+      for (const sid of sids) assert.strictEqual(textOf(yield* visit(a, "GET", polling(sid))), "4all")
+      assert.isTrue(yield* at(EngineIOCluster.disconnect(sids[1])))
+      assert.strictEqual(textOf(yield* visit(a, "GET", polling(sids[1]))), "6\u001e1")
+      assert.deepStrictEqual(yield* Queue.take(reasons), { _tag: "ForcedClose" })
+      assert.isFalse(yield* at(EngineIOCluster.disconnect(sids[1])))
+      assert.isFalse(yield* at(EngineIOCluster.disconnect("c.x")))
+      assert.isTrue(yield* at(EngineIOCluster.disconnect(sids[0])))
+      // Nobody waits for one that dies.
+      network.cut()
+      const counting = yield* Effect.forkChild(at(EngineIOCluster.count))
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(counting.pollUnsafe())
+      network.kill("b")
+      assert.isAtMost(yield* Fiber.join(counting), 1)
+    }))
 
   it.effect("upgrades a session where the request reaches another member", () =>
     Effect.gen(function*() {

@@ -26,6 +26,14 @@ export const Upgrade = Schema.TaggedStruct("Upgrade", {
   early: Schema.String
 })
 
+/** What every member answers for its own sessions, with a number. The one that asks numbers it as it sends it. */
+const questions = {
+  Count: Schema.TaggedStruct("Count", { exchange }),
+  Broadcast: Schema.TaggedStruct("Broadcast", { exchange, payload }),
+  Close: Schema.TaggedStruct("Close", { exchange, sid: Schema.String })
+}
+export type Question = typeof questions[keyof typeof questions]["Type"]
+
 export type Message = typeof Message.Type
 export const Message = Schema.Union([
   // The first on every connection.
@@ -48,7 +56,11 @@ export const Message = Schema.Union([
   /** A GET is to be answered now: the one that has it comes to its end. */
   Schema.TaggedStruct("Release", { exchange }),
   Upgrade,
+  questions.Count,
+  questions.Broadcast,
+  questions.Close,
   // By the owner.
+  Schema.TaggedStruct("Answer", { exchange, count: Schema.Number }),
   Schema.TaggedStruct("Respond", { exchange, payload, contentType: Schema.String, compress: Schema.Boolean }),
   Schema.TaggedStruct("Ok", { exchange }),
   Schema.TaggedStruct("Reject", { exchange, status: Schema.Number, words: Schema.String }),

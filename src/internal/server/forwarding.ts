@@ -1,12 +1,13 @@
 /**
  * The requests of sessions that other members own: each goes to the owner as it comes, and is answered as the owner says.
  */
+import * as Effect from "effect/Effect"
 import { BadRequest, type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Exchange, ExchangeHolder, Requests } from "../transport/requests.ts"
 import type { Cluster, Link, LinkHandler } from "./cluster.ts"
 import { memberOf } from "./cluster.ts"
-import type { Message } from "./clusterMessages.ts"
+import type { Message, Question } from "./clusterMessages.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 /** What it needs of the server. */
@@ -63,6 +64,11 @@ export class Forwarding {
     return forwarder
   }
 
+  /** Asks another member; 0 where it goes away. */
+  ask(member: string, question: Question): Effect.Effect<number> {
+    return Effect.callback((resume) => this.to(member).ask(question, (count) => resume(Effect.succeed(count))))
+  }
+
   /** Lets the owners answer the GETs that wait here, whose clients then come back to another member. */
   release(): void {
     for (const forwarder of this.forwarders.values()) forwarder.release()
@@ -75,6 +81,7 @@ class Forwarder implements LinkHandler {
   private readonly host: ForwardingHost
   private readonly left: () => void
   private readonly forwarded = new Map<number, Forwarded>()
+  private readonly asked = new Map<number, (count: number) => void>()
   private last = 0
   constructor(host: ForwardingHost, left: () => void) {
     this.host = host
@@ -103,6 +110,12 @@ class Forwarder implements LinkHandler {
     })
   }
 
+  ask(question: Question, done: (count: number) => void): void {
+    const exchange = ++this.last
+    this.asked.set(exchange, done)
+    this.link.send({ ...question, exchange })
+  }
+
   private begin(sid: SocketId, exchange: Exchange, isGet: boolean): number {
     const number = ++this.last
     const forwarded = new Forwarded(this, number, sid, exchange, isGet)
@@ -123,6 +136,10 @@ class Forwarder implements LinkHandler {
   }
 
   onMessage(message: Message): void {
+    if (message._tag === "Answer") {
+      this.asked.get(message.exchange)?.(message.count)
+      this.asked.delete(message.exchange)
+    }
     const forwarded = "exchange" in message ? this.forwarded.get(message.exchange) : undefined
     if (forwarded === undefined) return
     const { exchange, number } = forwarded
@@ -147,6 +164,8 @@ class Forwarder implements LinkHandler {
     this.left()
     for (const forwarded of this.forwarded.values()) this.refuse(forwarded, undefined)
     this.forwarded.clear()
+    for (const done of this.asked.values()) done(0)
+    this.asked.clear()
   }
 
   private refuse({ exchange, sid }: Forwarded, previousTransport: string | undefined): void {

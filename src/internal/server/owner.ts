@@ -7,6 +7,7 @@ import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import type { Link, LinkHandler, Owner } from "./cluster.ts"
 import type { Message } from "./clusterMessages.ts"
 import type { Engine } from "./engine.ts"
+import { answer } from "./everywhere.ts"
 import { joinWebSocket } from "./upgradeRequest.ts"
 import { verifyHere } from "./verify.ts"
 
@@ -44,6 +45,10 @@ class Asker implements LinkHandler {
         return exchange?.onBody({ body: message.payload })
       case "NoBody":
         return exchange?.onBody(message.why)
+      case "Count":
+      case "Broadcast":
+      case "Close":
+        return this.link.send({ _tag: "Answer", exchange: message.exchange, count: answer(this.engine, message) })
       case "Release":
         return exchange === undefined ? undefined : noop(exchange.session)
       case "End":

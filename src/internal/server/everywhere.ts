@@ -1,0 +1,53 @@
+/**
+ * What is asked of all members of a cluster at once: each answers for its own sessions, with a number.
+ */
+import * as Effect from "effect/Effect"
+import { forcedClose } from "../../CloseReason.ts"
+import type { Sendable } from "../../Socket.ts"
+import { toBytes } from "../protocol/bytes.ts"
+import { close } from "../session/close.ts"
+import type { SocketId } from "../session/model.ts"
+import { broadcast } from "./broadcast.ts"
+import { memberOf } from "./cluster.ts"
+import type { Question } from "./clusterMessages.ts"
+import type { Engine } from "./engine.ts"
+
+export const payloadOf = (message: Sendable): string | Uint8Array =>
+  typeof message === "string" ? message : toBytes(message)
+
+/** The answer of this process. */
+export const answer = ({ registry }: Engine, question: Question): number => {
+  switch (question._tag) {
+    case "Count":
+      return registry.count
+    case "Broadcast":
+      return broadcast(registry.all.values(), question.payload)
+    case "Close": {
+      const session = registry.all.get(question.sid)
+      if (session !== undefined) close(session, forcedClose)
+      return session === undefined ? 0 : 1
+    }
+  }
+}
+
+/** The sum of all answers. A member that goes away meanwhile has none. */
+export const askAll = (engine: Engine, question: Question): Effect.Effect<number> =>
+  Effect.suspend(() => {
+    const own = answer(engine, question)
+    const { cluster, forwarding } = engine
+    if (cluster === undefined || forwarding === undefined) return Effect.succeed(own)
+    return Effect.map(
+      Effect.forEach(cluster.others.keys(), (member) => forwarding.ask(member, question), { concurrency: "unbounded" }),
+      (answers) => answers.reduce((sum, it) => sum + it, own)
+    )
+  })
+
+/** The answer of whoever owns a session. */
+export const askOwner = (engine: Engine, sid: SocketId, question: Question): Effect.Effect<number> =>
+  Effect.suspend(() => {
+    const { cluster, forwarding } = engine
+    const member = cluster && memberOf(cluster, sid)
+    return member === undefined || forwarding === undefined
+      ? Effect.succeed(answer(engine, question))
+      : forwarding.ask(member, question)
+  })
