@@ -107,16 +107,17 @@ export const bench = Command.make(
           Effect.catch((error) => Effect.sync(() => failures.push(error._tag === "Failed" ? error : toFailed(error))))
         )
 
-      const seconds = yield* Effect.scoped(Effect.gen(function*() {
+      const millis = yield* Effect.scoped(Effect.gen(function*() {
         yield* draw(() => (opening.length + answering.length) / (connections * (messages + 1)))
         const all = Array.from({ length: connections })
         const opened = yield* Effect.forEach(all, () => Effect.exit(connect), { concurrency: "unbounded" })
         const time = stopwatch()
         yield* Effect.forEach(opened, converse, { concurrency: "unbounded", discard: true })
-        return Math.round(time()) / 1000
+        return time()
       }))
 
-      const perSecond = Math.round(answering.length / seconds)
+      const seconds = Math.round(millis) / 1000
+      const perSecond = answering.length === 0 ? 0 : Math.round(answering.length / millis * 1000)
       if (json) {
         yield* printJson({
           connections: { count: opening.length, millis: summary(opening) },
