@@ -75,6 +75,12 @@ const run = (tool: string, ...args: ReadonlyArray<string>): void => {
 
 rmSync(pages, { recursive: true, force: true })
 run("typedoc/bin/typedoc")
+for (const name of readdirSync(join(pages, "api"), { recursive: true, encoding: "utf8" })) {
+  if (!name.endsWith(".md")) continue
+  const text = readFileSync(join(pages, "api", name), "utf8")
+  // A line is enough for it, where typedoc has a heading.
+  put(`api/${name}`, text.replaceAll(/^#+ Since\n\n(\S+)$/gm, "*Since $1.*"))
+}
 cpSync(join(root, "site/.vitepress"), join(pages, ".vitepress"), { recursive: true })
 cpSync(join(root, "docs/pictures"), join(pages, "public/pictures"), { recursive: true })
 // The repository's is not for these tools.
