@@ -41,6 +41,17 @@ export {
  *
  * Fails with `OptionsError` when an option has a value it cannot have.
  *
+ * **Example** (Options of Socket.IO, and of this engine)
+ *
+ * ```ts
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Server } from "socket.io"
+ *
+ * const io = new Server({ cors: { origin: "https://example.com" }, maxHttpBufferSize: 100_000 })
+ *
+ * const engine = SocketIO.layer(io, { maxSessions: 10_000 })
+ * ```
+ *
  * @category layers
  * @since 0.2.0
  */
@@ -66,6 +77,18 @@ const closing = (io: AnyServer) =>
 /**
  * Serves Socket.IO on any route of `HttpRouter` (method `"*"`, the mounted path). The call binds `io` to the engine, so
  * that `io.engine` is there from then on.
+ *
+ * **Example** (A route of one's own)
+ *
+ * ```ts
+ * import { HttpRouter } from "effect/http"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Server } from "socket.io"
+ *
+ * const io = new Server({ serveClient: false })
+ *
+ * const route = HttpRouter.add("*", "/live/", SocketIO.handler(io))
+ * ```
  *
  * @category handlers
  * @since 0.2.0
@@ -139,6 +162,22 @@ const clientFile = <E, R>(io: AnyServer, otherwise: Effect.Effect<HttpServerResp
  * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. They do not
  * serve the client's files.
  *
+ * **Example** (Listeners for a server)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { createServer } from "node:http"
+ * import { Server } from "socket.io"
+ *
+ * const io = new Server()
+ *
+ * const program = Effect.map(
+ *   SocketIO.toNodeHandlers(io),
+ *   ({ handleRequest, handleUpgrade }) => createServer(handleRequest).on("upgrade", handleUpgrade)
+ * )
+ * ```
+ *
  * @category handlers
  * @since 0.2.0
  */
@@ -152,6 +191,19 @@ export const toNodeHandlers = (
 /**
  * Serves one WebTransport session, which an HTTP/3 library of your choice has accepted, as `EngineIO.acceptWebTransport`
  * does; `"webtransport"` has to be among the option `transports`.
+ *
+ * **Example** (A session of an HTTP/3 server)
+ *
+ * ```ts
+ * import type { EngineIO } from "effect-engine.io"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Server } from "socket.io"
+ *
+ * const io = new Server({ transports: ["polling", "websocket", "webtransport"] })
+ *
+ * const serve = (session: EngineIO.WebTransportSession) =>
+ *   SocketIO.acceptWebTransport(session, io, { url: "/socket.io/" })
+ * ```
  *
  * @category handlers
  * @since 0.2.0

@@ -121,6 +121,26 @@ export const use = <R>(
  *
  * A failure is logged, and disconnects the socket.
  *
+ * **Example** (Who is there)
+ *
+ * ```ts
+ * import { Effect, Ref } from "effect"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Server } from "socket.io"
+ *
+ * const io = new Server()
+ *
+ * const program = Effect.gen(function*() {
+ *   const count = yield* Ref.make(0)
+ *   yield* SocketIO.connections(io, (socket) =>
+ *     Effect.gen(function*() {
+ *       yield* Ref.update(count, (count) => count + 1)
+ *       yield* Effect.addFinalizer(() => Ref.update(count, (count) => count - 1))
+ *       yield* Effect.logInfo(`${socket.id} is one of ${yield* Ref.get(count)}`)
+ *     }))
+ * })
+ * ```
+ *
  * @category connections
  * @since 0.2.0
  */
@@ -149,6 +169,19 @@ export const connections = <E, R>(
 
 /**
  * Waits until a connected socket disconnects, and says why, in the words of Socket.IO.
+ *
+ * **Example** (The end of a socket in the log)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Server } from "socket.io"
+ *
+ * const program = SocketIO.connections(
+ *   new Server(),
+ *   (socket) => Effect.flatMap(SocketIO.disconnected(socket), (reason) => Effect.logInfo(`${socket.id}: ${reason}`))
+ * )
+ * ```
  *
  * @category connections
  * @since 0.2.0

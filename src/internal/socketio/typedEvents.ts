@@ -67,6 +67,18 @@ export interface EventOptions<P extends Schema.Top, S extends Schema.Top, E exte
  * client can read: `{ _tag: "Success", success }`, or `{ _tag: "Failure", failure }` with an error of the event or
  * `InvalidPayload`.
  *
+ * **Example** (A question, and news)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ *
+ * class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { id: Schema.Int }) {}
+ *
+ * const Find = SocketIO.event("find", { payload: Schema.Int, success: Schema.String, error: NotFound })
+ * const News = SocketIO.event("news", { payload: Schema.Struct({ text: Schema.String, at: Schema.Date }) })
+ * ```
+ *
  * @category constructors
  * @since 0.2.0
  */
@@ -190,6 +202,20 @@ export const on = <P extends Schema.Top, S extends Schema.Top, E extends Schema.
  *
  * To a single socket it waits, behind the event, while more waits for the client than the option `sendBuffer` allows.
  *
+ * **Example** (To a room)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import { Server } from "socket.io"
+ *
+ * const Price = SocketIO.event("price", { payload: Schema.Number })
+ *
+ * const io = new Server()
+ *
+ * const tell = (price: number) => SocketIO.emit(io.to("market"), Price, price, { volatile: true })
+ * ```
+ *
  * @category events
  * @since 0.2.0
  */
@@ -232,6 +258,18 @@ const argumentsOf = <P extends Schema.Top>(event: Event<P, Schema.Top, Schema.To
  * Sends an event to a socket and waits for the client's answer, which is that of `event`: the value itself or, where
  * `error` is given, a `Result`. Fails with the event's error, with `NoAnswer` after `timeout` (default: 10 seconds), and
  * with `SchemaError` where payload or answer is none of the event.
+ *
+ * **Example** (A question to the page)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as SocketIO from "effect-engine.io/SocketIO"
+ * import type { Socket } from "socket.io"
+ *
+ * const Confirm = SocketIO.event("confirm", { payload: Schema.String, success: Schema.Boolean })
+ *
+ * const confirm = (socket: Socket) => SocketIO.ask(socket, Confirm, "Really?", { timeout: "1 minute" })
+ * ```
  *
  * @category events
  * @since 0.2.0
