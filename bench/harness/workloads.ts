@@ -251,6 +251,11 @@ const together: ReadonlyArray<Workload> = [
     baseline: "ours"
   },
   {
+    ...poll("cluster-local", "polling at the right worker", 1, false, { must: 1.03, aim: 1, orSpread: true }),
+    servers: ["ours", "ours-workers"],
+    baseline: "ours"
+  },
+  {
     ...poll("cluster-workers", "polling, half of the requests at another worker", 1, true, goal(2.1, 1.5)),
     servers: ["ours", "ours-workers"],
     baseline: "ours"

@@ -39,12 +39,15 @@ const pathOf = (folder: string, member: string): string => join(folder, member)
 
 export const isPrimary: boolean = NodeCluster.isPrimary
 
+const foreign = "EngineIOCluster.layerNodeCluster runs in a worker that another program has started"
+
 // Whoever is gone is seen to go.
 const tell = (to: Worker | NodeJS.Process, note: Note): void => void to.send?.({ [key]: note }, undefined, {}, () => {})
 
 /** This worker as a member of the cluster. */
 export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(function*() {
-  const folder = process.env[folderVariable]!
+  const folder = process.env[folderVariable]
+  if (folder === undefined) return yield* Effect.die(new Error(`${foreign}${see("worker-of-another-program")}`))
   const self = generateSid().slice(0, 8)
   const others = new Map<string, Net.NetConnectOpts>()
   const members = yield* makeMembers({
