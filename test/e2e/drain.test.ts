@@ -281,6 +281,18 @@ interface Fate {
   readonly undelivered?: number
 }
 
+it(
+  "a connection that never sends anything, as browsers open them in advance, does not hold up the end of the server",
+  withServer({ application: idle }, async (server) => {
+    // The engine knows its server by a request.
+    await PollingClient.connect(server)
+    const connection = await Connection.open(server)
+    // Effect would wait 20 seconds for it.
+    await server.release()
+    await connection.closed
+  })
+)
+
 describe("SIGTERM", () => {
   it("with a thousand clients the process exits in time, and every message is delivered or counted", async () => {
     const child = spawn(process.execPath, [fileURLToPath(new URL("fixtures/drain.ts", import.meta.url))], {

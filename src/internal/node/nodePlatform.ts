@@ -25,7 +25,7 @@ import { afterAnswers, isFirst, tellOfClose, whenFirst } from "./pipeline.ts"
 import type { Lingering } from "./lingering.ts"
 import { onServerClose } from "./serverClose.ts"
 import { attend } from "./undecided.ts"
-import { closeUnfinished, lookForRest } from "./unfinished.ts"
+import { closeSilent, closeUnfinished, lookForRest } from "./unfinished.ts"
 import { type Lines, Upgrades } from "./upgrades.ts"
 
 /** A server whose end is ours. */
@@ -106,6 +106,7 @@ export class NodePlatform implements Platform {
     const unwatch = onServerClose(server, () => {
       change(false)
       closeUnfinished(server)
+      closeSilent(server)
     })
     const dropHeads = keepHeads(server, () => this.unwatch(server))
     const onListening = () => change(true)
