@@ -52,7 +52,22 @@ const names: Readonly<Record<string, string>> = {
   "ours-attach": "attached",
   ws: "`ws`",
   "ours-loop": "with a loop",
-  "engine.io-effect": "`engine.io`, Effect loaded"
+  "engine.io-effect": "`engine.io`, Effect loaded",
+  "ours-uncounted": "without metrics",
+  "ours-observed": "observed",
+  "ours-foreign": "at another member",
+  "ours-workers": "on two workers",
+  "ours-socket.io": "on this engine",
+  "rpc-ours": "over sessions"
+}
+
+/** What the comparison with a server is about. */
+const headings: Readonly<Record<string, string>> = {
+  "engine.io": "Beside `engine.io`",
+  "socket.io": "Socket.IO, beside its own engine",
+  "rpc-websocket": "`effect/rpc`, beside Effect's own WebSockets",
+  ours: "Through another process, beside one",
+  "ours-uncounted": "What it costs to observe"
 }
 
 const nameOf = (server: string): string => names[server] ?? `\`${server}\``
@@ -63,7 +78,7 @@ export const tables = ({ rows }: Run): string =>
     const found = new Set(rows.flatMap(({ ratios }) => Object.keys(ratios)))
     const servers = [...new Set([...Object.keys(names), ...found])].filter((it) => it !== baseline && found.has(it))
     const lines = [
-      ["workload", "unit", `\`${baseline}\``, ...servers.map(nameOf)],
+      ["workload", "unit", nameOf(baseline), ...servers.map(nameOf)],
       ["---", "---", "---:", ...servers.map(() => "---")],
       ...rows.map(({ medians, ratios, title, unit }) => [
         title,
@@ -72,7 +87,9 @@ export const tables = ({ rows }: Run): string =>
         ...servers.map((it) => spread(ratios[it]))
       ])
     ]
-    return `### Beside \`${baseline}\`\n\n${lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n")}`
+    return `### ${headings[baseline] ?? `Beside ${nameOf(baseline)}`}\n\n${
+      lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n")
+    }`
   }).join("\n\n")
 
 /** The bars of the front page: our two servers beside `engine.io`. */
