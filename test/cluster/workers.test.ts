@@ -96,11 +96,15 @@ describe("a program on several workers", () => {
     )
     assert.strictEqual((await connection.exchange("POST", url, { body: "4there" })).text, "ok")
     assert.strictEqual((await connection.exchange("GET", url)).text, "4there")
+    const gone = await connectionTo(killed)
+    gone.send("GET", await open(connection))
     connection.send("GET", url)
     await pause(50)
     process.kill(killed, "SIGKILL")
     const { status, text } = await connection.response()
     assert.deepStrictEqual([status, text], [400, "{\"code\":1,\"message\":\"Session ID unknown\"}"])
+    // Nor does a worker wait for clients that were there with the killed one.
+    await program.printed(new RegExp(`closed ${other} TransportError`))
     assert.strictEqual((await connection.exchange("POST", own, { body: "4on" })).text, "ok")
     for (const webSocket of webSockets) {
       webSocket.send("4on")
@@ -123,10 +127,14 @@ describe("a program on several workers", () => {
     // The first tells its client of the end, and lets go of a poll for the second.
     assert.strictEqual((await at2.response(20_000)).text, "1")
     assert.strictEqual((await at1.response()).text, "6")
+    // An idle connection keeps a server that closes for five seconds.
+    await at1.close()
+    await at2.close()
     const elsewhere = await Connection.open(target)
     assert.strictEqual((await elsewhere.exchange("GET", quiet)).packets[0], "4last")
     elsewhere.send("GET", of2)
     assert.strictEqual((await elsewhere.response(20_000)).text, "1")
+    await elsewhere.close()
     await eventually("new workers", workers, (all) => all.length === 2 && !all.includes(second), 20_000)
     const client = await EngineClient.connect(target, "polling")
     await count(client, 0, 10)

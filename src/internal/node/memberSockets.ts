@@ -77,11 +77,13 @@ export const makeMembers = Effect.fnUntraced(function*(
           )
           return void socket.destroy()
         }
-        if (onMessage(message, reader)) return void socket.off("data", onData)
+        if (onMessage(message, reader)) return void socket.off("data", onData).off("end", onEnd)
         if (socket.destroyed) return
       }
     }
-    socket.on("data", onData).on("error", () => {}).once("close", () => sockets.delete(socket))
+    // A pipe has two halves, a link has not.
+    const onEnd = (): void => void socket.destroy()
+    socket.on("data", onData).on("end", onEnd).on("error", () => {}).once("close", () => sockets.delete(socket))
   }
 
   const refuse = (socket: Net.Socket): void => {
@@ -156,7 +158,7 @@ export const makeMembers = Effect.fnUntraced(function*(
         return false
       }
     })
-    socket.once("end", () => socket.destroy()).once("close", () => handler.onClose())
+    socket.once("close", () => handler.onClose())
     return { send: (message) => early === undefined ? send(socket, message) : void early.push(message) }
   }
 
