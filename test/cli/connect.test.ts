@@ -242,7 +242,8 @@ describe("connect", () => {
     "has colours on a terminal alone, and none with NO_COLOR",
     withServer({}, async ({ port }) => {
       for (const [noColor, hasColours] of [["", true], ["1", false]] as const) {
-        const line = `${process.execPath} ${file} connect 127.0.0.1:${port} --wait 1ms </dev/null`
+        // Node gives no colours where CI is set.
+        const line = `env -u CI ${process.execPath} ${file} connect 127.0.0.1:${port} --wait 1ms </dev/null`
         const program = new Program(
           ["-qec", line, "/dev/null"],
           { NO_COLOR: noColor, TERM: "xterm-256color" },

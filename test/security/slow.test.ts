@@ -114,11 +114,13 @@ describe("compression", () => {
       const bystander = await PollingClient.connect(server)
       const socket = await server.socket(bystander.sid)
       const large = randomBytes(3_400_000).toString("ucs2").replaceAll("\x1e", "")
+      // By the thread's own clock, which others on the machine do not add to.
+      const spent = () => process.threadCpuUsage().user / 1_000
       let longest = 0
-      let last = performance.now()
+      let last = spent()
       const watch = setInterval(() => {
-        longest = Math.max(longest, performance.now() - last)
-        last = performance.now()
+        longest = Math.max(longest, spent() - last)
+        last = spent()
       })
       await server.run(EngineIO.broadcast(large, { filter: ({ id }) => id !== bystander.sid }))
       await pause(10)
