@@ -112,6 +112,8 @@ describe("a link", () => {
       ["bytes that are no message", createHash("sha256").update("x").digest()],
       ["another version", encode({ ...hello, version: 2 } as never)],
       ["a proof that is none", encode({ ...hello, proof: "guess" })],
+      ["a proof of other characters", encode({ ...hello, proof: "é".repeat(44) })],
+      ["more than a first message may have", encode({ ...hello, proof: "x".repeat(2000) }).subarray(0, 99)],
       ["a question before all else", encode({ _tag: "Get", exchange: 1, sid: "x", handler: "h" })]
     ] as const
   ) {

@@ -1,13 +1,14 @@
 /**
  * A program on several workers, with real clients: what they see when requests reach any of them, and when workers die.
  */
+import { Socket as EngineSocket } from "engine.io-client"
 import { existsSync } from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { EngineClient, modes } from "../kit/client.ts"
 import { EngineClient3 } from "../kit/client3.ts"
-import { eventually, pause } from "../kit/events.ts"
+import { eventually, Mailbox, pause, within } from "../kit/events.ts"
 import { Connection } from "../kit/http.ts"
-import { Program } from "../kit/program.ts"
+import { Program, withProgram } from "../kit/program.ts"
 import type { Target } from "../kit/server.ts"
 import { WebSocketClient } from "../kit/ws.ts"
 import { type Client, count, open } from "./requests.ts"
@@ -46,6 +47,24 @@ const upgraded = async (url: string): Promise<WebSocketClient> => {
   assert.strictEqual(await webSocket.next(), "4hello")
   return webSocket
 }
+
+it(
+  "a WebSocket over TLS is piped to the owner of its session, since it cannot be handed over",
+  withProgram([fixture], async (program) => {
+    const { port } = await program.listening()
+    await eventually("two workers", () => program.output.match(/listening/g)?.length, (count) => count === 2)
+    const clients = await Promise.all(Array.from({ length: 6 }, async () => {
+      const client = new EngineSocket(`wss://127.0.0.1:${port}`, { rejectUnauthorized: false } as object)
+      const messages = new Mailbox<string>("a message")
+      client.on("message", (data: string) => messages.put(data))
+      await within(new Promise<void>((resolve) => client.once("upgrade", () => resolve())), "an upgrade")
+      return { messages, send: (data: string) => void client.send(data), close: () => client.close() }
+    }))
+    await Promise.all(clients.map((client) => count(client, 0, 20)))
+    for (const client of clients) client.close()
+  }, { TLS: "yes" }),
+  30_000
+)
 
 describe("a program on several workers", () => {
   beforeAll(async () => {

@@ -35,8 +35,8 @@ const nothing: Buffer = Buffer.alloc(0)
 /** Takes messages out of what arrives. */
 export class MessageReader {
   private rest: Buffer = nothing
-  private readonly most: number
-  /** `most` is the largest message, in bytes. */
+  /** The largest message, in bytes. */
+  most: number
   constructor(most: number) {
     this.most = most
   }

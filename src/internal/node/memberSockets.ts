@@ -24,6 +24,9 @@ const openTimeout = 1000
 const pingInterval = 2500
 const mostMissing = 3
 
+/** The most that is read of somebody who may be no member, in bytes. */
+const firstSize = 1024
+
 /** Larger messages are none: an answer holds little more than `maxPayload`, but any single message of an application. */
 const largest = 2 ** 30
 
@@ -48,8 +51,7 @@ export interface Members extends Cluster {
 const proofOf = (secret: string, nonce: string, from: string, to: string): string =>
   createHmac("sha256", secret).update(JSON.stringify([nonce, from, to])).digest("base64")
 
-const isSame = (a: string, b: string): boolean =>
-  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+const isSame = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b)
 
 /** This member, which listens until the scope closes. */
 export const makeMembers = Effect.fnUntraced(function*(
@@ -64,7 +66,7 @@ export const makeMembers = Effect.fnUntraced(function*(
 
   /** Reads messages from a connection until `onMessage` takes it over, by returning true, or it ends. */
   const read = (socket: Net.Socket, onMessage: (message: Message, reader: MessageReader) => boolean): void => {
-    const reader = new MessageReader(largest)
+    const reader = new MessageReader(firstSize)
     sockets.add(socket)
     const onData = (chunk: Buffer): void => {
       reader.push(chunk)
@@ -105,10 +107,12 @@ export const makeMembers = Effect.fnUntraced(function*(
     socket.once("close", () => handler?.onClose())
     read(socket, (message, reader) => {
       if (!isKnown) {
-        isKnown = message._tag === "Hello" && isSame(message.proof, proofOf(secret, nonce, message.from, self))
+        isKnown = message._tag === "Hello" &&
+          isSame(Buffer.from(message.proof), Buffer.from(proofOf(secret, nonce, message.from, self)))
+        if (!isKnown) refuse(socket)
+        reader.most = largest
         // It asks again before that, if it is there.
-        if (isKnown) socket.setTimeout(pingInterval * (mostMissing + 2))
-        else refuse(socket)
+        socket.setTimeout(pingInterval * (mostMissing + 2))
       } else if (message._tag === "Upgrade") {
         const rest = reader.takeRest()
         take(message, socket, rest)
@@ -125,8 +129,9 @@ export const makeMembers = Effect.fnUntraced(function*(
     const socket = Net.connect({ ...others.get(member)!, allowHalfOpen: true } as Net.NetConnectOpts)
     let onMessage: ((message: Message) => boolean) | undefined
     socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
-    read(socket, (message) => {
+    read(socket, (message, reader) => {
       if (onMessage !== undefined) return onMessage(message)
+      reader.most = largest
       if (message._tag !== "Hello" || message.from !== member) refuse(socket)
       else {
         socket.setTimeout(0)
