@@ -124,4 +124,22 @@ describe("a link", () => {
         await within(new Promise((resolve) => socket.once("close", resolve)), "the end of the connection")
       }))
   }
+
+  it("takes a large message in pieces without copying what has come each time", () => {
+    const bytes = encode({ _tag: "Broadcast", exchange: 1, payload: randomBytes(2e6) })
+    const concat = vi.spyOn(Buffer, "concat")
+    try {
+      const reader = new MessageReader(2 ** 30)
+      let message: Message | "malformed" | undefined
+      for (let at = 0; at < bytes.length; at += 10_000) {
+        assert.isUndefined(message)
+        reader.push(bytes.subarray(at, at + 10_000))
+        message = reader.next()
+      }
+      assert.deepStrictEqual(encode(message as Message), bytes)
+      assert.isBelow(concat.mock.calls.length, 3)
+    } finally {
+      concat.mockRestore()
+    }
+  })
 })

@@ -30,30 +30,38 @@ export const encode = (message: Message): Buffer => {
   return bytes
 }
 
-const nothing: Buffer = Buffer.alloc(0)
-
 /** Takes messages out of what arrives. */
 export class MessageReader {
-  private rest: Buffer = nothing
   /** The largest message, in bytes. */
   most: number
+  private chunks: Array<Buffer> = []
+  private size = 0
+  /** How much has to be there before it is worth a look. */
+  private needed = prefix
   constructor(most: number) {
     this.most = most
   }
 
   push(chunk: Buffer): void {
-    this.rest = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk])
+    this.chunks.push(chunk)
+    this.size += chunk.length
   }
 
   /** The next message, `undefined` where not all of it is there, `"malformed"` where it is none, and nothing after it. */
   next(): Message | "malformed" | undefined {
-    const { rest } = this
-    if (rest.length < prefix) return undefined
+    if (this.size < this.needed) return undefined
+    const rest = this.join()
     const headEnd = prefix + rest.readUInt32BE(0)
     const end = headEnd + rest.readUInt32BE(4)
     if (end > this.most) return "malformed"
-    if (rest.length < end) return undefined
-    this.rest = rest.length === end ? nothing : rest.subarray(end)
+    if (rest.length < end) {
+      this.chunks = [rest]
+      this.needed = end
+      return undefined
+    }
+    this.chunks = rest.length === end ? [] : [rest.subarray(end)]
+    this.size -= end
+    this.needed = prefix
     try {
       const head: unknown = JSON.parse(rest.toString("utf8", prefix, headEnd))
       const kind = rest[8]!
@@ -70,8 +78,13 @@ export class MessageReader {
 
   /** What has come behind the last message. */
   takeRest(): Buffer {
-    const { rest } = this
-    this.rest = nothing
+    const rest = this.join()
+    this.chunks = []
+    this.size = 0
     return Buffer.from(rest)
+  }
+
+  private join(): Buffer {
+    return this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks)
   }
 }
