@@ -66,6 +66,40 @@ it(
   30_000
 )
 
+it(
+  "workers that die as soon as they listen are replaced after longer and longer pauses",
+  withProgram(["test/cluster/fixtures/crashing.ts"], async (program) => {
+    const lives = () =>
+      [...program.output.matchAll(/([\d.]+) to (\d+)\n/g)].map(([, from, to]) => [+from!, +to!] as const)
+    const all = await eventually("four lives", lives, ({ length }) => length >= 4, 20_000)
+    for (const [i, least] of [100, 200, 400].entries()) assert.isAtLeast(all[i + 1]![0] - all[i]![1], least - 20)
+  }),
+  30_000
+)
+
+it(
+  "a worker that dies while others are replaced has one in its place, not two",
+  withProgram([fixture], async (it) => {
+    program = it
+    const [first, second] = await twoWorkers()
+    program.process.kill("SIGUSR2")
+    process.kill(second, "SIGKILL")
+    const news = await eventually(
+      "two others",
+      workers,
+      (all) => all.length >= 2 && !all.includes(first) && !all.includes(second),
+      20_000
+    )
+    // It replaces them again when it is through with the first time.
+    program.process.kill("SIGUSR2")
+    await eventually("yet others", workers, (all) => news.every((it) => !all.includes(it)), 20_000)
+    await twoWorkers()
+    assert.include([0, 130], await program.end("SIGTERM"))
+    assert.strictEqual(program.output.match(/worker \d+ listening/g)?.length, 6)
+  }),
+  40_000
+)
+
 describe("a program on several workers", () => {
   beforeAll(async () => {
     program = new Program([fixture])

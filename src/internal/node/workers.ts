@@ -1,6 +1,7 @@
 /**
  * All cores of a machine: a primary process that serves nobody, and workers that are members of one cluster.
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -98,7 +99,7 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
 /** How long a worker has for its end; then it is killed. It is longer than a server waits for its connections. */
 const stopTimeout = Duration.seconds(30)
 
-/** How long workers that die at once are waited for before the next, in milliseconds. */
+/** How long the successor of a worker waits, in milliseconds: longer each time, until one has lived for the longest. */
 const firstPause = 100
 const longestPause = 10_000
 
@@ -174,9 +175,9 @@ export const primary = Effect.fnUntraced(function*(
   const keep = Effect.fnUntraced(function*(first: Deferred.Deferred<boolean>) {
     let pause = firstPause
     while (true) {
+      const began = yield* Clock.currentTimeMillis
       const worker = yield* start
-      const isUp = yield* listens(worker)
-      yield* Deferred.succeed(first, isUp)
+      yield* Deferred.succeed(first, yield* listens(worker))
       yield* gone(worker)
       if (retired.delete(worker)) return
       yield* Effect.logError(
@@ -184,19 +185,22 @@ export const primary = Effect.fnUntraced(function*(
           see("worker-that-died")
         }`
       )
-      pause = isUp ? firstPause : Math.min(pause * 2, longestPause)
-      if (!isUp) yield* Effect.sleep(pause)
+      if ((yield* Clock.currentTimeMillis) - began >= longestPause) pause = firstPause
+      yield* Effect.sleep(pause)
+      pause = Math.min(pause * 2, longestPause)
     }
   })
   const restart = Effect.gen(function*() {
     for (const worker of Array.from(running.keys())) {
+      if (!running.has(worker)) continue
       const first = yield* Deferred.make<boolean>()
+      // If it dies meanwhile, it has its successor already.
+      retired.add(worker)
       const keeper = yield* Effect.forkScoped(keep(first))
-      if (!(yield* Deferred.await(first))) {
+      if (!(yield* Deferred.await(first)) && retired.delete(worker)) {
         yield* Fiber.interrupt(keeper)
         return yield* Effect.logError(`A new worker has died, so the others stay as they are${see("worker-that-died")}`)
       }
-      retired.add(worker)
       yield* stop(worker)
     }
   })
