@@ -49,7 +49,7 @@ const upgraded = async (url: string): Promise<WebSocketClient> => {
 }
 
 it(
-  "a WebSocket over TLS is piped to the owner of its session, since it cannot be handed over",
+  "a WebSocket over TLS is piped to the owner of its session, since it cannot be handed over, and holds up no end",
   withProgram([fixture], async (program) => {
     const { port } = await program.listening()
     await eventually("two workers", () => program.output.match(/listening/g)?.length, (count) => count === 2)
@@ -61,6 +61,10 @@ it(
       return { messages, send: (data: string) => void client.send(data), close: () => client.close() }
     }))
     await Promise.all(clients.map((client) => count(client, 0, 20)))
+    program.process.kill("SIGUSR2")
+    // Effect would wait 20 seconds for those that are piped to the other worker.
+    const listening = () => program.output.match(/listening/g)?.length
+    await eventually("the end of both workers", listening, (count) => count === 4, 15_000)
     for (const client of clients) client.close()
   }, { TLS: "yes" }),
   30_000

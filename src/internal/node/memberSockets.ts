@@ -191,6 +191,8 @@ export const makeMembers = Effect.fnUntraced(function*(
         send(peer, whole)
         peer.off("close", fail)
         socket.off("close", leave)
+        // Nothing tells its client of the end of this member.
+        if (owner !== undefined) nodePlatformOf(owner).lingering.watch(socket)
         join(socket, peer)
         resume(Effect.void)
         return piped
