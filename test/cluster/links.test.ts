@@ -2,9 +2,11 @@
  * Links between members on real sockets: what becomes of one whose other end hangs, or says what is no message.
  */
 import { Effect } from "effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { createHash, randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
-import { connect, createServer, type Socket } from "node:net"
+import { createServer as createHttpServer } from "node:http"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, describe, it, vi } from "vitest"
@@ -91,11 +93,16 @@ describe("a link", () => {
       })).finally(() => vi.useRealTimers())
   })
 
-  it("closes at once where nobody listens, and where what comes is no message", async () => {
+  it("closes at once where nobody listens, where the member is known no more, and where what comes is no message", async () => {
     await withMember(async ({ connect }) => {
       const { handler, isClosed } = closed()
       connect("other", handler)
       await within(isClosed, "the end of a link to nobody")
+    })
+    await withMember(async ({ connect }) => {
+      const { handler, isClosed } = closed()
+      connect("forgotten", handler)
+      await within(isClosed, "the end of a link to a member that is known no more")
     })
     await withOther((message, socket) => {
       if (message._tag === "Get") socket.write(randomBytes(50))
@@ -141,5 +148,42 @@ describe("a link", () => {
     } finally {
       concat.mockRestore()
     }
+  })
+
+  it("to a client is cut when that takes nothing of it for long, not when it is only quiet", async () => {
+    const server = createHttpServer()
+    let isStuck = false
+    await withOther((message, socket) => {
+      if (message._tag === "Upgrade") socket.write(isStuck ? Buffer.alloc(5e7) : "hello")
+    }, () =>
+      withMember(async ({ upgrade }) => {
+        server.on("upgrade", (source) => {
+          const upgraded = {
+            _tag: "Upgrade",
+            sid: "x",
+            handler: "h",
+            takesBytes: true,
+            headers: {},
+            answered: {}
+          } as const
+          Effect.runFork(upgrade("other", { source } as HttpServerRequest, { ...upgraded, early: "" }))
+        })
+        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+        const { port } = server.address() as AddressInfo
+        const piped = async (ready: (here: Socket) => boolean) => {
+          const upgrading = new Promise<Socket>((resolve) => server.once("upgrade", ({ socket }) => resolve(socket)))
+          const client = connect(port, "127.0.0.1").pause().on("error", () => {})
+          client.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+          const here = await within(upgrading, "an upgrade")
+          await eventually("what the owner sends", () => ready(here), (it) => it)
+          assert.strictEqual(here.timeout, 60_000)
+          here.emit("timeout")
+          client.destroy()
+          return here.destroyed
+        }
+        assert.isFalse(await piped((here) => here.bytesWritten === 5))
+        isStuck = true
+        assert.isTrue(await piped((here) => here.writableNeedDrain))
+      })).finally(() => server.close())
   })
 })

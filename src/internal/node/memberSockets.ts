@@ -126,7 +126,11 @@ export const makeMembers = Effect.fnUntraced(function*(
 
   /** Opens a connection to a member; calls back once it may be written to, with what takes the messages that come. */
   const open = (member: string, onOpen: (socket: Net.Socket) => (message: Message) => boolean): Net.Socket => {
-    const socket = Net.connect({ ...others.get(member)!, allowHalfOpen: true } as Net.NetConnectOpts)
+    const address = others.get(member)
+    // It may have left since somebody looked it up.
+    const socket = address === undefined
+      ? new Net.Socket().destroy()
+      : Net.connect({ ...address, allowHalfOpen: true } as Net.NetConnectOpts)
     let onMessage: ((message: Message) => boolean) | undefined
     socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
     read(socket, (message, reader) => {
@@ -246,9 +250,14 @@ const uncork = (socket: Net.Socket): void => socket.uncork()
 /** Nothing more is a message. */
 const piped = (): boolean => true
 
+/** How long a client may take nothing of what its owner sends, in milliseconds: meanwhile nobody sees the owner end it. */
+const stuckTimeout = 60_000
+
 /** Makes two connections one, which ends as a whole. */
 const join = (one: Net.Socket, other: Net.Socket): void => {
-  one.setTimeout(0).setNoDelay(true)
+  one.setNoDelay(true).setTimeout(stuckTimeout).on("timeout", () => {
+    if (one.writableNeedDrain || other.destroyed) one.destroy()
+  })
   one.on("error", () => {}).once("close", () => other.destroySoon())
   other.once("close", () => one.destroySoon())
   one.pipe(other)
