@@ -85,6 +85,20 @@ describe("connections", () => {
       assert.strictEqual(site.io.of("/a").listenerCount("connection"), 0)
     }))
 
+  it("ends a program that disconnects its socket in its first step", () =>
+    running(async (site, start) => {
+      const events: Array<string> = []
+      await start(SocketIO.connections(site.io, (socket) =>
+        Effect.gen(function*() {
+          yield* Effect.addFinalizer(() => Effect.sync(() => events.push("goodbye")))
+          socket.disconnect(true)
+          events.push("told it to go")
+        })))
+      site.client()
+      await eventually("the end", () => events.length, (length) => length === 2)
+      assert.deepStrictEqual(events, ["told it to go", "goodbye"])
+    }))
+
   it("logs the failure of a program, and disconnects its socket", () =>
     running(async (site, start, _, logs) => {
       await start(SocketIO.connections(site.io, () => Effect.andThen(Effect.yieldNow, Effect.fail("no database"))))

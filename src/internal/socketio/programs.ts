@@ -163,7 +163,9 @@ export const connections = <E, R>(
         )
       ))
       // Whoever waits for it in the program hears of it first.
-      socket.once("disconnect", () => queueMicrotask(() => fiber.interruptUnsafe()))
+      const interrupt = () => queueMicrotask(() => fiber.interruptUnsafe())
+      if (socket.connected) socket.once("disconnect", interrupt)
+      else interrupt()
     })
   })
 
