@@ -306,6 +306,15 @@ describe("ask", () => {
       assert.strictEqual(failure.most, 3)
     }))
 
+  it("waits as long as it has to where the time is longer than any timer", () =>
+    running(async (site, start) => {
+      const [socket, client] = await site.pair()
+      client.on("twice", (n: number, answer: (n: number) => void) => void setTimeout(answer, 20, 2 * n))
+      for (const timeout of ["30 days", "Infinity"] as const) {
+        assert.strictEqual(await start(SocketIO.ask(socket, Twice, 4, { timeout })), 8)
+      }
+    }))
+
   it("fails where the client does not answer, or answers something else", () =>
     running(async (site, start) => {
       const [socket, client] = await site.pair()

@@ -288,7 +288,8 @@ export const ask = <P extends Schema.Top, S extends Schema.Top, E extends Schema
     const args = yield* argumentsOf(event, payload)
     const millis = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 seconds"))
     const answer = yield* Effect.callback<unknown, NoAnswer>((resume) => {
-      const emitter = socket.timeout(millis) as unknown as Untyped
+      // No timer can run longer.
+      const emitter = socket.timeout(Math.min(millis, 2 ** 31 - 1)) as unknown as Untyped
       emitter.emit(event.name, ...args, (error: unknown, value: unknown) =>
         resume(error ? Effect.fail(new NoAnswer({ event: event.name })) : Effect.succeed(value ?? null)))
     })
