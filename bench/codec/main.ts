@@ -1,4 +1,7 @@
-/** The process that measures the codecs, in turns of some milliseconds. */
+/** The process that measures the codecs, in turns of some milliseconds; as in a server, the platform brings its base64. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { EngineIOLive } from "../../src/index.ts"
 import type { CodecCalls } from "../shared/calls.ts"
 import { answer } from "../shared/rpc.ts"
 import { usage } from "../shared/usage.ts"
@@ -36,5 +39,6 @@ const round = (one: Case, millis: number) => {
   return { title: one.title, ours: nanos(ours), theirs: nanos(theirs) }
 }
 
+await Effect.runPromise(Effect.scoped(Layer.build(EngineIOLive)))
 answer<CodecCalls>({ round: ({ millis }) => cases.map((one) => round(one, millis)) }, null)
 process.on("exit", () => sink)

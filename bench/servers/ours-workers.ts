@@ -10,6 +10,8 @@ if (cluster.isPrimary) {
   let listening = 0
   cluster.on("listening", (_, { port }) => {
     const none = (): void => {}
+    // Each also has a socket for the others, which has no port.
+    if (port <= 0) return
     // Who has gone is seen by the workers alone.
     if (++listening === 2) control({ port, sessions: () => 0, broadcast: none, burst: none, flood: none })
   })
