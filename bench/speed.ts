@@ -52,6 +52,8 @@ const names: Readonly<Record<string, string>> = {
   "ours-attach": "attached",
   ws: "`ws`",
   "ours-loop": "with a loop",
+  "router-alone": "`HttpRouter` alone",
+  "node-alone": "`node:http` alone",
   "engine.io-effect": "`engine.io`, Effect loaded",
   "ours-uncounted": "without metrics",
   "ours-observed": "observed",
