@@ -70,6 +70,8 @@ describe("ten thousand events", () => {
       const ends: Array<Promise<unknown>> = []
       await send((n) => site.io.to(id).emit("n", n), 50, async (n) => {
         if (n % 2500 !== 1250) return
+        // It may not be back from the last time.
+        await Promise.all(ends)
         // Mid-way, and while the client is away.
         if (n % 5000 < 2500) client.io.engine.close()
         else (client.io.engine.transport as unknown as { ws: { terminate(): void } }).ws.terminate()
