@@ -1,9 +1,9 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Layer, Logger, Queue, Scheduler, type Scope, Stream } from "effect"
+import { Cause, Context, Effect, Layer, Logger, Scheduler } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
-import { EngineIO, EngineIOLive, HandshakeError, type Packet, Socket } from "../../src/index.ts"
+import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pending, within } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
@@ -18,6 +18,7 @@ import {
   unwatched,
   withServer
 } from "../kit/server.ts"
+import { inOrder } from "../kit/takers.ts"
 import { refusedUpgrade, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const logged = (server: TestServer, level: string, text: string) =>
@@ -27,35 +28,10 @@ const logged = (server: TestServer, level: string, text: string) =>
     (logs) => logs.some((line) => line.level === level && line.text.includes(text))
   )
 
-/** Ways to take messages in order, with a step for each. */
-const takers: Readonly<
-  Record<
-    string,
-    (
-      socket: Socket.Socket,
-      step: (message: Packet.Message) => Effect.Effect<void>
-    ) => Effect.Effect<unknown, unknown, Scope.Scope>
-  >
-> = {
-  receive: (socket, step) => Effect.forever(Effect.flatMap(Socket.receive(socket), step)),
-  receiveAll: (socket, step) =>
-    Effect.forever(Effect.flatMap(Socket.receiveAll(socket), (messages) => Effect.forEach(messages, step))),
-  messages: (socket, step) => Stream.runForEach(Socket.messages(socket), step),
-  "messages, with a buffer": (socket, step) =>
-    Socket.messages(socket).pipe(Stream.buffer({ capacity: 100 }), Stream.runForEach(step)),
-  "messages, in a fiber of its own": (socket, step) =>
-    Stream.runForEach(Socket.messages(socket), step).pipe(Effect.forkScoped, Effect.andThen(Effect.never)),
-  forEach: (socket, step) => Socket.forEach(socket, step),
-  incoming: (socket, step) =>
-    Effect.forever(
-      Effect.flatMap(Queue.takeBetween(Socket.incoming(socket), 1, 3), (messages) => Effect.forEach(messages, step))
-    )
-}
-
 describe("fibers that let others run after every few steps", () => {
   const numbers = Array.from({ length: 30 }, (_, n) => `4${n}`)
 
-  for (const [how, take] of Object.entries(takers)) {
+  for (const [how, take] of Object.entries(inOrder)) {
     for (const messages of [1, 2, 100]) {
       it(`take and send everything once, and in order: ${how}, with room for ${messages}`, async () => {
         await withServer({

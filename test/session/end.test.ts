@@ -3,10 +3,11 @@
  * R-C1 to R-C10). A client has 30 seconds to take a close, and an application to take what had arrived.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Logger, Option, Queue, References, type Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Logger, Option, Queue, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
+import { CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { type App, type Client, nothing, type Server, serving, settled } from "../kit/inMemory.ts"
+import { takers } from "../kit/takers.ts"
 
 const forced: CloseReason.CloseReason = { _tag: "ForcedClose" }
 const left: CloseReason.CloseReason = { _tag: "TransportClose" }
@@ -431,48 +432,6 @@ describe("R-C10: nothing is left of a session", () => {
       }))
   }
 })
-
-/** Each way to take messages, with a step for each. */
-const takers: Readonly<
-  Record<
-    string,
-    (
-      socket: Socket.Socket,
-      step: (message: Packet.Message) => Effect.Effect<void>
-    ) => Effect.Effect<unknown, unknown, Scope.Scope>
-  >
-> = {
-  "receive": (socket, step) => Effect.forever(Effect.flatMap(Socket.receive(socket), step)),
-  "receive, with a timeout": (socket, step) =>
-    Effect.forever(
-      Effect.flatMap(Effect.timeoutOption(Socket.receive(socket), "2 seconds"), (message) =>
-        Option.isNone(message) ? Effect.void : step(message.value))
-    ),
-  "receiveAll": (socket, step) =>
-    Effect.forever(Effect.flatMap(Socket.receiveAll(socket), (messages) => Effect.forEach(messages, step))),
-  "messages": (socket, step) => Stream.runForEach(Socket.messages(socket), step),
-  "messages, with a buffer": (socket, step) =>
-    Socket.messages(socket).pipe(Stream.buffer({ capacity: 100 }), Stream.runForEach(step)),
-  "messages, eight at a time": (socket, step) =>
-    Socket.messages(socket).pipe(Stream.mapEffect(step, { concurrency: 8 }), Stream.runDrain),
-  "messages, in any order": (socket, step) =>
-    Socket.messages(socket).pipe(Stream.mapEffect(step, { concurrency: 8, unordered: true }), Stream.runDrain),
-  "messages, in a fiber of its own": (socket, step) =>
-    Stream.runForEach(Socket.messages(socket), step).pipe(Effect.forkScoped, Effect.andThen(Effect.never)),
-  "forEach": (socket, step) => Socket.forEach(socket, step),
-  "forEach, in several fibers": (socket, step) =>
-    Effect.forEach([1, 2, 3, 4], () => Effect.exit(Socket.forEach(socket, step)), { concurrency: "unbounded" }),
-  "Queue.take": (socket, step) => Effect.forever(Effect.flatMap(Queue.take(Socket.incoming(socket)), step)),
-  "Queue.takeAll": (socket, step) =>
-    Effect.forever(
-      Effect.flatMap(Queue.takeAll(Socket.incoming(socket)), (messages) => Effect.forEach(messages, step))
-    ),
-  "Queue.takeBetween": (socket, step) =>
-    Effect.forever(
-      Effect.flatMap(Queue.takeBetween(Socket.incoming(socket), 1, 3), (messages) => Effect.forEach(messages, step))
-    ),
-  "Stream.fromQueue": (socket, step) => Stream.runForEach(Stream.fromQueue(Socket.incoming(socket)), step)
-}
 
 describe("what had arrived", () => {
   const ends: Readonly<Record<string, (client: Client) => Effect.Effect<void, never, EngineIO.EngineIO>>> = {
