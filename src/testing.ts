@@ -3,4 +3,4 @@
  *
  * @since 0.2.0
  */
-export * as EngineIOTest from "./EngineIOTest.ts"
+export * as EngineIOTest from "./testing/EngineIOTest.ts"

@@ -65,7 +65,7 @@ const runnable = ({ at, code }: Snippet): string => {
   const lines = code
     .replace(
       /"effect-engine\.io(\/testing)?"/g,
-      (_, path = "") => JSON.stringify(pathToFileURL(join(root, `src${path}/index.ts`)).href)
+      (_, path = "") => JSON.stringify(pathToFileURL(join(root, `src${path || "/index"}.ts`)).href)
     )
     .split("\n")
     .map((line) => {

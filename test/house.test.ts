@@ -47,7 +47,7 @@ const modules: ReadonlyArray<Module> = readdirSync(source, { recursive: true, en
     return { name, text, imports: importsOf(name, text) }
   })
 
-const isBarrel = ({ name }: Module): boolean => name.endsWith("index.ts")
+const isBarrel = ({ name }: Module): boolean => name === "index.ts" || name === "testing.ts"
 const publicModules = modules.filter((module) => !module.name.startsWith("internal/") && !isBarrel(module))
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ const floors: Readonly<Record<string, Floor>> = {
   // What the tests of an application have in the place of the edge.
   testing: {
     level: 5,
-    owns: (name) => name.startsWith("testing/") || name.startsWith("internal/testing/"),
+    owns: (name) => name === "testing.ts" || name.startsWith("testing/") || name.startsWith("internal/testing/"),
     effect: [/^/]
   },
   // The server of another package on this engine: an edge of its own.
@@ -311,7 +311,7 @@ describe("the floors", () => {
 describe("files", () => {
   it("have names of their own", () => {
     // Not by their case alone: some file systems do not tell those apart.
-    const names = modules.filter((module) => !isBarrel(module)).map(({ name }) => basename(name).toLowerCase())
+    const names = modules.map(({ name }) => basename(name).toLowerCase())
     assert.deepStrictEqual(names.filter((name, index) => names.indexOf(name) !== index), [])
   })
 
@@ -396,7 +396,7 @@ describe("public modules", () => {
       Object.keys(exports).sort(),
       [".", "./package.json", "./testing", ...namesIn(".").map((name) => `./${name}`)].sort()
     )
-    for (const [name, folder] of [["index.ts", "."], ["testing/index.ts", "testing"]] as const) {
+    for (const [name, folder] of [["index.ts", "."], ["testing.ts", "testing"]] as const) {
       const barrel = modules.find((module) => module.name === name)!.text
       assert.deepStrictEqual(
         Array.from(barrel.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!),

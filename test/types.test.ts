@@ -27,7 +27,7 @@ import {
   TypedSocket
 } from "../src/index.ts"
 import * as EngineIOClient from "../src/EngineIOClient.ts"
-import { EngineIOTest } from "../src/testing/index.ts"
+import { EngineIOTest } from "../src/testing.ts"
 
 class Users extends Context.Service<Users, { readonly name: string }>()("test/Users") {}
 class Rooms extends Context.Service<Rooms, { readonly join: Effect.Effect<void> }>()("test/Rooms") {}

@@ -15,7 +15,7 @@ import { toServerRequest } from "../../src/internal/testing/memoryPlatform.ts"
 import type { Visit } from "../../src/internal/testing/clientLines.ts"
 import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
-import { EngineIOTest } from "../../src/testing/index.ts"
+import { EngineIOTest } from "../../src/testing.ts"
 
 interface Member {
   readonly name: string

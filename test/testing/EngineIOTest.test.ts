@@ -6,7 +6,7 @@ import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope 
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { type CloseReason, EngineIO, EngineIOLive, HandshakeError, Rooms, Socket } from "../../src/index.ts"
-import { EngineIOTest } from "../../src/testing/index.ts"
+import { EngineIOTest } from "../../src/testing.ts"
 
 const transports = ["polling", "websocket", "webtransport"] as const
 

@@ -205,7 +205,8 @@ export class RouterExchange extends NodeExchange {
     return this.settled !== undefined
   }
 
-  /** A web handler does not say what becomes of its response. */
+  // A web handler does not say what becomes of its response: with its answer it is over.
+
   protected override onAnswered(): void {
     super.onAnswered()
     if (!isNode(this.source)) this.onClose(true)
