@@ -36,11 +36,11 @@ describe("packets of revision 4", () => {
   it("R58: a message with empty text or none is 4", () => {
     assert.strictEqual(revision4.encodeText("message", ""), "4")
     assert.strictEqual(revision4.encodeText("message", undefined), "4")
-    assert.strictEqual(revision4.encodeMessage(""), "4")
+    assert.strictEqual(revision4.encodeText("message", ""), "4")
   })
 
   it("R59: frames are the golden ones (A3, A11, A12)", () => {
-    assert.strictEqual(revision4.encodeMessage("hello"), A3.text.frame)
+    assert.strictEqual(revision4.encodeText("message", "hello"), A3.text.frame)
     assert.deepStrictEqual(revision4.parseText(A3.text.frame), A3.text.packet)
     assert.deepStrictEqual(revision4.parseBinary(A3.binary.frame), A3.binary.packet)
     assert.strictEqual(revision4.encodeText("ping", undefined), A11.revision4.server)
@@ -51,9 +51,9 @@ describe("packets of revision 4", () => {
   })
 
   it("R59: a binary message as text is b and padded base64, without a digit", () => {
-    assert.strictEqual(revision4.encodeMessage(Uint8Array.of(1, 2, 3, 4)), "bAQIDBA==")
     assert.strictEqual(revision4.encodeText("message", Uint8Array.of(1, 2, 3, 4)), "bAQIDBA==")
-    assert.strictEqual(revision4.encodeMessage(new Uint8Array(0)), "b")
+    assert.strictEqual(revision4.encodeText("message", Uint8Array.of(1, 2, 3, 4)), "bAQIDBA==")
+    assert.strictEqual(revision4.encodeText("message", new Uint8Array(0)), "b")
   })
 
   it("R60: b alone is an empty binary message", () => {
@@ -83,7 +83,7 @@ describe("packets of revision 4", () => {
 
   it("R61: what base64 gives an application is memory of its own", () => {
     for (const size of [1, 48, 3000, 9000]) {
-      const { data } = packetOf(revision4.parseText(revision4.encodeMessage(new Uint8Array(size).fill(7))))
+      const { data } = packetOf(revision4.parseText(revision4.encodeText("message", new Uint8Array(size).fill(7))))
       assert.instanceOf(data, Uint8Array)
       assert.isFalse(Buffer.isBuffer(data))
       assert.strictEqual((data as Uint8Array).buffer.byteLength, size)
@@ -98,7 +98,7 @@ describe("packets of revision 4", () => {
   it.prop("R58, R59: packets are encoded as engine.io-parser encodes them", [anyPacket], ([packet]) => {
     parser4.encodePacket(toReference(packet), false, (expected) => {
       assert.strictEqual(revision4.encodeText(packet.type, packet.data), expected)
-      if (packet.type === "message") assert.strictEqual(revision4.encodeMessage(packet.data ?? ""), expected)
+      if (packet.type === "message") assert.strictEqual(revision4.encodeText("message", packet.data ?? ""), expected)
     })
   })
 

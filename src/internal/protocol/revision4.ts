@@ -20,9 +20,6 @@ const lowercaseB = 0x62
 export const encodeText = (type: PacketType, data: Message | undefined): string =>
   data === undefined ? digits[type] : typeof data === "string" ? digits[type] + data : "b" + toBase64(data)
 
-/** The text of a message packet. */
-export const encodeMessage = (data: Message): string => typeof data === "string" ? "4" + data : "b" + toBase64(data)
-
 /** Reads the packet whose text stands in `text` from `start` up to `end`. */
 const parseSlice = (text: string, start: number, end: number): Packet | PacketError => {
   if (start === end) return new PacketError({ reason: "Empty" })
