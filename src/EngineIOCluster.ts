@@ -72,7 +72,7 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
  *
  * **Details**
  *
- * Each member listens for the others on an address of its own. A member proves that it knows the secret when it connects;
+ * Each member listens for the others on an address of its own. Both ends of a connection prove that they know the secret;
  * what follows is not encrypted, so that address belongs into a network of yours.
  *
  * The function of a handler, its `app` and `onDisconnect` run once for a session, on its member.

@@ -1,9 +1,10 @@
 /**
- * Links between members on real sockets: what becomes of one whose other end hangs, or says what is no message.
+ * Links between members on real sockets: what each end proves, and what becomes of one whose other end hangs, or says what
+ * is no message.
  */
 import { Effect } from "effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
-import { createHash, randomBytes } from "node:crypto"
+import { createHash, createHmac, randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { createServer as createHttpServer } from "node:http"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
@@ -19,7 +20,11 @@ import { eventually, within } from "../kit/events.ts"
 const folder = mkdtempSync(join(tmpdir(), "links-"))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-const hello: Message = { _tag: "Hello", version, from: "other", proof: "" }
+const hello: Message = { _tag: "Hello", version, from: "other", nonce: "b" }
+
+/** What one end says: who asks and who is asked, each with its number, in this order. */
+const proof = (by: "Welcome" | "Proof", ...names: ReadonlyArray<string>): string =>
+  createHmac("sha256", "secret").update(JSON.stringify([by, ...names])).digest("base64")
 
 /** Runs `body` with a member `self` that knows one other, which listens at the path. */
 const withMember = (body: (members: Effect.Success<ReturnType<typeof makeMembers>>) => Promise<void>) =>
@@ -33,18 +38,35 @@ const withMember = (body: (members: Effect.Success<ReturnType<typeof makeMembers
     yield* Effect.promise(() => body(members))
   })))
 
+/** Calls back with each message on a connection. */
+const read = (socket: Socket, onMessage: (message: Message) => void) => {
+  const reader = new MessageReader(1000)
+  socket.on("error", () => {}).on("data", (chunk: Buffer) => {
+    reader.push(chunk)
+    for (let message = reader.next(); message !== undefined && message !== "malformed"; message = reader.next()) {
+      onMessage(message)
+    }
+  })
+}
+
+/** The answer to the first message of a connection. */
+const welcome = (to: Message, from = "other"): Message =>
+  to._tag !== "Hello"
+    ? assert.fail(to._tag)
+    : { _tag: "Welcome", from, nonce: "c", proof: proof("Welcome", to.from, to.nonce, from, "c") }
+
 /** A member of which one sees what it gets, and that answers as it likes. */
-const withOther = async (onMessage: (message: Message, socket: Socket) => void, body: () => Promise<void>) => {
+const withOther = async (
+  onMessage: (message: Message, socket: Socket) => void,
+  body: () => Promise<void>,
+  greet = async (hello: Message) => welcome(hello)
+) => {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
-    const reader = new MessageReader(1000)
-    socket.write(encode(hello))
-    socket.on("error", () => {}).on("data", (chunk: Buffer) => {
-      reader.push(chunk)
-      for (let message = reader.next(); message !== undefined && message !== "malformed"; message = reader.next()) {
-        onMessage(message, socket)
-      }
+    read(socket, (message) => {
+      if (message._tag === "Hello") void greet(message).then((answer) => socket.write(encode(answer)))
+      else onMessage(message, socket)
     })
   })
   await new Promise<void>((resolve) => server.listen(join(folder, "other"), resolve))
@@ -54,6 +76,17 @@ const withOther = async (onMessage: (message: Message, socket: Socket) => void, 
     for (const socket of sockets) socket.destroy()
     server.close()
   }
+}
+
+/** A connection to the member `self`, on which this has been said. */
+const say = (...bytes: ReadonlyArray<Uint8Array>) => {
+  const socket = connect(join(folder, "self"))
+  for (const some of bytes) socket.write(some)
+  const welcomed = new Promise<Message & { readonly _tag: "Welcome" }>((resolve) =>
+    read(socket, (message) => message._tag === "Welcome" && resolve(message))
+  )
+  const isClosed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
+  return { socket, welcomed, isClosed }
 }
 
 const closed = () => {
@@ -117,19 +150,69 @@ describe("a link", () => {
   for (
     const [what, bytes] of [
       ["bytes that are no message", createHash("sha256").update("x").digest()],
-      ["another version", encode({ ...hello, version: 2 } as never)],
-      ["a proof that is none", encode({ ...hello, proof: "guess" })],
-      ["a proof of other characters", encode({ ...hello, proof: "é".repeat(44) })],
-      ["more than a first message may have", encode({ ...hello, proof: "x".repeat(2000) }).subarray(0, 99)],
+      ["another version", encode({ ...hello, version: 1 } as never)],
+      ["a proof before a name", encode({ _tag: "Proof", proof: proof("Proof", "other", "", "self", "") })],
+      ["more than a first message may have", encode({ ...hello, nonce: "x".repeat(2000) }).subarray(0, 99)],
       ["a question before all else", encode({ _tag: "Get", exchange: 1, sid: "x", handler: "h" })]
     ] as const
   ) {
     it(`is refused to who begins with ${what}`, () =>
       withMember(async () => {
-        const socket = connect(join(folder, "self")).on("error", () => {}).resume()
-        socket.write(bytes)
-        await within(new Promise((resolve) => socket.once("close", resolve)), "the end of the connection")
+        await within(say(bytes).isClosed, "the end of the connection")
       }))
+  }
+
+  it("is there for who proves that it knows the secret, and for nobody else", () =>
+    withMember(async () => {
+      const ping = encode({ _tag: "Ping" })
+      const { socket, welcomed } = say(encode(hello))
+      const { nonce, proof: given } = await within(welcomed, "an answer")
+      assert.strictEqual(given, proof("Welcome", "other", "b", "self", nonce))
+      const right = proof("Proof", "other", "b", "self", nonce)
+      const ponged = new Promise<void>((resolve) => read(socket, ({ _tag }) => _tag === "Pong" && resolve()))
+      socket.write(Buffer.concat([encode({ _tag: "Proof", proof: right }), ping]))
+      await within(ponged, "a pong")
+      socket.destroy()
+      // What was right there is right nowhere else.
+      for (const wrong of ["guess", "é".repeat(44), right, given]) {
+        const { isClosed, socket, welcomed } = say(encode(hello))
+        await within(welcomed, "an answer")
+        socket.write(Buffer.concat([encode({ _tag: "Proof", proof: wrong }), ping]))
+        await within(isClosed, "the end of the connection")
+      }
+      const { isClosed, socket: other, welcomed: again } = say(encode(hello))
+      // Nor is what the other end itself has said.
+      other.write(encode({ _tag: "Proof", proof: (await again).proof }))
+      await within(isClosed, "the end of the connection")
+      const { isClosed: isEnded } = say(encode(hello), ping)
+      await within(isEnded, "the end of the connection")
+    }))
+
+  for (
+    const [what, greet] of [
+      ["cannot prove it", async (hello: Message) => ({ ...welcome(hello), proof: "guess" } as Message)],
+      ["is another member", async (hello: Message) => welcome(hello, "another")],
+      // It has nothing but what others tell it.
+      ["has its proof of the member itself", (hello: Message) => say(encode(hello)).welcomed],
+      [
+        "has its proof of the member itself, and says another name there",
+        async (hello: Message) => ({
+          ...await say(encode({ ...hello, from: "other" } as Message)).welcomed,
+          from: "other"
+        })
+      ]
+    ] as const
+  ) {
+    it(`says nothing to who listens where a member did, and ${what}`, () => {
+      const seen: Array<Message> = []
+      return withOther((message) => void seen.push(message), () =>
+        withMember(async ({ connect }) => {
+          const { handler, isClosed } = closed()
+          connect("other", handler).send({ _tag: "Get", exchange: 1, sid: "x", handler: "h" })
+          await within(isClosed, "the end of the link")
+          assert.deepStrictEqual(seen, [])
+        }), greet)
+    })
   }
 
   it("takes a large message in pieces without copying what has come each time", () => {

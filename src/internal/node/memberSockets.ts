@@ -10,7 +10,7 @@ import * as Net from "node:net"
 import { type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
 import { see } from "../protocol/see.ts"
 import type { Cluster, Link, LinkHandler, Owner } from "../server/cluster.ts"
-import { type Message, type Upgrade, version } from "../server/clusterMessages.ts"
+import { type Hello, type Message, type Upgrade, version } from "../server/clusterMessages.ts"
 import { UpgradeFailed } from "../server/platform.ts"
 import { toNode } from "./exchange.ts"
 import { encode, MessageReader } from "./memberMessages.ts"
@@ -48,10 +48,19 @@ export interface Members extends Cluster {
   readonly take: (upgrade: Upgrade, socket: Net.Socket) => void
 }
 
-const proofOf = (secret: string, nonce: string, from: string, to: string): string =>
-  createHmac("sha256", secret).update(JSON.stringify([nonce, from, to])).digest("base64")
+/** What takes the next message of a connection, and says what takes the one after it: nothing, where that is none. */
+type Step = (message: Message, reader: MessageReader) => Step | undefined
 
-const isSame = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b)
+const makeNonce = (): string => randomBytes(16).toString("base64")
+
+/** Holds for one connection and one end of it, so that it proves nothing on another one, or sent back. */
+const proofOf = (secret: string, by: "Welcome" | "Proof", hello: Hello, to: string, nonce: string): string =>
+  createHmac("sha256", secret).update(JSON.stringify([by, hello.from, hello.nonce, to, nonce])).digest("base64")
+
+const isSame = (a: string, b: string): boolean => {
+  const [one, other] = [Buffer.from(a), Buffer.from(b)]
+  return one.length === other.length && timingSafeEqual(one, other)
+}
 
 /** This member, which listens until the scope closes. */
 export const makeMembers = Effect.fnUntraced(function*(
@@ -64,9 +73,10 @@ export const makeMembers = Effect.fnUntraced(function*(
   const sockets = new Set<Net.Socket>()
   let owner: Owner | undefined
 
-  /** Reads messages from a connection until `onMessage` takes it over, by returning true, or it ends. */
-  const read = (socket: Net.Socket, onMessage: (message: Message, reader: MessageReader) => boolean): void => {
+  /** Reads messages from a connection until no step takes them any more, or it ends. */
+  const read = (socket: Net.Socket, first: Step): void => {
     const reader = new MessageReader(firstSize)
+    let step: Step | undefined = first
     sockets.add(socket)
     const onData = (chunk: Buffer): void => {
       reader.push(chunk)
@@ -79,7 +89,8 @@ export const makeMembers = Effect.fnUntraced(function*(
           )
           return void socket.destroy()
         }
-        if (onMessage(message, reader)) return void socket.off("data", onData).off("end", onEnd)
+        step = step!(message, reader)
+        if (step === undefined) return void socket.off("data", onData).off("end", onEnd)
         if (socket.destroyed) return
       }
     }
@@ -88,7 +99,7 @@ export const makeMembers = Effect.fnUntraced(function*(
     socket.on("data", onData).on("end", onEnd).on("error", () => {}).once("close", () => sockets.delete(socket))
   }
 
-  const refuse = (socket: Net.Socket): void => {
+  const refuse = (socket: Net.Socket): undefined => {
     warn(
       `Dropped a connection of somebody who is no member of the cluster, or speaks another version${
         see("connections-within-a-cluster")
@@ -97,54 +108,52 @@ export const makeMembers = Effect.fnUntraced(function*(
     socket.destroy()
   }
 
-  // A member says who it is in answer to a number that was never used before.
   const onConnection = (socket: Net.Socket): void => {
-    const nonce = randomBytes(16).toString("base64")
+    const nonce = makeNonce()
     let handler: LinkHandler | undefined
-    let isKnown = false
     socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
-    socket.write(encode({ _tag: "Hello", version, from: self, proof: nonce }))
     socket.once("close", () => handler?.onClose())
-    read(socket, (message, reader) => {
-      if (!isKnown) {
-        isKnown = message._tag === "Hello" &&
-          isSame(Buffer.from(message.proof), Buffer.from(proofOf(secret, nonce, message.from, self)))
-        if (!isKnown) refuse(socket)
+    const serve: Step = (message, reader) => {
+      if (message._tag === "Upgrade") return void take(message, socket, reader.takeRest())
+      if (message._tag === "Ping") send(socket, { _tag: "Pong" })
+      else if (owner === undefined) socket.destroy()
+      else (handler ??= owner.onLink({ send: (answer) => send(socket, answer) })).onMessage(message)
+      return serve
+    }
+    read(socket, (hello) => {
+      if (hello._tag !== "Hello") return refuse(socket)
+      send(socket, { _tag: "Welcome", from: self, nonce, proof: proofOf(secret, "Welcome", hello, self, nonce) })
+      return (message, reader) => {
+        if (message._tag !== "Proof" || !isSame(message.proof, proofOf(secret, "Proof", hello, self, nonce))) {
+          return refuse(socket)
+        }
         reader.most = largest
         // It asks again before that, if it is there.
         socket.setTimeout(pingInterval * (mostMissing + 2))
-      } else if (message._tag === "Upgrade") {
-        const rest = reader.takeRest()
-        take(message, socket, rest)
-        return true
-      } else if (message._tag === "Ping") send(socket, { _tag: "Pong" })
-      else if (owner === undefined) socket.destroy()
-      else (handler ??= owner.onLink({ send: (answer) => send(socket, answer) })).onMessage(message)
-      return false
+        return serve
+      }
     })
   }
 
-  /** Opens a connection to a member; calls back once it may be written to, with what takes the messages that come. */
-  const open = (member: string, onOpen: (socket: Net.Socket) => (message: Message) => boolean): Net.Socket => {
+  /** Opens a connection to a member; calls back once it may be written to, for what takes the messages that come. */
+  const open = (member: string, onOpen: (socket: Net.Socket) => Step | undefined): Net.Socket => {
     const address = others.get(member)
+    const hello: Hello = { _tag: "Hello", version, from: self, nonce: makeNonce() }
     // It may have left since somebody looked it up.
     const socket = address === undefined
       ? new Net.Socket().destroy()
       : Net.connect({ ...address, allowHalfOpen: true } as Net.NetConnectOpts)
-    let onMessage: ((message: Message) => boolean) | undefined
     socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
+    send(socket, hello)
     read(socket, (message, reader) => {
-      if (onMessage !== undefined) return onMessage(message)
+      if (
+        message._tag !== "Welcome" || message.from !== member ||
+        !isSame(message.proof, proofOf(secret, "Welcome", hello, member, message.nonce))
+      ) return refuse(socket)
       reader.most = largest
-      if (message._tag !== "Hello" || message.from !== member) refuse(socket)
-      else {
-        socket.setTimeout(0)
-        socket.write(
-          encode({ _tag: "Hello", version, from: self, proof: proofOf(secret, message.proof, self, member) })
-        )
-        onMessage = onOpen(socket)
-      }
-      return onMessage === piped
+      socket.setTimeout(0)
+      send(socket, { _tag: "Proof", proof: proofOf(secret, "Proof", hello, member, message.nonce) })
+      return onOpen(socket)
     })
     return socket
   }
@@ -161,11 +170,12 @@ export const makeMembers = Effect.fnUntraced(function*(
         else send(socket, { _tag: "Ping" })
       }, pingInterval)
       socket.once("close", () => clearInterval(timer))
-      return (message) => {
+      const take: Step = (message) => {
         missing = 0
         handler.onMessage(message)
-        return false
+        return take
       }
+      return take
     })
     socket.once("close", () => handler.onClose())
     return { send: (message) => early === undefined ? send(socket, message) : void early.push(message) }
@@ -199,7 +209,7 @@ export const makeMembers = Effect.fnUntraced(function*(
         if (owner !== undefined) nodePlatformOf(owner).lingering.watch(socket)
         join(socket, peer)
         resume(Effect.void)
-        return piped
+        return undefined
       })
       peer.once("close", fail)
       socket.once("close", leave)
@@ -246,9 +256,6 @@ const send = (socket: Net.Socket, message: Message): void => {
 }
 
 const uncork = (socket: Net.Socket): void => socket.uncork()
-
-/** Nothing more is a message. */
-const piped = (): boolean => true
 
 /** How long a client may take nothing of what its owner sends, in milliseconds: meanwhile nobody sees the owner end it. */
 const stuckTimeout = 60_000

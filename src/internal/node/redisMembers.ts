@@ -22,7 +22,7 @@ import { makeMembers, type Members } from "./memberSockets.ts"
  * @since 0.2.0
  */
 export interface RedisOptions {
-  /** What all members know and nobody else: whoever knows it can speak for any client. */
+  /** What all members know and nobody else, long and random: whoever knows it can speak for any client. */
   readonly secret: string | Redacted.Redacted
   /** Where this member listens for the others, in a network that clients cannot reach. */
   readonly listen: { readonly host: string; readonly port?: number | undefined }

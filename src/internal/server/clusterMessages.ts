@@ -5,11 +5,19 @@
 import * as Schema from "effect/Schema"
 
 /** The two ends speak the same version, or nothing. */
-export const version = 1
+export const version = 2
 
 const exchange = Schema.Number
 const payload = Schema.Union([Schema.String, Schema.instanceOf<typeof Uint8Array<ArrayBufferLike>>(Uint8Array)])
 const headers = Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Array(Schema.String)]))
+
+/** Who opens a connection, and a number that was never used before, which the other end has to know in its proof. */
+export type Hello = typeof Hello.Type
+const Hello = Schema.TaggedStruct("Hello", {
+  version: Schema.Literal(version),
+  from: Schema.String,
+  nonce: Schema.String
+})
 
 /** A request for a WebSocket, whose connection the owner is to have. */
 export type Upgrade = typeof Upgrade.Type
@@ -36,8 +44,10 @@ export type Question = typeof questions[keyof typeof questions]["Type"]
 
 export type Message = typeof Message.Type
 export const Message = Schema.Union([
-  // The first on every connection.
-  Schema.TaggedStruct("Hello", { version: Schema.Literal(version), from: Schema.String, proof: Schema.String }),
+  // The first on every connection, by the one that opened it; then the other's; then nothing is said without proof.
+  Hello,
+  Schema.TaggedStruct("Welcome", { from: Schema.String, nonce: Schema.String, proof: Schema.String }),
+  Schema.TaggedStruct("Proof", { proof: Schema.String }),
   // Asked for and given again and again, since a member that hangs closes no connection.
   Schema.TaggedStruct("Ping", {}),
   Schema.TaggedStruct("Pong", {}),
