@@ -43,8 +43,8 @@ const progress = (line: string): void => {
 }
 
 const run = async (options: Options): Promise<void> => {
-  const chosen = workloads.filter(({ name }) =>
-    options.workloads.length === 0 || options.workloads.some((wanted) => name.startsWith(wanted))
+  const chosen = workloads.filter(({ long, name }) =>
+    options.workloads.length === 0 ? long !== true : options.workloads.some((wanted) => name.startsWith(wanted))
   )
   if (chosen.length === 0) throw new Error("no workload has such a name; --list shows them")
   const rows: Array<BasedRow> = []

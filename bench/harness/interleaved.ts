@@ -25,7 +25,8 @@ const takeSlices = async (
   const most = workload.kind === "cpu" ? workload.mostUnits : undefined
   const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 4 }
   // A tail needs more samples than a mean.
-  const millis = workload.kind === "latency" ? options.sliceMillis * 3 : options.sliceMillis
+  const usual = workload.kind === "latency" ? options.sliceMillis * 3 : options.sliceMillis
+  const { count, millis } = workload.slices ?? { count: options.passes, millis: usual }
   const limit: Limit = { millis, units: most }
   const runIn: Limit = { millis: 30, units: most === undefined ? undefined : most / 20 }
   for (const server of site.alive(servers)) {
@@ -38,7 +39,7 @@ const takeSlices = async (
     const first = round % Math.max(1, servers.length)
     const order = [...servers.slice(first), ...servers.slice(0, first)]
     const taken: Record<string, Array<Slice>> = {}
-    for (let pass = 0; pass < options.passes; pass++) {
+    for (let pass = 0; pass < count; pass++) {
       for (const server of site.alive(pass % 2 === 0 ? order : order.toReversed())) {
         const slice = await site.attempt(server, () => site.slice(server, limit, runIn))
         if (slice !== undefined) (taken[server] ??= []).push(slice)
@@ -67,11 +68,12 @@ const cpuRows = (workload: CpuWorkload, slices: Slices): ReadonlyArray<Row> => [
 }]
 
 const latencyRows = (workload: LatencyWorkload, slices: Slices): ReadonlyArray<Row> =>
-  (["p50", "p99"] as const).map((which) => ({
+  // In a short slice, p99.9 is its one worst message.
+  (workload.slices === undefined ? ["p50", "p99"] as const : ["p50", "p99", "p99.9"] as const).map((which) => ({
     workload: workload.name,
     title: `${workload.title}: ${which}`,
     unit: "µs",
-    goal: which === "p50" ? workload.goal50 : workload.goal99,
+    goal: { p50: workload.goal50, p99: workload.goal99, "p99.9": undefined }[which],
     values: perSlice(slices, (slice) => slice.latency?.[which] ?? Number.NaN)
   }))
 

@@ -15,6 +15,10 @@ interface Common {
   readonly servers: ReadonlyArray<string>
   /** What its ratios and goals refer to, where that is not `engine.io`. */
   readonly baseline?: string
+  /** Takes minutes, and runs only when it is asked for. */
+  readonly long?: boolean
+  /** The slices of a round where they are not the usual ones: rare pauses are seen in long ones. */
+  readonly slices?: { readonly count: number; readonly millis: number }
 }
 
 export interface CpuWorkload extends Common {
@@ -229,6 +233,19 @@ const compared: ReadonlyArray<Workload> = [
   }
 ]
 
+/** Rare pauses: five rounds are five runs of 20 s for each server. */
+const tail = (rate: number): Workload => ({
+  kind: "latency",
+  name: `tail-${rate}`,
+  title: `open loop, 50 ws clients, ${rate / 1000} 000 msg/s, 20 s`,
+  servers: ["engine.io", "ours"],
+  long: true,
+  goal50: goal(0.95, 0.9),
+  goal99: goal(1.1, 0.9),
+  slices: { count: 4, millis: 5000 },
+  traffic: { kind: "paced", clients: 50, rate }
+})
+
 /** The same with and without metrics, and with everything an operator may switch on. */
 const observed = compared.flatMap((workload): ReadonlyArray<Workload> =>
   workload.kind === "cpu" &&
@@ -262,4 +279,4 @@ const together: ReadonlyArray<Workload> = [
   }
 ]
 
-export const workloads: ReadonlyArray<Workload> = [...compared, ...observed, ...together]
+export const workloads: ReadonlyArray<Workload> = [...compared, tail(5000), tail(20_000), ...observed, ...together]

@@ -62,7 +62,7 @@ export interface Tally {
   /** What the load generator spent. */
   readonly load: Usage
   /** In microseconds, from the moment a message was due. */
-  readonly latency?: { readonly p50: number; readonly p99: number } | undefined
+  readonly latency?: Readonly<Record<"p50" | "p99" | "p99.9", number>> | undefined
 }
 
 export type LoadCalls = {

@@ -52,6 +52,19 @@ describe("revision 4", () => {
       assert.deepStrictEqual(client.take(), ["2"])
     }))
 
+  it.effect("R-H1: pings go out as far apart as the sessions were opened", () =>
+    serving({}, function*(server) {
+      const clients: Array<Client> = []
+      for (let i = 0; i < 100; i++) {
+        yield* TestClock.setTime(i)
+        clients.push(yield* server.connect("websocket"))
+      }
+      for (const [i, client] of clients.entries()) {
+        yield* TestClock.setTime(25_000 + i)
+        assert.deepStrictEqual(clients.filter((other) => other.take().length > 0), [client])
+      }
+    }))
+
   it.effect("R-H1: the heartbeat goes on for as long as every ping is answered", () =>
     serving({}, function*(server) {
       const client = yield* server.connect("websocket")
