@@ -32,7 +32,7 @@ const serverFile = (server: string): string => {
 export const kindOf = (server: string): string => server.split("@")[0] ?? server
 
 const dialectOf = (kind: string): Dialect =>
-  ["ws", "rpc-websocket"].includes(kind) ? "bare" : kind.endsWith("socket.io") ? "socket.io" : "engine.io"
+  ["ws", "rpc-websocket", "rpc-alone"].includes(kind) ? "bare" : kind.endsWith("socket.io") ? "socket.io" : "engine.io"
 
 export interface Slice extends Tally {
   /** What the server spent. */

@@ -87,7 +87,7 @@ const rpc = (name: string, title: string, window: number): CpuWorkload => ({
   name,
   title,
   unit: "call",
-  servers: ["rpc-websocket", "rpc-ours"],
+  servers: ["rpc-websocket", "rpc-ours", "rpc-alone"],
   baseline: "rpc-websocket",
   goal: goal(0.8, 0.7),
   traffic: { kind: "rpc", clients: 50, window }

@@ -13,9 +13,9 @@ import * as Schema from "effect/Schema"
 import { createServer } from "node:http"
 import { control } from "./control.ts"
 
-const Api = RpcGroup.make(Rpc.make("Echo", { payload: { text: Schema.String }, success: Schema.String }))
+export const Api = RpcGroup.make(Rpc.make("Echo", { payload: { text: Schema.String }, success: Schema.String }))
 
-const handlers = Api.toLayer({ Echo: ({ text }) => Effect.succeed(text) })
+export const handlers = Api.toLayer({ Echo: ({ text }) => Effect.succeed(text) })
 
 export const path = "/engine.io/"
 
