@@ -16,6 +16,8 @@ import { askAll, askOwner, payloadOf } from "./internal/server/everywhere.ts"
 import { EngineIO } from "./internal/server/service.ts"
 import type { Sendable, SocketId } from "./Socket.ts"
 
+export type { MemberTls } from "./internal/node/memberWire.ts"
+export type { MemberOptions } from "./internal/node/networkMembers.ts"
 export type { RedisOptions } from "./internal/node/redisMembers.ts"
 export type { NodeClusterOptions } from "./internal/node/workers.ts"
 
@@ -73,7 +75,7 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
  * **Details**
  *
  * Each member listens for the others on an address of its own. Both ends of a connection prove that they know the secret;
- * what follows is not encrypted, so that address belongs into a network of yours.
+ * what follows is not encrypted, so that address belongs into a network of yours, or give `tls`.
  *
  * The function of a handler, its `app` and `onDisconnect` run once for a session, on its member.
  *

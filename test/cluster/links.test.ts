@@ -2,7 +2,7 @@
  * Links between members on real sockets: what each end proves, and what becomes of one whose other end hangs, or says what
  * is no message.
  */
-import { Effect } from "effect"
+import { Effect, Logger } from "effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { createHash, createHmac, randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -10,12 +10,15 @@ import { createServer as createHttpServer } from "node:http"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Tls from "node:tls"
 import { afterAll, assert, describe, it, vi } from "vitest"
-import type { LinkHandler } from "../../src/internal/server/cluster.ts"
+import type { LinkHandler, Owner } from "../../src/internal/server/cluster.ts"
 import { type Message, version } from "../../src/internal/server/clusterMessages.ts"
 import { encode, MessageReader } from "../../src/internal/node/memberMessages.ts"
 import { makeMembers } from "../../src/internal/node/memberSockets.ts"
+import { type MemberTls, plain, secure } from "../../src/internal/node/memberWire.ts"
 import { eventually, within } from "../kit/events.ts"
+import { certificate } from "../kit/tls.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "links-"))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -269,4 +272,65 @@ describe("a link", () => {
         assert.isTrue(await piped((here) => here.writableNeedDrain))
       })).finally(() => server.close())
   })
+})
+
+describe("a link in TLS", () => {
+  const { cert, key } = certificate()
+  const own: MemberTls = { key, cert, ca: cert }
+
+  /** Runs `body` with a link to a member that gives back what it gets. */
+  const withLink = (
+    tls: MemberTls | undefined,
+    body: (link: { readonly answer: Promise<Message | "closed">; readonly port: number }) => Promise<void>,
+    warnings: Array<unknown> = []
+  ) =>
+    Effect.runPromise(
+      Effect.gen(function*() {
+        const shared = { secret: "secret", listen: { host: "127.0.0.1", port: 0 } }
+        const echo = yield* makeMembers({ ...shared, self: "echo", others: new Map(), wire: secure(own) })
+        const onLink: Owner["onLink"] = (link) => ({ onMessage: (message) => link.send(message), onClose: () => {} })
+        yield* echo.serve({ onLink } as Owner)
+        const { port } = echo.address as AddressInfo
+        const wire = tls === undefined ? plain : secure(tls)
+        const others = new Map([["echo", { host: "127.0.0.1", port }]])
+        const { connect } = yield* makeMembers({ ...shared, self: "self", others, wire })
+        const answer = new Promise<Message | "closed">((resolve) => {
+          connect("echo", { onMessage: resolve, onClose: () => resolve("closed") }).send({ _tag: "Ok", exchange: 1 })
+        })
+        yield* Effect.promise(() => body({ answer: within(answer, "an answer"), port }))
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(message))]))
+      )
+    )
+
+  it("carries messages between members that have certificates of their authority", () =>
+    withLink(own, async ({ answer }) => assert.deepStrictEqual(await answer, { _tag: "Ok", exchange: 1 })))
+
+  for (
+    const [what, tls, warning] of [
+      ["does not trust the authority of the other", { ...own, ca: Tls.rootCertificates[0]! }, "SELF_SIGNED"],
+      ["expects another host", { ...own, servername: "elsewhere" }, "ERR_TLS_CERT_ALTNAME_INVALID"],
+      ["does not speak TLS", undefined, "ERR_SSL"]
+    ] as const
+  ) {
+    it(`is closed where one end ${what}, and a warning says so`, async () => {
+      const warnings: Array<string> = []
+      await withLink(tls, async ({ answer }) => {
+        assert.strictEqual(await answer, "closed")
+        await eventually("a warning", () => warnings.join(), (all) => all.includes(warning))
+      }, warnings)
+    })
+  }
+
+  it("is refused to who has no certificate, or one of another authority", () =>
+    withLink(own, async ({ port }) => {
+      for (const other of [{}, certificate()]) {
+        const socket = Tls.connect({ host: "127.0.0.1", port, ...other, ca: cert }).on("error", () => {}).resume()
+        const answered = new Promise((resolve) => socket.once("data", () => resolve("answered")))
+        socket.write(encode(hello))
+        const closed = new Promise((resolve) => socket.once("close", () => resolve("closed")))
+        assert.strictEqual(await within(Promise.race([answered, closed]), "the end of the connection"), "closed")
+      }
+    }))
 })

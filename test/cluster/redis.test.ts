@@ -185,7 +185,7 @@ describe.skipIf(isMissing)(title, () => {
     const { status, text } = await stranger.exchange("GET", url)
     assert.deepStrictEqual([status, text], [400, "{\"code\":1,\"message\":\"Session ID unknown\"}"])
     // It does not believe them either.
-    await program.printed(/Dropped a connection of somebody who is no member/)
+    await program.printed(/Dropped a connection within the cluster: the other end is no member/)
   }, 30_000)
 
   it("tells parked polls at once that their member was killed", async () => {

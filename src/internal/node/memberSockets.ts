@@ -14,11 +14,9 @@ import { type Hello, type Message, type Upgrade, version } from "../server/clust
 import { UpgradeFailed } from "../server/platform.ts"
 import { toNode } from "./exchange.ts"
 import { encode, MessageReader } from "./memberMessages.ts"
+import { openTimeout, plain, type Wire } from "./memberWire.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
 import { leaveTo } from "./upgrades.ts"
-
-/** How long a member has to answer a new connection, in milliseconds. */
-const openTimeout = 1000
 
 /** How often a link is tried, in milliseconds, and how many answers in a row may be missing: then the member is gone. */
 const pingInterval = 2500
@@ -37,6 +35,8 @@ export interface MemberOptions {
   readonly listen: Net.ListenOptions
   /** What all members know, and nobody else; "" where others cannot connect. */
   readonly secret: string
+  /** How connections are opened and taken. Default: as they are. */
+  readonly wire?: Wire | undefined
   /** Hands a connection over as it is, where that can be done. */
   readonly handOver?: ((member: string, upgrade: Upgrade, socket: Net.Socket) => boolean) | undefined
 }
@@ -66,7 +66,7 @@ const isSame = (a: string, b: string): boolean => {
 export const makeMembers = Effect.fnUntraced(function*(
   options: MemberOptions
 ): Effect.fn.Return<Members, never, Scope.Scope> {
-  const { others, secret, self } = options
+  const { others, secret, self, wire = plain } = options
   const context = yield* Effect.context<Scope.Scope>()
   const warn = (words: string): void =>
     void Effect.runForkWith(Context.omit(Scope.Scope)(context))(Effect.logWarning(words))
@@ -77,18 +77,10 @@ export const makeMembers = Effect.fnUntraced(function*(
   const read = (socket: Net.Socket, first: Step): void => {
     const reader = new MessageReader(firstSize)
     let step: Step | undefined = first
-    sockets.add(socket)
     const onData = (chunk: Buffer): void => {
       reader.push(chunk)
       for (let message = reader.next(); message !== undefined; message = reader.next()) {
-        if (message === "malformed") {
-          warn(
-            `Dropped a connection within the cluster: what came on it was no message${
-              see("connections-within-a-cluster")
-            }`
-          )
-          return void socket.destroy()
-        }
+        if (message === "malformed") return drop(socket, "what came on it was no message")
         step = step!(message, reader)
         if (step === undefined) return void socket.off("data", onData).off("end", onEnd)
         if (socket.destroyed) return
@@ -96,17 +88,25 @@ export const makeMembers = Effect.fnUntraced(function*(
     }
     // A pipe has two halves, a link has not.
     const onEnd = (): void => void socket.destroy()
-    socket.on("data", onData).on("end", onEnd).on("error", () => {}).once("close", () => sockets.delete(socket))
+    socket.on("data", onData).on("end", onEnd).on("error", () => {})
   }
 
-  const refuse = (socket: Net.Socket): undefined => {
-    warn(
-      `Dropped a connection of somebody who is no member of the cluster, or speaks another version${
-        see("connections-within-a-cluster")
-      }`
-    )
+  /** Every connection, those in the handshake of TLS too. */
+  const track = (socket: Net.Socket): void => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  }
+
+  const drop = (socket: Net.Socket, why: string): undefined => {
+    warn(`Dropped a connection within the cluster: ${why}${see("connections-within-a-cluster")}`)
     socket.destroy()
   }
+
+  const refuse = (socket: Net.Socket): undefined =>
+    drop(socket, "the other end is no member, or speaks another version")
+
+  const dropInsecure = (error: NodeJS.ErrnoException, socket: Net.Socket): undefined =>
+    drop(socket, error.code ?? error.message)
 
   const onConnection = (socket: Net.Socket): void => {
     const nonce = makeNonce()
@@ -140,10 +140,13 @@ export const makeMembers = Effect.fnUntraced(function*(
     const address = others.get(member)
     const hello: Hello = { _tag: "Hello", version, from: self, nonce: makeNonce() }
     // It may have left since somebody looked it up.
-    const socket = address === undefined
-      ? new Net.Socket().destroy()
-      : Net.connect({ ...address, allowHalfOpen: true } as Net.NetConnectOpts)
+    const socket = address === undefined ? new Net.Socket().destroy() : wire.connect(address)
+    track(socket)
     socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
+    // A network fails in a system call, TLS does not.
+    const onError = (error: NodeJS.ErrnoException): void =>
+      error.syscall === undefined ? dropInsecure(error, socket) : undefined
+    socket.on("error", onError)
     send(socket, hello)
     read(socket, (message, reader) => {
       if (
@@ -151,7 +154,7 @@ export const makeMembers = Effect.fnUntraced(function*(
         !isSame(message.proof, proofOf(secret, "Welcome", hello, member, message.nonce))
       ) return refuse(socket)
       reader.most = largest
-      socket.setTimeout(0)
+      socket.off("error", onError).setTimeout(0)
       send(socket, { _tag: "Proof", proof: proofOf(secret, "Proof", hello, member, message.nonce) })
       return onOpen(socket)
     })
@@ -223,7 +226,8 @@ export const makeMembers = Effect.fnUntraced(function*(
 
   const server = yield* Effect.acquireRelease(
     Effect.callback<Net.Server>((resume) => {
-      const server = Net.createServer({ allowHalfOpen: true }, onConnection)
+      const server = wire.createServer(onConnection)
+      server.on("connection", track).on("tlsClientError", dropInsecure)
       server.once("error", (error) => resume(Effect.die(error)))
       server.listen(options.listen, () => resume(Effect.succeed(server)))
     }),

@@ -5,15 +5,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { OptionsError } from "../protocol/optionsError.ts"
+import type { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
-import { generateSid } from "../server/sid.ts"
-import { makeMembers, type Members } from "./memberSockets.ts"
+import type { Members } from "./memberSockets.ts"
+import { makeNetworkMembers, type MemberOptions } from "./networkMembers.ts"
 
 /**
  * Options of `layerRedis`.
@@ -21,18 +20,9 @@ import { makeMembers, type Members } from "./memberSockets.ts"
  * @category models
  * @since 0.2.0
  */
-export interface RedisOptions {
-  /** What all members know and nobody else, long and random: whoever knows it can speak for any client. */
-  readonly secret: string | Redacted.Redacted
-  /** Where this member listens for the others, in a network that clients cannot reach. */
-  readonly listen: { readonly host: string; readonly port?: number | undefined }
+export interface RedisOptions extends MemberOptions {
   /** Where the others reach it, if that is not where it listens: behind a translation of addresses, say. */
   readonly advertise?: { readonly host: string; readonly port?: number | undefined } | undefined
-  /**
-   * What the ids of its sessions begin with, before a `-`: letters and digits, so that a load balancer can send requests
-   * to their owner by the id. Default: nothing a balancer could know.
-   */
-  readonly name?: string | undefined
   /** What the names of its keys in Redis begin with. Default: `"engine.io"`. */
   readonly prefix?: string | undefined
   /** How long a member is known that is heard of no more. Default: 5 seconds. */
@@ -57,20 +47,15 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`
 const mostMisses = 3
 
 export const redisMembers = Effect.fnUntraced(function*(
-  { advertise, listen, name, prefix = "engine.io", secret, timeToLive = "5 seconds" }: RedisOptions
+  options: RedisOptions
 ): Effect.fn.Return<Members, OptionsError, Redis.Redis | Scope.Scope> {
-  const word = typeof secret === "string" ? secret : Redacted.value(secret)
-  if (word === "") return yield* new OptionsError({ message: "secret: must not be empty" })
-  if (name !== undefined && !/^[0-9A-Za-z]+$/.test(name)) {
-    return yield* new OptionsError({ message: `name: must be letters and digits, is ${JSON.stringify(name)}` })
-  }
+  const { advertise, listen, prefix = "engine.io", timeToLive = "5 seconds" } = options
   const redis = yield* Redis.Redis
   const millis = Duration.toMillis(timeToLive)
-  const part = generateSid().slice(0, 8)
-  const self = name === undefined ? part : `${name}-${part}`
   const others = new Map<string, Net.NetConnectOpts>()
-  const members = yield* makeMembers({ self, others, listen: { ...listen, port: listen.port ?? 0 }, secret: word })
-  const { port } = members.address as Net.AddressInfo
+  const members = yield* makeNetworkMembers(options, others)
+  const { self } = members
+  const { port } = members.address
   const entry = JSON.stringify({ self, host: advertise?.host ?? listen.host, port: advertise?.port ?? port })
   const key = `${prefix}:members`
   const channel = `${prefix}:joined`

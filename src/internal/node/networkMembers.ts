@@ -1,0 +1,60 @@
+/**
+ * A member that listens for the others in a network, wherever it knows them from.
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type * as Net from "node:net"
+import { OptionsError } from "../protocol/optionsError.ts"
+import { generateSid } from "../server/sid.ts"
+import { makeMembers, type Members } from "./memberSockets.ts"
+import { type MemberTls, plain, secure } from "./memberWire.ts"
+
+/**
+ * What every member in a network has to be told.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface MemberOptions {
+  /** What all members know and nobody else, long and random: whoever knows it can speak for any client. */
+  readonly secret: string | Redacted.Redacted
+  /** Where this member listens for the others, in a network that clients cannot reach. */
+  readonly listen: { readonly host: string; readonly port?: number | undefined }
+  /**
+   * What the ids of its sessions begin with, before a `-`: letters and digits, so that a load balancer can send requests
+   * to their owner by the id. Default: nothing a balancer could know.
+   */
+  readonly name?: string | undefined
+  /** Encrypts what members say to each other. Default: it is not encrypted. */
+  readonly tls?: MemberTls | undefined
+}
+
+export interface NetworkMembers extends Members {
+  readonly address: Net.AddressInfo
+}
+
+export const makeNetworkMembers = Effect.fnUntraced(function*(
+  { listen, name, secret, tls }: MemberOptions,
+  others: ReadonlyMap<string, Net.NetConnectOpts>
+): Effect.fn.Return<NetworkMembers, OptionsError, Scope.Scope> {
+  const word = typeof secret === "string" ? secret : Redacted.value(secret)
+  if (word === "") return yield* new OptionsError({ message: "secret: must not be empty" })
+  if (name !== undefined && !/^[0-9A-Za-z]+$/.test(name)) {
+    return yield* new OptionsError({ message: `name: must be letters and digits, is ${JSON.stringify(name)}` })
+  }
+  const wire = yield* Effect.try({
+    try: () => tls === undefined ? plain : secure(tls),
+    catch: (error) => new OptionsError({ message: `tls: ${error instanceof Error ? error.message : error}` })
+  })
+  const part = generateSid().slice(0, 8)
+  const self = name === undefined ? part : `${name}-${part}`
+  const members = yield* makeMembers({
+    self,
+    others,
+    listen: { ...listen, port: listen.port ?? 0 },
+    secret: word,
+    wire
+  })
+  return members as NetworkMembers
+})
