@@ -81,6 +81,42 @@ it(
   30_000
 )
 
+for (
+  const [how, why] of [
+    ["hangs", "does not listen after 1s"],
+    ["crashes", "has died \\(1\\)"],
+    ["is none", "cannot be started \\(spawn .* ENOENT\\)"]
+  ] as const
+) {
+  it(
+    `a worker whose successor ${how} serves on, until there is one that listens`,
+    withProgram(["test/cluster/fixtures/starting.ts"], async (program) => {
+      const [, pid] = await program.printed(/worker 1 (\d+) listening/)
+      program.process.kill("SIGUSR2")
+      await program.printed(new RegExp(`A new worker ${why}, so the others stay as they are`))
+      assert.isTrue(existsSync(`/proc/${pid}`))
+      program.process.kill("SIGUSR2")
+      await program.printed(/worker 3 \d+ listening/)
+      await program.printed(/worker 1 stopped/)
+      assert.include([0, 130], await program.end("SIGTERM"))
+      assert.notMatch(program.output, /worker 2/)
+    }, { SECOND: how }),
+    30_000
+  )
+}
+
+it(
+  "a worker that cannot be started is tried again",
+  withProgram(["test/cluster/fixtures/starting.ts"], async (program) => {
+    const [, pid] = await program.printed(/worker 1 (\d+) listening/)
+    process.kill(Number(pid), "SIGKILL")
+    await program.printed(/A worker has died \(SIGKILL\), and is replaced/)
+    await program.printed(/A worker cannot be started \(spawn .* ENOENT\), and is replaced/)
+    await program.printed(/worker 3 \d+ listening/)
+  }, { SECOND: "is none" }),
+  30_000
+)
+
 it(
   "a worker that dies while others are replaced has one in its place, not two",
   withProgram([fixture], async (it) => {

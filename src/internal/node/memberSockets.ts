@@ -229,7 +229,8 @@ export const makeMembers = Effect.fnUntraced(function*(
       const server = wire.createServer(onConnection)
       server.on("connection", track).on("tlsClientError", dropInsecure)
       server.once("error", (error) => resume(Effect.die(error)))
-      server.listen(options.listen, () => resume(Effect.succeed(server)))
+      // The primary of Node's cluster would give what comes to any worker, and take a member for one that serves.
+      server.listen({ ...options.listen, exclusive: true }, () => resume(Effect.succeed(server)))
     }),
     (server) =>
       Effect.sync(() => {

@@ -2,11 +2,11 @@
  * All cores of a machine: a primary process that serves nobody, and workers that are members of one cluster.
  */
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import NodeCluster, { type Worker } from "node:cluster"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -114,16 +114,25 @@ export interface NodeClusterOptions {
   readonly workers?: number | undefined
   /** The signal at which the first process replaces the others one by one, each drained. Default: `"SIGUSR2"`. */
   readonly restartSignal?: NodeJS.Signals | undefined
+  /** How long a new process has until it listens. One that takes longer replaces no other. Default: one minute. */
+  readonly startTimeout?: Duration.Input | undefined
 }
+
+/** Why a worker serves nobody. */
+class WorkerFailed extends Data.TaggedError("WorkerFailed")<{
+  readonly worker?: Worker
+  readonly why: string
+}> {}
 
 /** Runs workers until it is interrupted, each replaced when it dies. */
 export const primary = Effect.fnUntraced(function*(
-  { restartSignal = "SIGUSR2", workers = availableParallelism() }: NodeClusterOptions
+  { restartSignal = "SIGUSR2", startTimeout = "1 minute", workers = availableParallelism() }: NodeClusterOptions
 ): Effect.fn.Return<never, never, Scope.Scope> {
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "engine.io-"))),
     (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
   )
+  const limit = Duration.fromInputUnsafe(startTimeout)
   const restarts = yield* Queue.sliding<void>(1)
   const running = new Map<Worker, string | undefined>()
   const tellAll = (): void => {
@@ -161,70 +170,82 @@ export const primary = Effect.fnUntraced(function*(
       })
   )
 
-  const start = Effect.sync(() => {
-    const worker = NodeCluster.fork({ [folderVariable]: folder })
-    running.set(worker, undefined)
-    return worker.on("error", () => {})
+  const start = Effect.callback<Worker, WorkerFailed>((resume) => {
+    try {
+      const worker = NodeCluster.fork({ [folderVariable]: folder })
+      running.set(worker, undefined)
+      worker.process.once("spawn", () => resume(Effect.succeed(worker)))
+      worker.on("error", ({ message }) => {
+        // Of one that was never there Node tells no end.
+        if (worker.process.pid === undefined) running.delete(worker)
+        resume(Effect.fail(new WorkerFailed({ why: `cannot be started (${message})` })))
+      })
+    } catch (error) {
+      resume(Effect.fail(new WorkerFailed({ why: `cannot be started (${error})` })))
+    }
   })
   // The workers end before what they use of the primary does.
   yield* Effect.addFinalizer(() => Effect.forEach(running.keys(), stop, { concurrency: "unbounded", discard: true }))
 
   /** Those that have others in their places. */
   const retired = new Set<Worker>()
-  /** Keeps one worker running; `first` is told whether the first one came to listen. */
-  const keep = Effect.fnUntraced(function*(first: Deferred.Deferred<boolean>) {
+  /** Replaces a worker each time that it dies, until another is in its place. */
+  const keep = Effect.fnUntraced(function*(first: Effect.Effect<Worker, WorkerFailed>) {
     let pause = firstPause
-    while (true) {
+    for (let next = first;; next = start) {
       const began = yield* Clock.currentTimeMillis
-      const worker = yield* start
-      yield* Deferred.succeed(first, yield* listens(worker))
-      yield* gone(worker)
-      if (retired.delete(worker)) return
-      yield* Effect.logError(
-        `A worker has died (${worker.process.signalCode ?? worker.process.exitCode}), and is replaced${
-          see("worker-that-died")
-        }`
-      )
+      const { why, worker } = yield* Effect.flip(Effect.flatMap(next, gone))
+      if (worker !== undefined && retired.delete(worker)) return
+      yield* Effect.logError(`A worker ${why}, and is replaced${see("worker-that-died")}`)
       if ((yield* Clock.currentTimeMillis) - began >= longestPause) pause = firstPause
       yield* Effect.sleep(pause)
       pause = Math.min(pause * 2, longestPause)
     }
   })
+  const startListening = Effect.flatMap(start, (worker) =>
+    Effect.raceFirst(listens(worker), gone(worker)).pipe(
+      Effect.timeoutOrElse({
+        duration: limit,
+        orElse: () => Effect.fail(new WorkerFailed({ why: `does not listen after ${Duration.format(limit)}` }))
+      }),
+      Effect.tapError(() => Effect.forkScoped(stop(worker))),
+      Effect.as(worker)
+    ))
   const restart = Effect.gen(function*() {
     for (const worker of Array.from(running.keys())) {
       if (!running.has(worker)) continue
-      const first = yield* Deferred.make<boolean>()
-      // If it dies meanwhile, it has its successor already.
       retired.add(worker)
-      const keeper = yield* Effect.forkScoped(keep(first))
-      if (!(yield* Deferred.await(first)) && retired.delete(worker)) {
-        yield* Fiber.interrupt(keeper)
-        return yield* Effect.logError(`A new worker has died, so the others stay as they are${see("worker-that-died")}`)
+      const successor = yield* Effect.result(startListening)
+      // If it has died meanwhile, it has its successor already.
+      if (Result.isFailure(successor) && retired.delete(worker)) {
+        const { why } = successor.failure
+        return yield* Effect.logError(`A new worker ${why}, so the others stay as they are${see("restart-that-ended")}`)
       }
+      yield* Effect.forkScoped(keep(Effect.fromResult(successor)))
       yield* stop(worker)
     }
   })
-  for (let i = 0; i < workers; i++) yield* Effect.forkScoped(keep(yield* Deferred.make<boolean>()))
+  for (let i = 0; i < workers; i++) yield* Effect.forkScoped(keep(start))
   return yield* Effect.forever(Effect.andThen(Queue.take(restarts), restart))
 })
 
-/** Waits until a worker listens, or is gone. */
-const listens = (worker: Worker): Effect.Effect<boolean> =>
-  Effect.callback((resume) => {
-    worker.once("listening", () => resume(Effect.succeed(true)))
-    worker.once("exit", () => resume(Effect.succeed(false)))
-  })
+const listens = (worker: Worker): Effect.Effect<void> =>
+  Effect.callback((resume) => void worker.once("listening", () => resume(Effect.void)))
 
-const gone = (worker: Worker): Effect.Effect<void> =>
+const gone = (worker: Worker): Effect.Effect<never, WorkerFailed> =>
   Effect.callback((resume) => {
-    if (worker.isDead()) resume(Effect.void)
-    else worker.once("exit", () => resume(Effect.void))
+    const die = (): void => {
+      const { exitCode, signalCode } = worker.process
+      resume(Effect.fail(new WorkerFailed({ worker, why: `has died (${signalCode ?? exitCode})` })))
+    }
+    if (worker.isDead()) die()
+    else worker.once("exit", die)
   })
 
 const stop = (worker: Worker): Effect.Effect<void> =>
   Effect.suspend(() => {
     worker.process.kill("SIGTERM")
-    return Effect.timeoutOrElse(gone(worker), {
+    return Effect.timeoutOrElse(Effect.ignore(gone(worker)), {
       duration: stopTimeout,
       orElse: () => Effect.sync(() => void worker.process.kill("SIGKILL"))
     })
