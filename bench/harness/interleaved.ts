@@ -64,7 +64,10 @@ const cpuRows = (workload: CpuWorkload, slices: Slices): ReadonlyArray<Row> => [
   title: workload.title,
   unit: `µs/${workload.unit}`,
   goal: workload.goal,
-  values: perSlice(slices, (slice) => slice.server.micros / slice.units)
+  values: perSlice(
+    slices,
+    (slice) => (workload.isTime === true ? slice.millis * 1000 : slice.server.micros) / slice.units
+  )
 }]
 
 const latencyRows = (workload: LatencyWorkload, slices: Slices): ReadonlyArray<Row> =>

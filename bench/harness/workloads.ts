@@ -29,6 +29,8 @@ export interface CpuWorkload extends Common {
   readonly goal: Goal
   /** At most so many units in a slice, where each of them uses up a port for a while. */
   readonly mostUnits?: number
+  /** Whether the row is the time that passes for each unit, and not CPU: how much a server gets done with all cores. */
+  readonly isTime?: boolean
 }
 
 export interface LatencyWorkload extends Common {
@@ -276,6 +278,13 @@ const together: ReadonlyArray<Workload> = [
     ...poll("cluster-workers", "polling, half of the requests at another worker", 1, true, goal(2.1, 1.5)),
     servers: ["ours", "ours-workers"],
     baseline: "ours"
+  },
+  {
+    ...echo("cluster-throughput", "ws echo behind 0.1 ms of work: time with two workers", 32, false),
+    servers: ["ours-busy", "ours-busy-workers"],
+    baseline: "ours-busy",
+    goal: goal(1 / 1.7, 1 / 1.9),
+    isTime: true
   }
 ]
 

@@ -1,25 +1,5 @@
-/** The program of the front page on two workers. A client with two connections has each on another worker. */
-import { Layer } from "effect"
+/** The echo on two workers. A client with two connections has each on another worker. */
 import { Socket } from "effect-engine.io"
-import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
-import cluster from "node:cluster"
-import { control } from "./control.ts"
-import { serve } from "./router.ts"
+import { serveOnWorkers } from "./workers.ts"
 
-if (cluster.isPrimary) {
-  let listening = 0
-  cluster.on("listening", (_, { port }) => {
-    const none = (): void => {}
-    // Each also has a socket for the others, which has no port.
-    if (port <= 0) return
-    // Who has gone is seen by the workers alone.
-    if (++listening === 2) control({ port, sessions: () => 0, broadcast: none, burst: none, flood: none })
-  })
-}
-
-serve(
-  (socket) => Socket.forEach(socket, (message) => Socket.send(socket, message)),
-  Socket.sendAll,
-  Layer.empty,
-  EngineIOCluster.layerNodeCluster({ workers: 2 })
-)
+serveOnWorkers((socket) => Socket.forEach(socket, (message) => Socket.send(socket, message)))
