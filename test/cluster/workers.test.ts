@@ -81,41 +81,55 @@ it(
   30_000
 )
 
-for (
-  const [how, why] of [
-    ["hangs", "does not listen after 1s"],
-    ["crashes", "has died \\(1\\)"],
-    ["is none", "cannot be started \\(spawn .* ENOENT\\)"]
-  ] as const
-) {
-  it(
-    `a worker whose successor ${how} serves on, until there is one that listens`,
-    withProgram(["test/cluster/fixtures/starting.ts"], async (program) => {
-      const [, pid] = await program.printed(/worker 1 (\d+) listening/)
+describe("the worker of a program that has one", () => {
+  beforeAll(async () => {
+    program = new Program(["test/cluster/fixtures/starting.ts"])
+    await program.printed(/worker 1 listening/)
+  }, 30_000)
+
+  afterAll(() => program.process.kill("SIGKILL"))
+
+  it("serves on while a successor hangs, crashes or cannot be forked, until one listens", async () => {
+    for (const why of ["does not listen after 3s", "has died \\(1\\)", "cannot be started \\(spawn .* ENOENT\\)"]) {
       program.process.kill("SIGUSR2")
       await program.printed(new RegExp(`A new worker ${why}, so the others stay as they are`))
-      assert.isTrue(existsSync(`/proc/${pid}`))
-      program.process.kill("SIGUSR2")
-      await program.printed(/worker 3 \d+ listening/)
-      await program.printed(/worker 1 stopped/)
-      assert.include([0, 130], await program.end("SIGTERM"))
-      assert.notMatch(program.output, /worker 2/)
-    }, { SECOND: how }),
-    30_000
-  )
-}
+    }
+    assert.notMatch(program.output, /stopped|worker [234] listening/)
+    program.process.kill("SIGUSR2")
+    await program.printed(/worker 5 listening\nworker 1 stopped/)
+  }, 30_000)
 
-it(
-  "a worker that cannot be started is tried again",
-  withProgram(["test/cluster/fixtures/starting.ts"], async (program) => {
-    const [, pid] = await program.printed(/worker 1 (\d+) listening/)
-    process.kill(Number(pid), "SIGKILL")
+  it("is replaced when it has died, also where that takes more than one try", async () => {
+    process.kill(Number(/(\d+) is worker 5/.exec(program.output)![1]), "SIGKILL")
     await program.printed(/A worker has died \(SIGKILL\), and is replaced/)
     await program.printed(/A worker cannot be started \(spawn .* ENOENT\), and is replaced/)
-    await program.printed(/worker 3 \d+ listening/)
-  }, { SECOND: "is none" }),
-  30_000
-)
+    await program.printed(/worker 7 listening/)
+  }, 30_000)
+
+  it("is replaced once more for all signals that come while it is replaced", async () => {
+    program.process.kill("SIGUSR2")
+    await program.printed(/worker 8 listening/)
+    program.process.kill("SIGUSR2")
+    await pause(50)
+    program.process.kill("SIGUSR2")
+    await program.printed(/worker 9 listening/)
+    await program.printed(/worker 8 stopped/)
+  }, 30_000)
+
+  it("comes to its end in order, and its successor too, whatever signals follow the first", async () => {
+    program.process.kill("SIGUSR2")
+    await program.printed(/worker 10 listening/)
+    for (const signal of ["SIGINT", "SIGTERM", "SIGUSR2", "SIGTERM"] as const) {
+      program.process.kill(signal)
+      await pause(50)
+    }
+    assert.include([0, 130], await program.end())
+    assert.match(program.output, /worker 9 stopped/)
+    assert.match(program.output, /worker 10 stopped/)
+    assert.notMatch(program.output, /worker 11/)
+    assert.strictEqual(program.output.match(/has died \(SIG/g)?.length, 1)
+  }, 30_000)
+})
 
 it(
   "a worker that dies while others are replaced has one in its place, not two",
