@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Redis } from "effect/persistence/Redis"
+import { listedMembers, type MembersOptions } from "./internal/node/listedMembers.ts"
 import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts"
 import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
 import type { OptionsError } from "./internal/protocol/optionsError.ts"
@@ -16,8 +17,9 @@ import { askAll, askOwner, payloadOf } from "./internal/server/everywhere.ts"
 import { EngineIO } from "./internal/server/service.ts"
 import type { Sendable, SocketId } from "./Socket.ts"
 
+export type { MembersOptions } from "./internal/node/listedMembers.ts"
 export type { MemberTls } from "./internal/node/memberWire.ts"
-export type { MemberOptions } from "./internal/node/networkMembers.ts"
+export type { NetworkOptions } from "./internal/node/networkMembers.ts"
 export type { RedisOptions } from "./internal/node/redisMembers.ts"
 export type { NodeClusterOptions } from "./internal/node/workers.ts"
 
@@ -112,6 +114,39 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
  */
 export const layerRedis = (options: RedisOptions): Layer.Layer<never, OptionsError, Redis> =>
   Layer.effect(Cluster, redisMembers(options))
+
+/**
+ * Like `layerRedis`, without Redis: the members know each other by their addresses, from a list or from DNS.
+ *
+ * Fails with `OptionsError` where an option has a value it cannot have. It does not wait for members that are not there:
+ * it looks for them again, and they for this one.
+ *
+ * **Details**
+ *
+ * An address that DNS has no more is looked for no more. A member that was found there is known until it goes, since it may
+ * have sessions to end.
+ *
+ * **Example** (Pods behind a headless service of Kubernetes)
+ *
+ * ```ts
+ * import { Config, Effect, Layer } from "effect"
+ * import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+ *
+ * const cluster = Layer.unwrap(Effect.gen(function*() {
+ *   const secret = yield* Config.Redacted("CLUSTER_SECRET")
+ *   return EngineIOCluster.layerMembers({
+ *     secret,
+ *     listen: { host: "0.0.0.0" },
+ *     members: { dns: "chat-members.default.svc.cluster.local", port: 7000 }
+ *   })
+ * }))
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layerMembers = (options: MembersOptions): Layer.Layer<never, OptionsError> =>
+  Layer.effect(Cluster, listedMembers(options))
 
 /**
  * How many sessions are open in all members.

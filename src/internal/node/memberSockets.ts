@@ -37,6 +37,8 @@ export interface MemberOptions {
   readonly secret: string
   /** How connections are opened and taken. Default: as they are. */
   readonly wire?: Wire | undefined
+  /** Is told of each member that opens a connection. */
+  readonly onMember?: ((member: string) => void) | undefined
   /** Hands a connection over as it is, where that can be done. */
   readonly handOver?: ((member: string, upgrade: Upgrade, socket: Net.Socket) => boolean) | undefined
 }
@@ -44,6 +46,15 @@ export interface MemberOptions {
 export interface Members extends Cluster {
   /** Where this member listens. */
   readonly address: string | Net.AddressInfo
+  /**
+   * Opens a link to whoever listens at an address, this member too. Returns when it has said who it is, or is not there;
+   * calls back with its name, and when it is gone.
+   */
+  readonly meet: (
+    to: Net.NetConnectOpts,
+    onMet: (member: string) => void,
+    onGone: () => void
+  ) => Effect.Effect<void>
   /** Takes a connection that was handed over as it is. */
   readonly take: (upgrade: Upgrade, socket: Net.Socket) => void
 }
@@ -128,6 +139,7 @@ export const makeMembers = Effect.fnUntraced(function*(
           return refuse(socket)
         }
         reader.most = largest
+        options.onMember?.(hello.from)
         // It asks again before that, if it is there.
         socket.setTimeout(pingInterval * (mostMissing + 2))
         return serve
@@ -135,12 +147,18 @@ export const makeMembers = Effect.fnUntraced(function*(
     })
   }
 
-  /** Opens a connection to a member; calls back once it may be written to, for what takes the messages that come. */
-  const open = (member: string, onOpen: (socket: Net.Socket) => Step | undefined): Net.Socket => {
-    const address = others.get(member)
+  /**
+   * Opens a connection to a member, or to whoever listens there; calls back once it may be written to, for what takes the
+   * messages that come.
+   */
+  const open = (
+    to: Net.NetConnectOpts | undefined,
+    member: string | undefined,
+    onOpen: (socket: Net.Socket, from: string) => Step | undefined
+  ): Net.Socket => {
     const hello: Hello = { _tag: "Hello", version, from: self, nonce: makeNonce() }
     // It may have left since somebody looked it up.
-    const socket = address === undefined ? new Net.Socket().destroy() : wire.connect(address)
+    const socket = to === undefined ? new Net.Socket().destroy() : wire.connect(to)
     track(socket)
     socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
     // A network fails in a system call, TLS does not.
@@ -150,39 +168,55 @@ export const makeMembers = Effect.fnUntraced(function*(
     send(socket, hello)
     read(socket, (message, reader) => {
       if (
-        message._tag !== "Welcome" || message.from !== member ||
-        !isSame(message.proof, proofOf(secret, "Welcome", hello, member, message.nonce))
+        message._tag !== "Welcome" || message.from !== (member ?? message.from) ||
+        !isSame(message.proof, proofOf(secret, "Welcome", hello, message.from, message.nonce))
       ) return refuse(socket)
       reader.most = largest
       socket.off("error", onError).setTimeout(0)
-      send(socket, { _tag: "Proof", proof: proofOf(secret, "Proof", hello, member, message.nonce) })
-      return onOpen(socket)
+      send(socket, { _tag: "Proof", proof: proofOf(secret, "Proof", hello, message.from, message.nonce) })
+      return onOpen(socket, message.from)
     })
     return socket
   }
 
+  /** Takes messages, and asks again and again whether the other end is there. */
+  const keep = (socket: Net.Socket, onMessage: (message: Message) => void): Step => {
+    let missing = 0
+    // Counted, not timed: it may be us who hung.
+    const timer = setInterval(() => {
+      if (missing++ === mostMissing) socket.destroy()
+      else send(socket, { _tag: "Ping" })
+    }, pingInterval)
+    socket.once("close", () => clearInterval(timer))
+    const take: Step = (message) => {
+      missing = 0
+      onMessage(message)
+      return take
+    }
+    return take
+  }
+
   const connect = (member: string, handler: LinkHandler): Link => {
     let early: Array<Message> | undefined = []
-    let missing = 0
-    const socket = open(member, (socket) => {
+    const socket = open(others.get(member), member, (socket) => {
       for (const message of early!) send(socket, message)
       early = undefined
-      // Counted, not timed: it may be us who hung.
-      const timer = setInterval(() => {
-        if (missing++ === mostMissing) socket.destroy()
-        else send(socket, { _tag: "Ping" })
-      }, pingInterval)
-      socket.once("close", () => clearInterval(timer))
-      const take: Step = (message) => {
-        missing = 0
-        handler.onMessage(message)
-        return take
-      }
-      return take
+      return keep(socket, (message) => handler.onMessage(message))
     })
     socket.once("close", () => handler.onClose())
     return { send: (message) => early === undefined ? send(socket, message) : void early.push(message) }
   }
+
+  const meet: Members["meet"] = (to, onMet, onGone) =>
+    Effect.callback((resume) => {
+      const done = (): void => resume(Effect.void)
+      const socket = open(to, undefined, (socket, from) => {
+        onMet(from)
+        done()
+        return keep(socket, () => {})
+      })
+      socket.once("close", onGone).once("close", done)
+    })
 
   const upgrade = (
     member: string,
@@ -204,7 +238,7 @@ export const makeMembers = Effect.fnUntraced(function*(
         socket.off("close", leave)
         resume(Effect.fail(new UnknownSid({ context: { sid: upgrade.sid } })))
       }
-      const peer = open(member, (peer) => {
+      const peer = open(others.get(member), member, (peer) => {
         send(peer, whole)
         peer.off("close", fail)
         socket.off("close", leave)
@@ -243,6 +277,7 @@ export const makeMembers = Effect.fnUntraced(function*(
     others,
     address: server.address()!,
     connect,
+    meet,
     upgrade,
     take,
     serve: (it) =>

@@ -11,12 +11,12 @@ import { makeMembers, type Members } from "./memberSockets.ts"
 import { type MemberTls, plain, secure } from "./memberWire.ts"
 
 /**
- * What every member in a network has to be told.
+ * What every member in a network is told.
  *
  * @category models
  * @since 0.2.0
  */
-export interface MemberOptions {
+export interface NetworkOptions {
   /** What all members know and nobody else, long and random: whoever knows it can speak for any client. */
   readonly secret: string | Redacted.Redacted
   /** Where this member listens for the others, in a network that clients cannot reach. */
@@ -30,13 +30,16 @@ export interface MemberOptions {
   readonly tls?: MemberTls | undefined
 }
 
+export const isPort = (value: number): boolean => Number.isInteger(value) && value >= 1 && value <= 65_535
+
 export interface NetworkMembers extends Members {
   readonly address: Net.AddressInfo
 }
 
 export const makeNetworkMembers = Effect.fnUntraced(function*(
-  { listen, name, secret, tls }: MemberOptions,
-  others: ReadonlyMap<string, Net.NetConnectOpts>
+  { listen, name, secret, tls }: NetworkOptions,
+  others: ReadonlyMap<string, Net.NetConnectOpts>,
+  onMember?: (member: string) => void
 ): Effect.fn.Return<NetworkMembers, OptionsError, Scope.Scope> {
   const word = typeof secret === "string" ? secret : Redacted.value(secret)
   if (word === "") return yield* new OptionsError({ message: "secret: must not be empty" })
@@ -54,7 +57,8 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
     others,
     listen: { ...listen, port: listen.port ?? 0 },
     secret: word,
-    wire
+    wire,
+    onMember
   })
   return members as NetworkMembers
 })

@@ -12,7 +12,7 @@ import type * as Net from "node:net"
 import type { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import type { Members } from "./memberSockets.ts"
-import { makeNetworkMembers, type MemberOptions } from "./networkMembers.ts"
+import { makeNetworkMembers, type NetworkOptions } from "./networkMembers.ts"
 
 /**
  * Options of `layerRedis`.
@@ -20,7 +20,7 @@ import { makeNetworkMembers, type MemberOptions } from "./networkMembers.ts"
  * @category models
  * @since 0.2.0
  */
-export interface RedisOptions extends MemberOptions {
+export interface RedisOptions extends NetworkOptions {
   /** Where the others reach it, if that is not where it listens: behind a translation of addresses, say. */
   readonly advertise?: { readonly host: string; readonly port?: number | undefined } | undefined
   /** What the names of its keys in Redis begin with. Default: `"engine.io"`. */
