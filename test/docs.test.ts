@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as growth from "../bench/growth.ts"
 import * as speed from "../bench/speed.ts"
 import { draw, pictures } from "../site/diagram.ts"
 import { table } from "../src/internal/server/config.ts"
@@ -223,6 +224,8 @@ describe("the documents", () => {
     const [, reasons] = /^## Five reasons\n([^]*?)(?=^## )/m.exec(readme)!
     assert.deepStrictEqual(reasons!.match(/\b\d\.\d\d\b/g), [...speed.named(speed.read())])
     assert.strictEqual(readFileSync(join(root, "docs/pictures/speed.svg"), "utf8"), speed.picture(speed.read()))
+    assert.strictEqual(readFileSync(join(root, "docs/pictures/growth.svg"), "utf8"), growth.picture(growth.read()))
+    assert.deepStrictEqual(growth.grows(growth.read()), [])
   })
 
   it("explain every message that refers to them", () => {

@@ -35,7 +35,21 @@ const codec = async (workload: CodecWorkload, options: Options): Promise<Outcome
   }
 }
 
+const apart = async (workload: Workload, servers: ReadonlyArray<string>, options: Options): Promise<Outcome> => {
+  const outcomes: Array<Outcome> = []
+  for (const server of servers) outcomes.push(await measure({ ...workload, apart: false }, [server], options))
+  const [rows = [], ...others] = outcomes.map(({ rows }) => rows)
+  rows.forEach(({ values }, index) => Object.assign(values, ...others.map((rows) => rows[index]?.values)))
+  return {
+    rows,
+    failures: outcomes.flatMap(({ failures }) => failures),
+    raw: outcomes.map(({ raw }) => raw),
+    contention: Math.max(...outcomes.map(({ contention = 0 }) => contention))
+  }
+}
+
 export const measure = (workload: Workload, servers: ReadonlyArray<string>, options: Options): Promise<Outcome> => {
+  if (workload.apart === true) return apart(workload, servers, options)
   switch (workload.kind) {
     case "cpu":
     case "latency":

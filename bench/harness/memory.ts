@@ -49,7 +49,7 @@ export const idle = async (
   options: Options
 ): Promise<Outcome> => {
   const { traffic, name, title, goal, times = 1 } = workload
-  const count = options.idleSessions * times
+  const count = workload.sessions ?? options.idleSessions * times
   const { rounds, failures, values } = await together(name, servers, options, async (site, server) => {
     await site.open(server, traffic)
     await site.run(server, { millis: 0, units: rehearsal })
@@ -64,7 +64,7 @@ export const idle = async (
     title: `${title}: ${which}`,
     unit: "KiB/session",
     goal,
-    values: values(({ before, after }) => (after[which] - before[which]) / count / 1024)
+    values: values(({ before, after }) => ((after[which] ?? NaN) - (before[which] ?? NaN)) / count / 1024)
   })
   return { rows: [row("heap"), row("rss")], failures, raw: rounds }
 }

@@ -17,6 +17,8 @@ interface Common {
   readonly baseline?: string
   /** Takes minutes, and runs only when it is asked for. */
   readonly long?: boolean
+  /** Measures one server after the other, since a process may have so many connections at once. */
+  readonly apart?: boolean
   /** The slices of a round where they are not the usual ones: rare pauses are seen in long ones. */
   readonly slices?: { readonly count: number; readonly millis: number }
 }
@@ -44,6 +46,8 @@ export interface IdleWorkload extends Common {
   readonly kind: "idle"
   /** How many times the usual number of sessions. */
   readonly times?: number
+  /** How many, where that is not of choice. */
+  readonly sessions?: number
   readonly traffic: Traffic
   readonly goal: Goal
 }
@@ -248,6 +252,26 @@ const tail = (rate: number): Workload => ({
   traffic: { kind: "paced", clients: 50, rate }
 })
 
+/** What a message and a session cost the more of them there are. */
+const growth = [100, 1000, 5000, 10_000].flatMap((sessions): ReadonlyArray<Workload> => {
+  const common = { servers: ["engine.io", "ours"], long: true, apart: true, goal: goal(1, 0.9) }
+  return [{
+    ...common,
+    kind: "cpu",
+    name: `growth-busy-${sessions}`,
+    title: `${sessions} ws clients, 5 000 msg/s together`,
+    unit: "message",
+    traffic: { kind: "paced", clients: sessions, rate: 5000 }
+  }, {
+    ...common,
+    kind: "idle",
+    name: `growth-idle-${sessions}`,
+    title: `one of ${sessions} idle ws sessions`,
+    sessions,
+    traffic: { kind: "idle", transport: "websocket" }
+  }]
+})
+
 /** The same with and without metrics, and with everything an operator may switch on. */
 const observed = compared.flatMap((workload): ReadonlyArray<Workload> =>
   workload.kind === "cpu" &&
@@ -288,4 +312,11 @@ const together: ReadonlyArray<Workload> = [
   }
 ]
 
-export const workloads: ReadonlyArray<Workload> = [...compared, tail(5000), tail(20_000), ...observed, ...together]
+export const workloads: ReadonlyArray<Workload> = [
+  ...compared,
+  tail(5000),
+  tail(20_000),
+  ...growth,
+  ...observed,
+  ...together
+]
