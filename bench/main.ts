@@ -12,6 +12,9 @@ const longestMillis = 45 * 60 * 1000
 /** Beyond this share of the time spent waiting for a CPU, a workload is reported as disturbed. */
 const disturbing = 0.1
 
+/** Other implementations, which are measured where they are asked for, and where `engine.io` is. */
+const foreign = new Set(["go", "rust"])
+
 const known = new Set(workloads.flatMap(({ servers }) => servers))
 
 /** The servers that take part in a workload. Without a request, those it is about. */
@@ -19,7 +22,10 @@ const taking = ({ baseline, servers }: Workload, options: Options): ReadonlyArra
   if (options.servers === undefined) return servers
   // Most comparisons are none of observation.
   if (baseline !== undefined && !options.servers.includes(baseline)) return []
-  return options.servers.filter((server) => servers.includes(kindOf(server)) || !known.has(kindOf(server)))
+  return options.servers.filter((server) =>
+    servers.includes(kindOf(server)) ||
+    (foreign.has(kindOf(server)) ? baseline === undefined : !known.has(kindOf(server)))
+  )
 }
 
 /** Rows with what they refer to: what was asked for, or what the workload is about, or the first there is. */

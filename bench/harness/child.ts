@@ -48,14 +48,14 @@ export class Child<C extends Calls> {
     })
   }
 
-  /** Starts a child and waits for it to be ready. */
+  /** Starts a child and waits for it to be ready; some are compiled first. */
   static async start<C extends Calls, Ready>(
     file: string,
     execArgv: ReadonlyArray<string>
   ): Promise<{ readonly child: Child<C>; readonly ready: Ready }> {
     const child = new Child<C>(file, execArgv)
     try {
-      return { child, ready: await child.#wait(readyId, 15_000) as Ready }
+      return { child, ready: await child.#wait(readyId, 300_000) as Ready }
     } catch (error) {
       await child.stop()
       throw error

@@ -47,7 +47,7 @@ export const ratio = (row: BasedRow, server: string): Spread | undefined => {
   const ratios = values.flatMap((turns, round) => {
     const pairs = turns.flatMap((value, turn) => {
       const reference = base[round]?.[turn]
-      return reference === undefined ? [] : [value / reference]
+      return reference === undefined || Number.isNaN(value) ? [] : [value / reference]
     })
     return pairs.length === 0 ? [] : [median(pairs)]
   })

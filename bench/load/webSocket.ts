@@ -1,7 +1,7 @@
 /** A WebSocket client that knows only what the workloads need. */
 import type { Target } from "../shared/calls.ts"
 import { collect, connect, type Connection } from "./connection.ts"
-import { closeFrame, opcode, readFrame, textFrame } from "./frames.ts"
+import { closeFrame, opcode, pingBytes, pongFrame, readFrame, textFrame } from "./frames.ts"
 
 const request = (target: string): Buffer =>
   Buffer.from(
@@ -46,8 +46,10 @@ export const openWebSocket = async ({ dialect, port }: Target): Promise<Connecti
     if (dialect === "bare") return nothingMore(bytes, start)
     const greeting = textOf(bytes, start)
     if (greeting === undefined) return undefined
-    if (!greeting.text.startsWith("0{\"sid\":\"")) throw new Error(`unexpected greeting: ${greeting.text}`)
-    return nothingMore(bytes, greeting.end)
+    if (!/^0\{.*"sid":"/.test(greeting.text)) throw new Error(`unexpected greeting: ${greeting.text}`)
+    // Some servers begin with a ping.
+    if (!pingBytes.equals(bytes.subarray(greeting.end))) return nothingMore(bytes, greeting.end)
+    return connection.socket.write(pongFrame)
   })
   if (dialect === "socket.io") {
     connection.socket.write(connectFrame)

@@ -2,8 +2,9 @@
 import type { Usage } from "./usage.ts"
 
 export interface Memory {
-  readonly heap: number
-  readonly external: number
+  /** Of V8, where there is one. */
+  readonly heap?: number
+  readonly external?: number
   readonly rss: number
 }
 

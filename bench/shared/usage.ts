@@ -1,4 +1,4 @@
-/** What the operating system says about this process. */
+/** What the operating system says about this process, and about others that serve with it or in its place. */
 import cluster from "node:cluster"
 import { readdirSync, readFileSync } from "node:fs"
 
@@ -17,17 +17,20 @@ const waited = (): number => {
   }
 }
 
-/** The time of all threads of the workers of this process, in microseconds. */
-const ofWorkers = (): number => {
-  let nanos = 0
-  for (const worker of Object.values(cluster.workers ?? {})) {
-    const tasks = `/proc/${worker?.process.pid}/task`
-    for (const task of readdirSync(tasks)) {
-      nanos += Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0])
-    }
+/** The same of another process, whose threads stay. */
+export const usageOf = (pid: number | undefined): Usage => {
+  const tasks = `/proc/${pid}/task`
+  let [nanos, waitedNanos] = [0, 0]
+  for (const task of readdirSync(tasks)) {
+    const [ran, waited] = readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")
+    nanos += Number(ran)
+    waitedNanos += Number(waited)
   }
-  return nanos / 1000
+  return { micros: nanos / 1000, waited: waitedNanos / 1000 }
 }
+
+const ofWorkers = (): number =>
+  Object.values(cluster.workers ?? {}).reduce((sum, worker) => sum + usageOf(worker?.process.pid).micros, 0)
 
 export const usage = (): Usage => {
   const { user, system } = process.cpuUsage()
