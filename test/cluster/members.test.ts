@@ -33,9 +33,14 @@ const freePorts = async (count: number): Promise<ReadonlyArray<number>> => {
   return ports
 }
 
+let answered = 0
+
 // Members know a handler by the same name.
 const handler = EngineIO.handler((socket) =>
-  Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+  Effect.succeed({
+    app: Socket.forEach(socket, (message) =>
+      Effect.andThen(Socket.send(socket, message), Effect.sync(() => void answered++)))
+  })
 )
 
 interface Server {
@@ -49,7 +54,10 @@ afterEach(async () => {
   await Promise.all(Array.from(running, ({ stop }) => stop()))
 })
 
-const start = async (options: Partial<EngineIOCluster.MembersOptions>): Promise<Server> => {
+const start = async (
+  options: Partial<EngineIOCluster.MembersOptions>,
+  engine: EngineIO.Options = { drainTimeout: "100 millis" }
+): Promise<Server> => {
   const http = createServer()
   const scope = Scope.makeUnsafe()
   const logs: Array<string> = []
@@ -57,7 +65,7 @@ const start = async (options: Partial<EngineIOCluster.MembersOptions>): Promise<
     disableLogger: true,
     disableListenLog: true
   }).pipe(
-    Layer.provide(EngineIO.layer({ drainTimeout: "100 millis" })),
+    Layer.provide(EngineIO.layer(engine)),
     Layer.provide(NodeHttpServer.layer(() => http, { host: "127.0.0.1", port: 0 })),
     Layer.provide(EngineIOCluster.layerMembers({ ...shared, members: [], ...options })),
     Layer.provide(Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))]))
@@ -110,23 +118,44 @@ describe("members of a list", () => {
     assert.strictEqual(await said(c, await open(await Connection.open(a.target)), "hello"), "4hello")
   })
 
-  it("pass on requests and WebSockets in TLS", async () => {
+  /** Two members, and a WebSocket that goes through the second to the first. */
+  const piped = async (options: Partial<EngineIOCluster.MembersOptions>, engine?: EngineIO.Options) => {
     const ports = await freePorts(2)
-    const { cert, key } = certificate()
     const members = ports.map((port) => `localhost:${port}`)
-    const [a, b] = await Promise.all(
-      ports.map((port) => start({ members, listen: { host: "127.0.0.1", port }, tls: { key, cert, ca: cert } }))
+    const [owner, other] = await Promise.all(
+      ports.map((port) => start({ members, listen: { host: "127.0.0.1", port }, ...options }, engine))
     ) as [Server, Server]
-    const url = await open(await Connection.open(a.target))
-    await knows(b, url)
-    const webSocket = await WebSocketClient.open(b.target, { sid: new URLSearchParams(url).get("sid")! })
+    const url = await open(await Connection.open(owner.target))
+    await knows(other, url)
+    const webSocket = await WebSocketClient.open(other.target, { sid: new URLSearchParams(url).get("sid")! })
     webSocket.send("2probe")
     assert.strictEqual(await webSocket.next(), "3probe")
     webSocket.send("5")
+    return { other, webSocket }
+  }
+
+  it("pass on requests and WebSockets in TLS", async () => {
+    const { cert, key } = certificate()
+    const { webSocket } = await piped({ tls: { key, cert, ca: cert } })
     const large = `4${"x".repeat(500_000)}`
     webSocket.send(large)
     assert.strictEqual(await webSocket.next(), large)
     await webSocket.close()
+  })
+
+  it("close a WebSocket that goes through one that ends, after what its owner has accepted, and do not hold up the end", async () => {
+    // Longer than a test waits.
+    const { other, webSocket } = await piped({}, { drainTimeout: "1 minute" })
+    const large = `4${"x".repeat(900_000)}`
+    webSocket.socket.pause()
+    const before = answered
+    for (let i = 0; i < 10; i++) webSocket.send(large)
+    await eventually("the owner's answers", () => answered - before, (count) => count === 10)
+    const stopped = other.stop()
+    webSocket.socket.resume()
+    for (let i = 0; i < 10; i++) assert.strictEqual(await webSocket.next(), large)
+    assert.strictEqual((await within(webSocket.closed, "the end of the WebSocket")).code, 1005)
+    await stopped
   })
 
   it("look again and again for those that are not there, and keep one that is listed no more until it goes", () =>

@@ -5,15 +5,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Scope from "effect/Scope"
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import * as Net from "node:net"
 import { type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
 import { see } from "../protocol/see.ts"
-import type { Cluster, Link, LinkHandler, Owner } from "../server/cluster.ts"
+import type { Cluster, Link, LinkHandler, Owner, Pipe } from "../server/cluster.ts"
 import { type Hello, type Message, type Upgrade, version } from "../server/clusterMessages.ts"
 import { UpgradeFailed } from "../server/platform.ts"
 import { toNode } from "./exchange.ts"
+import { join } from "./join.ts"
 import { encode, MessageReader } from "./memberMessages.ts"
+import { isSame, makeNonce, proofOf } from "./memberProof.ts"
 import { openTimeout, plain, type Wire } from "./memberWire.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
 import { leaveTo } from "./upgrades.ts"
@@ -62,17 +63,6 @@ export interface Members extends Cluster {
 /** What takes the next message of a connection, and says what takes the one after it: nothing, where that is none. */
 type Step = (message: Message, reader: MessageReader) => Step | undefined
 
-const makeNonce = (): string => randomBytes(16).toString("base64")
-
-/** Holds for one connection and one end of it, so that it proves nothing on another one, or sent back. */
-const proofOf = (secret: string, by: "Welcome" | "Proof", hello: Hello, to: string, nonce: string): string =>
-  createHmac("sha256", secret).update(JSON.stringify([by, hello.from, hello.nonce, to, nonce])).digest("base64")
-
-const isSame = (a: string, b: string): boolean => {
-  const [one, other] = [Buffer.from(a), Buffer.from(b)]
-  return one.length === other.length && timingSafeEqual(one, other)
-}
-
 /** This member, which listens until the scope closes. */
 export const makeMembers = Effect.fnUntraced(function*(
   options: MemberOptions
@@ -82,6 +72,7 @@ export const makeMembers = Effect.fnUntraced(function*(
   const warn = (words: string): void =>
     void Effect.runForkWith(Context.omit(Scope.Scope)(context))(Effect.logWarning(words))
   const sockets = new Set<Net.Socket>()
+  const pipes = new Set<Pipe>()
   let owner: Owner | undefined
 
   /** Reads messages from a connection until no step takes them any more, or it ends. */
@@ -242,7 +233,9 @@ export const makeMembers = Effect.fnUntraced(function*(
         send(peer, whole)
         peer.off("close", fail)
         socket.off("close", leave)
-        // Nothing tells its client of the end of this member.
+        const pipe = { member, sid: upgrade.sid }
+        pipes.add(pipe)
+        socket.once("close", () => pipes.delete(pipe))
         if (owner !== undefined) nodePlatformOf(owner).lingering.watch(socket)
         join(socket, peer)
         resume(Effect.void)
@@ -275,6 +268,7 @@ export const makeMembers = Effect.fnUntraced(function*(
   return {
     self,
     others,
+    pipes,
     address: server.address()!,
     connect,
     meet,
@@ -296,17 +290,3 @@ const send = (socket: Net.Socket, message: Message): void => {
 }
 
 const uncork = (socket: Net.Socket): void => socket.uncork()
-
-/** How long a client may take nothing of what its owner sends, in milliseconds: meanwhile nobody sees the owner end it. */
-const stuckTimeout = 60_000
-
-/** Makes two connections one, which ends as a whole. */
-const join = (one: Net.Socket, other: Net.Socket): void => {
-  one.setNoDelay(true).setTimeout(stuckTimeout).on("timeout", () => {
-    if (one.writableNeedDrain || other.destroyed) one.destroy()
-  })
-  one.on("error", () => {}).once("close", () => other.destroySoon())
-  other.once("close", () => one.destroySoon())
-  one.pipe(other)
-  other.pipe(one)
-}

@@ -35,11 +35,18 @@ export interface Owner {
   onUpgrade(upgrade: Upgrade): HandshakeError | ((connection: WebSocketConnection) => void)
 }
 
+/** A WebSocket that goes through this member to the owner of its session. */
+export interface Pipe {
+  readonly member: string
+  readonly sid: SocketId
+}
+
 export interface Cluster {
   /** The name of this member, fresh at each start. */
   readonly self: string
   /** The other members. A name that a client sends is only looked up here. */
   readonly others: ReadonlyMap<string, unknown>
+  readonly pipes: Iterable<Pipe>
   /** Opens a link to another member. */
   connect(member: string, handler: LinkHandler): Link
   /** Hands the connection of a request to another member. */

@@ -69,9 +69,15 @@ export class Forwarding {
     return Effect.callback((resume) => this.to(member).ask(question, (count) => resume(Effect.succeed(count))))
   }
 
-  /** Lets the owners answer the GETs that wait here, whose clients then come back to another member. */
+  /**
+   * Lets the owners answer the GETs that wait here, whose clients then come back to another member, and close the sessions
+   * whose WebSocket goes through here, after what they have accepted.
+   */
   release(): void {
     for (const forwarder of this.forwarders.values()) forwarder.release()
+    for (const { member, sid } of this.cluster.pipes) {
+      this.to(member).ask({ _tag: "Close", exchange: 0, sid }, () => {})
+    }
   }
 }
 

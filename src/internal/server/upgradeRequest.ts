@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import { Unavailable } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { takesBytes } from "../protocol/query.ts"
 import { isUpgradable, Session } from "../session/session.ts"
@@ -27,6 +28,7 @@ const steps = Effect.fnUntraced(function*(
   const { engine, query, request } = arrival
   if (session instanceof ForeignSession && transport === "websocket") {
     const { handler, id: sid, member } = session
+    if (engine.stopped) return yield* new Unavailable({ message: "Server shutting down" })
     yield* engine.cluster!.upgrade(member, request, {
       _tag: "Upgrade",
       sid,
@@ -36,6 +38,8 @@ const steps = Effect.fnUntraced(function*(
       answered: of101(extraHeaders),
       early: ""
     })
+    // It may have stopped meanwhile.
+    if (engine.stopped) engine.forwarding!.release()
     return engine.platform.release(request)
   }
   return yield* engine.platform.upgrade(

@@ -79,6 +79,7 @@ export class MemoryNetwork {
     return {
       self,
       others: member.others,
+      pipes: [],
       connect: (name, asker) => {
         const other = this.members.get(name)
         let isOpen = other?.owner !== undefined
