@@ -192,10 +192,17 @@ export const makeMembers = Effect.fnUntraced(function*(
     const socket = open(others.get(member), member, (socket) => {
       for (const message of early!) send(socket, message)
       early = undefined
+      socket.on("drain", () => handler.onRoom?.())
+      handler.onRoom?.()
       return keep(socket, (message) => handler.onMessage(message))
     })
     socket.once("close", () => handler.onClose())
-    return { send: (message) => early === undefined ? send(socket, message) : void early.push(message) }
+    return {
+      send: (message) => early === undefined ? send(socket, message) : void early.push(message),
+      get isFull() {
+        return early !== undefined || socket.writableNeedDrain
+      }
+    }
   }
 
   const meet: Members["meet"] = (to, onMet, onGone) =>

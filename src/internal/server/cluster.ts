@@ -17,11 +17,15 @@ import type { Platform, UpgradeFailed } from "./platform.ts"
 /** A way to another member. Messages arrive in order, or the link closes. */
 export interface Link {
   send(message: Message): void
+  /** Whether what was sent has not left yet: what is large can wait for `onRoom`, and what is not overtakes it. */
+  readonly isFull?: boolean
 }
 
 /** Who listens to a link. */
 export interface LinkHandler {
   onMessage(message: Message): void
+  /** The link is full no longer. */
+  onRoom?(): void
   /** Nothing comes any more, and what was sent may not have arrived. */
   onClose(): void
 }

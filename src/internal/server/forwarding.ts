@@ -81,12 +81,18 @@ export class Forwarding {
   }
 }
 
+/** A body that does not wait behind larger ones has this size at most, in characters or bytes. */
+const smallSize = 16_384
+
 /** All that goes to one member. */
 class Forwarder implements LinkHandler {
   link!: Link
   private readonly host: ForwardingHost
   private readonly left: () => void
   private readonly forwarded = new Map<number, Forwarded>()
+  /** Bodies that wait for room, as long as their clients do. The small ones go first. */
+  private readonly small = new Map<number, string | Uint8Array>()
+  private readonly large = new Map<number, string | Uint8Array>()
   private readonly asked = new Map<number, (count: number) => void>()
   private last = 0
   constructor(host: ForwardingHost, left: () => void) {
@@ -108,12 +114,21 @@ class Forwarder implements LinkHandler {
     this.link.send(contentType === undefined ? post : { ...post, contentType })
     exchange.readBody(this.host.settings.maxPayload, contentType === "application/octet-stream", (read) => {
       if (!this.forwarded.has(number)) return
-      this.link.send(
-        typeof read === "object"
-          ? { _tag: "Body", exchange: number, payload: read.body }
-          : { _tag: "NoBody", exchange: number, why: read }
-      )
+      if (typeof read !== "object") return this.link.send({ _tag: "NoBody", exchange: number, why: read })
+      const bodies = read.body.length > smallSize ? this.large : this.small
+      bodies.set(number, read.body)
+      this.onRoom()
     })
+  }
+
+  onRoom(): void {
+    for (const bodies of [this.small, this.large]) {
+      for (const [exchange, payload] of bodies) {
+        if (this.link.isFull === true) return
+        bodies.delete(exchange)
+        this.link.send({ _tag: "Body", exchange, payload })
+      }
+    }
   }
 
   ask(question: Question, done: (count: number) => void): void {
@@ -138,7 +153,13 @@ class Forwarder implements LinkHandler {
 
   /** The client has its answer, or will not have it. */
   end(number: number, written: boolean): void {
-    if (this.forwarded.delete(number)) this.link.send({ _tag: "End", exchange: number, written })
+    if (this.forget(number)) this.link.send({ _tag: "End", exchange: number, written })
+  }
+
+  private forget(number: number): boolean {
+    this.small.delete(number)
+    this.large.delete(number)
+    return this.forwarded.delete(number)
   }
 
   onMessage(message: Message): void {
@@ -150,7 +171,7 @@ class Forwarder implements LinkHandler {
     if (forwarded === undefined) return
     const { exchange, number } = forwarded
     // Only an answer with packets in it has an end that the owner waits for.
-    if (message._tag !== "Respond") this.forwarded.delete(number)
+    if (message._tag !== "Respond") this.forget(number)
     switch (message._tag) {
       case "Respond":
         return exchange.respond(message.payload, message.contentType, message.compress)
@@ -170,6 +191,8 @@ class Forwarder implements LinkHandler {
     this.left()
     for (const forwarded of this.forwarded.values()) this.refuse(forwarded, undefined)
     this.forwarded.clear()
+    this.small.clear()
+    this.large.clear()
     for (const done of this.asked.values()) done(0)
     this.asked.clear()
   }
