@@ -49,6 +49,7 @@ const spread = (it: Spread | undefined): string =>
 /** In the order of their columns; others come behind. */
 const names: Readonly<Record<string, string>> = {
   ours: "on `HttpRouter`",
+  "ours-serve": "by `serve`",
   "ours-attach": "attached",
   ws: "`ws`",
   "ours-loop": "with a loop",

@@ -21,6 +21,7 @@ import { attach as attachTo, type NodeServer } from "./internal/node/attach.ts"
 import type { AttachOptions } from "./internal/node/attachOptions.ts"
 import { type NodeHandlers, toNodeHandlers as makeNodeHandlers } from "./internal/node/nodeHandlers.ts"
 import { layer as nodePlatform } from "./internal/node/nodePlatform.ts"
+import { shorten } from "./internal/node/shortcut.ts"
 import { accept, type WebTransportRequest } from "./internal/server/acceptWebTransport.ts"
 import { broadcast as broadcastTo, type BroadcastOptions } from "./internal/server/broadcast.ts"
 import { resolve } from "./internal/server/config.ts"
@@ -211,7 +212,11 @@ export const layerSocketServer = (
 export const serve = <A extends SocketApp, E, R>(
   path: HttpRouter.PathInput,
   f: (socket: Socket) => SocketApp.Decision<A, E, R>
-) => serveAlone(path, handler(f))
+) =>
+  Layer.unwrap(Effect.map(
+    shorten(path, makeRouteHandler(f as Factory)),
+    (handled: ReturnType<typeof handler<A, E, R>>) => serveAlone(path, handled)
+  ))
 
 /**
  * The listeners of a Node server, for a framework of which you know better than `attach` where they belong. What parses

@@ -8,10 +8,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { readFileSync } from "node:fs"
-import { createServer, type IncomingMessage } from "node:http"
+import { createServer, type IncomingMessage, type Server } from "node:http"
 import { fileURLToPath } from "node:url"
 import { toNode } from "../src/internal/node/exchange.ts"
-import { forget, remember, setUpgraded, writeContinue } from "../src/internal/node/effectServer.ts"
+import {
+  forget,
+  isStraight,
+  remember,
+  requestListener,
+  setUpgraded,
+  writeContinue
+} from "../src/internal/node/effectServer.ts"
 import { requestKeys } from "../src/internal/server/context.ts"
 import * as fields from "../src/internal/session/effectFields.ts"
 import { get, set } from "../src/internal/session/session.ts"
@@ -339,5 +346,28 @@ describe("Effect's server", () => {
       }))
       connection.send("GET", "/", upgrade)
       assert.deepStrictEqual(yield* Effect.promise(() => counts.next()), [2], words)
+    }))
+
+  it.live("comes to the handler of a route in three steps, by a listener that shows what it is", () =>
+    Effect.gen(function*() {
+      const words = since("That was so", "Polls of `EngineIO.serve` would take the way of the router, at more cost.")
+      const connection = yield* serve(Effect.withFiber((fiber) => {
+        const [first, later] = [isStraight(fiber), Effect.map(Effect.yieldNow, () => isStraight(fiber))]
+        return Effect.flatMap(
+          Effect.all([later, Effect.map(HttpServerRequest.HttpServerRequest, toNode)]),
+          ([later, { socket }]) => {
+            const { server } = socket as typeof socket & { readonly server: Server }
+            const [listener] = server.listeners("request")
+            const isFound = requestListener(server) === listener
+            server.on("request", () => {})
+            return HttpServerResponse.json({ first, later, isFound, isLast: requestListener(server) !== undefined })
+          }
+        ).pipe(Effect.orDie)
+      }))
+      assert.deepStrictEqual(
+        JSON.parse((yield* Effect.promise(() => connection.exchange("GET", "/"))).text),
+        { first: true, later: false, isFound: true, isLast: false },
+        words
+      )
     }))
 })

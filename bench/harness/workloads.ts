@@ -65,8 +65,8 @@ export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | StalledWor
 
 const goal = (must: number, aim: number): Goal => ({ must, aim })
 const webSocket = ["engine.io", "ours", "ours-loop", "ws"]
-const polling = ["engine.io", "ours", "ours-loop", "ours-attach", "router-alone", "node-alone"]
-const connecting = ["engine.io", "ours", "ours-attach"]
+const polling = ["engine.io", "ours", "ours-loop", "ours-serve", "ours-attach", "router-alone", "node-alone"]
+const connecting = ["engine.io", "ours", "ours-serve", "ours-attach"]
 
 const echo = (name: string, title: string, size: number, binary: boolean, window = 1): CpuWorkload => ({
   kind: "cpu",

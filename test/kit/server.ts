@@ -76,6 +76,8 @@ export interface Config extends EngineIO.Options<unknown, never> {
   readonly lenient?: boolean | undefined
   /** Attaches the engine to the Node server, where other requests get 404, instead of serving a router. */
   readonly attached?: boolean | undefined
+  /** Serves the engine and nothing else, by `EngineIO.serve`. */
+  readonly served?: boolean | undefined
   /** References that the server runs with: a tracer, a registry of metrics, a level of the log. */
   readonly references?: Layer.Layer<never> | undefined
   /** Routes beside `/engine.io/`. */
@@ -114,14 +116,19 @@ export class TestServer implements Target {
   }
 
   static async start(config: Config = {}): Promise<TestServer> {
-    const { application = echo, attached = false, lenient = false, references = Layer.empty, routes, ...options } =
-      config
+    const {
+      application = echo,
+      attached = false,
+      lenient = false,
+      references = Layer.empty,
+      routes,
+      served = false,
+      ...options
+    } = config
     const server = new TestServer(lenient, application)
+    const way = attached ? "attached" : served ? "served" : routes?.(server) ?? Layer.empty
     const context = await Effect.runPromise(
-      Layer.buildWithScope(
-        Layer.provide(layer(server, attached ? undefined : routes?.(server) ?? Layer.empty, options), references),
-        server.#scope
-      )
+      Layer.buildWithScope(Layer.provide(layer(server, way, options), references), server.#scope)
     )
     server.#context = context
     return server
@@ -218,7 +225,7 @@ export class TestServer implements Target {
 
 const layer = (
   server: TestServer,
-  routes: Layer.Layer<never, never, HttpRouter.HttpRouter> | undefined,
+  way: "attached" | "served" | Layer.Layer<never, never, HttpRouter.HttpRouter>,
   options: EngineIO.Options<unknown, never>
 ) => {
   const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
@@ -226,17 +233,20 @@ const layer = (
     const annotations = fiber.getRef(References.CurrentLogAnnotations)
     server.logs.push({ level: logLevel, text: [...parts, cause].map(String).join(" "), annotations })
   })
-  const handler = EngineIO.handler(server.factory)
-  if (routes === undefined) {
+  if (way === "attached") {
     return attached(server).pipe(
       Layer.provideMerge(EngineIO.layer(options)),
       Layer.provideMerge(Logger.layer([logger]))
     )
   }
-  return HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", handler), routes), {
-    disableLogger: true,
-    disableListenLog: true
-  }).pipe(
+  const handler = EngineIO.handler(server.factory)
+  const serving = way === "served"
+    ? EngineIO.serve("/engine.io/", server.factory)
+    : HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", handler), way), {
+      disableLogger: true,
+      disableListenLog: true
+    })
+  return serving.pipe(
     Layer.provideMerge(EngineIO.layer(options)),
     Layer.provideMerge(NodeHttpServer.layer(() => server.http, { port: 0, host: "127.0.0.1" })),
     Layer.provideMerge(Logger.layer([logger]))

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Effect, Exit, Layer, Logger, Scope } from "effect"
 import { HttpRouter } from "effect/http"
 import { Socket as Client } from "engine.io-client"
 import type { Server } from "node:http"
@@ -344,28 +344,30 @@ describe("HTTP/2 with allowHTTP1", () => {
   })
 })
 
-describe("HttpRouter over HTTP/2", () => {
-  it("polling over HTTP/2, every transport over HTTP/1.1, and upgrades from one to the other", async () => {
-    const server = Http2.createSecureServer({ ...tls, allowHTTP1: true })
-    const echo = EngineIO.handler((socket) =>
-      Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
-    )
-    const live = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", echo), {
-      disableListenLog: true,
-      disableLogger: true
-    }).pipe(
-      Layer.provide(EngineIO.layer({ drainTimeout: 1_000, closeTimeout: 1_000 })),
-      Layer.provide(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" }))
-    )
-    const scope = Scope.makeUnsafe()
-    await Effect.runPromise(Layer.buildWithScope(live, scope))
-    try {
-      const port = portOf(server as unknown as Server)
-      await pollsOverHttp2(port)
-      await echoes(port)
-      await upgradesFromHttp2(port)
-    } finally {
-      await within(Effect.runPromise(Scope.close(scope, Exit.void)), "the end of the server")
-    }
-  })
+describe("Effect's server over HTTP/2", () => {
+  const echo = (socket: Socket.Socket) =>
+    Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+  const routed = HttpRouter.serve(EngineIO.route("/engine.io/", echo), { disableListenLog: true, disableLogger: true })
+  for (const [way, serving] of [["HttpRouter", routed], ["serve", EngineIO.serve("/engine.io/", echo)]] as const) {
+    it(`${way}: polling over HTTP/2, every transport over HTTP/1.1, and upgrades from one to the other`, async () => {
+      const server = Http2.createSecureServer({ ...tls, allowHTTP1: true })
+      const live = serving.pipe(
+        Layer.provide(EngineIO.layer({ drainTimeout: 1_000, closeTimeout: 1_000 })),
+        Layer.provide(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" })),
+        Layer.provide(Logger.layer([]))
+      )
+      const scope = Scope.makeUnsafe()
+      await Effect.runPromise(Layer.buildWithScope(live, scope))
+      try {
+        const port = portOf(server as unknown as Server)
+        await pollsOverHttp2(port)
+        await echoes(port)
+        await upgradesFromHttp2(port)
+        const isShort = server.rawListeners("request")[0] !== server.listeners("request")[0]
+        assert.strictEqual(isShort, way === "serve")
+      } finally {
+        await within(Effect.runPromise(Scope.close(scope, Exit.void)), "the end of the server")
+      }
+    })
+  }
 })

@@ -132,6 +132,7 @@ describe("polling: GET", () => {
 
   const ways: ReadonlyArray<readonly [string, Config]> = [
     ["on a router", {}],
+    ["served", { served: true }],
     ["attached", { attached: true }],
     ["attached, with headers to add", { attached: true, cors: true }]
   ]

@@ -2,8 +2,10 @@
  * What we know of the insides of Effect's server on Node. `test/effect.test.ts` names the version it was seen in, and fails
  * when it changes.
  */
+import type * as Fiber from "effect/Fiber"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import * as Tracer from "effect/Tracer"
 import type * as Http from "node:http"
 
 /**
@@ -27,7 +29,8 @@ type Listener = (...args: Array<unknown>) => void
 const found = new WeakMap<Http.IncomingMessage, readonly [onError: Listener, onClose: Listener]>()
 
 /** Effect adds its two listeners one after the other, and the second interrupts the handler of the request. */
-const isEffects = (onClose: Listener): boolean => /\.interruptUnsafe\(.*\bClientAbort\b/.test(String(onClose))
+const isEffects = (listener: Listener | Http.RequestListener): boolean =>
+  /\.interruptUnsafe\(.*\bClientAbort\b/.test(String(listener))
 
 /** To be called before Effect's server is told of an upgrade: it adds its listeners in the same turn. */
 export const remember = (request: Http.IncomingMessage): void => {
@@ -51,4 +54,24 @@ export const forget = (request: Http.IncomingMessage): void => {
   request.socket.off("error", listeners[0]).off("close", listeners[1])
   // What a weak map holds is kept until the whole heap is collected.
   found.delete(request)
+}
+
+/** The steps of a fiber from Effect's server to the handler of a route: the server's, the router's, the handler's. */
+const straight = 3
+
+/**
+ * Whether the fiber of a request has come to the handler of its route at once, with nothing of anybody between: no middleware
+ * of the router or of the server, and nobody who collects spans. To be asked in the first step of the handler.
+ */
+export const isStraight = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.currentOpCount === straight &&
+  // Steps are counted anew after a wait; before the first, nobody has the fiber yet.
+  (fiber as { readonly _observers?: unknown })._observers === undefined &&
+  fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer
+
+/** The listener by which Effect's server has its requests, where it is the only one of its kind, and the last of all. */
+export const requestListener = (server: Http.Server): Http.RequestListener | undefined => {
+  const all = server.listeners("request") as Array<Http.RequestListener>
+  const last = all.findLast(isEffects)
+  return all.at(-1) === last && all.filter(isEffects).length === 1 ? last : undefined
 }

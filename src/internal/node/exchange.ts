@@ -159,6 +159,13 @@ abstract class NodeExchange implements Exchange {
     this.write(Answers.refusal(error, error.message, this.extraHeaders))
   }
 
+  /** Ends it as the end of its fiber would: what its client was to get is lost. */
+  interrupt(): void {
+    if (this.isAnswered) return
+    this.carries = true
+    this.reject(503)
+  }
+
   destroy(): void {
     // Not the request itself, which Bun would answer with 200.
     if (isNode(this.source)) this.source.socket.destroy()

@@ -9,8 +9,10 @@ import * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type { Duplex } from "node:stream"
 import { leave } from "../server/drain.ts"
+import type { Engine } from "../server/engine.ts"
+import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import { handle, poll } from "../server/handler.ts"
-import { type Factory, makeHandler } from "../server/namedHandler.ts"
+import { type Factory, makeHandler, type NamedHandler } from "../server/namedHandler.ts"
 import { EngineIO } from "../server/service.ts"
 import { type AttachOptions, checkNodeHandlers } from "./attachOptions.ts"
 import { DirectExchange } from "./exchange.ts"
@@ -41,14 +43,12 @@ export const toNodeHandlers = Effect.fnUntraced(function*(
   const handlers = yield* makeHandlers(
     handle(handler),
     (source, response) =>
-      poll(
+      pollDirectly(
         engine,
         handler,
-        source.method!,
-        source.url!,
-        (name) => source.headers[name] as string | undefined,
+        source,
         (extraHeaders) => new DirectExchange(source, response, extraHeaders, platform)
-      ) !== undefined,
+      ),
     options.middleware ?? [],
     ({ code, context, message }, source) => {
       engine.telemetry.refused(code, message, context)
@@ -58,6 +58,22 @@ export const toNodeHandlers = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => Effect.sync(() => leave(engine, handler.name)))
   return handlers
 })
+
+/** Hands a poll or a post to its session, without a fiber; false for all other requests. */
+export const pollDirectly = (
+  engine: Engine,
+  handler: NamedHandler,
+  source: Http.IncomingMessage,
+  toExchange: (extraHeaders: ExtraHeaders) => DirectExchange
+): boolean =>
+  poll(
+    engine,
+    handler,
+    source.method!,
+    source.url!,
+    (name) => source.headers[name] as string | undefined,
+    toExchange
+  ) !== undefined
 
 /** Makes the listeners for a handler; their requests live as long as the scope. */
 const makeHandlers = <E, R>(

@@ -1,0 +1,340 @@
+/**
+ * `EngineIO.serve`: polls and posts go straight to their sessions, and nobody notices.
+ */
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Logger, Scope, Tracer } from "effect"
+import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { createServer, type Server } from "node:http"
+import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
+import { Mailbox, within } from "../kit/events.ts"
+import { Connection, engineTarget, fetchRaw, PollingClient, type Response, textHeaders } from "../kit/http.ts"
+import { listeners } from "../kit/leaks.ts"
+import { portOf, type Target, unwatched } from "../kit/server.ts"
+import { WebSocketClient } from "../kit/ws.ts"
+
+const echo = (socket: Socket.Socket) =>
+  Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
+
+const served = EngineIO.serve("/engine.io", echo)
+
+/** The same on a router, which has all requests. */
+const routed = HttpRouter.serve(
+  Layer.merge(
+    EngineIO.route("/engine.io", echo),
+    HttpRouter.add("*", "/*", Effect.succeed(HttpServerResponse.text("Not Implemented", { status: 501 })))
+  ),
+  { disableLogger: true, disableListenLog: true }
+)
+
+type Serving = Layer.Layer<never, never, EngineIO.EngineIO | HttpServer.HttpServer>
+
+interface Options {
+  readonly http?: Server
+  readonly engine?: EngineIO.Options
+  readonly server?: Omit<NodeHttpServer.Options, "port">
+}
+
+/** Builds it on a Node server; returns the end of it. */
+const start = async (serving: Serving, { engine, http = createServer(), server }: Options = {}) => {
+  const scope = Scope.makeUnsafe()
+  const live = serving.pipe(
+    Layer.provide(EngineIO.layer(engine)),
+    Layer.provide(NodeHttpServer.layer(() => http, { host: "127.0.0.1", ...server, port: 0 })),
+    Layer.provide(Logger.layer([]))
+  )
+  await Effect.runPromise(Layer.buildWithScope(live, scope))
+  const end = () => within(Effect.runPromise(Scope.close(scope, Exit.void)), "the end of the server")
+  return { http, target: unwatched(portOf(http)), end }
+}
+
+const closeAll = ({ clients, connections, webSockets }: Target): void => {
+  for (const client of clients) client.socket.close()
+  for (const client of webSockets) client.socket.terminate()
+  for (const connection of connections) connection.socket.destroy()
+}
+
+/** Whether something of ours stands before the listener of Effect's server. */
+const isShort = (http: Server): boolean => {
+  const [listener] = http.listeners("request").slice(-1)
+  return http.rawListeners("request").at(-1) !== listener
+}
+
+/** What a client sees of a response, but for what differs each time. */
+const shown = ({ headers, status, text }: Response) => ({
+  status,
+  headers: Object.fromEntries(
+    headers.filter(([name]) => name !== "Date").map(([name, value]) => [name.toLowerCase(), value])
+  ),
+  text: text.replace(/"sid":"[^"]+"/, "")
+})
+
+describe("what a client sees of `serve` is what it sees of a router", () => {
+  const both = (title: string, body: (target: Target) => Promise<unknown>, options: Options = {}): void =>
+    it(title, async () => {
+      const seen: Array<unknown> = []
+      for (const serving of [routed, served]) {
+        const { end, http, target } = await start(serving, options)
+        await PollingClient.connect(target)
+        assert.strictEqual(isShort(http), serving === served)
+        seen.push(await body(target))
+        assert.strictEqual(isShort(http), serving === served)
+        closeAll(target)
+        await end()
+      }
+      assert.deepStrictEqual(seen[1], seen[0])
+    })
+
+  both("handshakes, polls and posts", async (target) => {
+    const client = await PollingClient.connect(target)
+    const answers = [client.handshake, await client.post("4one\x1e4two\x1eb3q2+7w=="), await client.get()]
+    const parked = await client.park()
+    answers.push(await client.post("4€", { ...textHeaders, Expect: "100-continue" }))
+    return [...answers, await parked.response].map(shown)
+  })
+
+  both("answers of any size, and those that are compressed", async (target) => {
+    const client = await PollingClient.connect(target)
+    await client.post(`4${"x".repeat(500_000)}`)
+    const large = await client.get()
+    await client.post(`4${"x".repeat(5_000)}`)
+    return [large, await client.get({ headers: { "Accept-Encoding": "gzip" } })].map(shown)
+  })
+
+  both("old browsers, JSONP and clients of revision 3", async (target) => {
+    const client = await PollingClient.connect(target)
+    await client.post("4hello")
+    const answers = [await client.get({ headers: { "User-Agent": "x ;MSIE 9" } })]
+    const callback = await PollingClient.connect(target, { query: { j: "1" } }).catch(() => undefined)
+    assert.isUndefined(callback)
+    const { sid } = JSON.parse(
+      /\{.*\}/.exec((await fetchRaw(target, "GET", engineTarget({ EIO: "3", transport: "polling" }))).text)![0]
+    ) as { readonly sid: string }
+    const url = engineTarget({ EIO: "3", transport: "polling", sid })
+    answers.push(await fetchRaw(target, "POST", url, { body: "6:4hello", headers: textHeaders }))
+    answers.push(await fetchRaw(target, "GET", url))
+    return answers.map(shown)
+  }, { engine: { allowEIO3: true } })
+
+  both("what is refused", async (target) => {
+    const client = await PollingClient.connect(target)
+    const answers: Array<Response> = []
+    for (const method of ["PUT", "OPTIONS", "HEAD", "DELETE"]) answers.push(await client.request(method))
+    const others = [{ sid: "unknown" }, { sid: client.sid, transport: "webtransport" }]
+    for (const query of others) {
+      answers.push(await fetchRaw(target, "GET", engineTarget({ transport: "polling", ...query })))
+    }
+    answers.push(await client.request("POST", { body: "x".repeat(1_000_001), headers: textHeaders }))
+    answers.push(await client.request("POST", { body: "x", headers: textHeaders }), await client.get())
+    const overlapping = await PollingClient.connect(target)
+    await overlapping.park()
+    answers.push(await overlapping.get(), await overlapping.get())
+    return answers.map(shown)
+  })
+
+  both("paths", async (target) => {
+    const { sid } = await PollingClient.connect(target)
+    const query = new URLSearchParams({ EIO: "4", transport: "polling", sid })
+    const paths = [
+      "/engine.io/?",
+      "/engine.io?",
+      "//engine.io//?",
+      "/Engine.io/?",
+      "/engine%2Eio/?",
+      "/engine.io/;?",
+      "/engine.io/below?",
+      "/engine.iox/?",
+      "/?",
+      "http://127.0.0.1/engine.io/?"
+    ]
+    const answers: Array<unknown> = []
+    for (const path of paths) {
+      answers.push([
+        path,
+        shown(await fetchRaw(target, "POST", `${path}${query}`, { body: "3", headers: textHeaders }))
+      ])
+    }
+    return answers
+  })
+
+  both("requests in a pipeline", async (target) => {
+    const client = await PollingClient.connect(target)
+    const connection = await Connection.open(target)
+    connection.send("POST", client.url(), { body: "4one", headers: textHeaders })
+    connection.send("GET", client.url())
+    connection.send("GET", "/elsewhere")
+    connection.send("GET", client.url())
+    connection.send("POST", client.url(), { body: "4two", headers: textHeaders })
+    const answers = [await connection.response(), await connection.response(), await connection.response()]
+    await client.post("4three")
+    return [...answers, await connection.response(), await connection.response()].map(shown)
+  })
+
+  for (const leave of ["close", "reset"] as const) {
+    both(`a client that leaves a parked poll by a ${leave}`, async (target) => {
+      const client = await PollingClient.connect(target)
+      await (await client.park()).connection[leave]()
+      await target.settled("")
+      return shown(await client.get())
+    })
+  }
+
+  both("an upgrade to a WebSocket", async (target) => {
+    const client = await PollingClient.connect(target)
+    const webSocket = await WebSocketClient.open(target, { sid: client.sid })
+    const parked = await client.park()
+    webSocket.send("2probe")
+    const frames = [await webSocket.next(), (await parked.response).text]
+    webSocket.send("5")
+    webSocket.send("4moved")
+    return [...frames, await webSocket.next()]
+  })
+})
+
+describe("a poll of `serve` goes through", () => {
+  /** A server of Effect whose application is `change`d before it is served. */
+  const changed = (
+    change: (app: App, server: HttpServer.HttpServer["Service"]) => Effect.Effect<void, never, Scope.Scope>
+  ) =>
+    Layer.provide(
+      served,
+      Layer.effect(
+        HttpServer.HttpServer,
+        Effect.map(HttpServer.HttpServer, (server) => ({
+          address: server.address,
+          serve: ((app: App) => change(app, server)) as never
+        }))
+      )
+    )
+  type App = Effect.Effect<HttpServerResponse.HttpServerResponse>
+
+  const cases: Record<string, (note: () => void, http: Server) => Serving> = {
+    "a middleware of the server, in front": (note) =>
+      changed((app, server) => server.serve(Effect.andThen(Effect.sync(note), app))),
+    "a middleware of the server, behind": (note) =>
+      changed((app, server) => server.serve(Effect.tap(app, () => Effect.sync(note)))),
+    "a middleware of the server, beside": (note) =>
+      changed((app, server) => server.serve(app, (app: App) => Effect.tap(app, () => Effect.sync(note)))),
+    "a middleware of the server that waits": (note) =>
+      changed((app, server) =>
+        server.serve(Effect.callback((resume) => {
+          setImmediate(() =>
+            resume(Effect.suspend(() => {
+              note()
+              return app
+            }))
+          )
+        }))
+      ),
+    "a middleware of a router that is shared": (note) =>
+      Layer.provide(
+        Layer.merge(
+          HttpRouter.middleware((app) => Effect.andThen(Effect.sync(note), app), { global: true }),
+          served
+        ),
+        HttpRouter.layer
+      ),
+    "a tracer": (note) =>
+      Layer.provide(
+        served,
+        Layer.succeed(
+          Tracer.Tracer,
+          Tracer.make({
+            span: (options) => {
+              if (options.kind === "server") note()
+              return new Tracer.NativeSpan(options)
+            }
+          })
+        )
+      ),
+    "what a program has put before the listener of Effect's server": (note, http) =>
+      changed((app, server) =>
+        Effect.map(server.serve(app), () => {
+          const [effects] = http.listeners("request") as Array<(...args: ReadonlyArray<unknown>) => void>
+          http.removeAllListeners("request").on("request", (request, response) => {
+            note()
+            effects!(request, response)
+          })
+        })
+      ),
+    "a listener behind that of Effect's server": (note, http) =>
+      changed((app, server) => Effect.map(server.serve(app), () => void http.on("request", note)))
+  }
+
+  for (const [what, serving] of Object.entries(cases)) {
+    it(what, async () => {
+      let count = 0
+      const http = createServer()
+      const { end, target } = await start(serving(() => count++, http), { http })
+      const client = await PollingClient.connect(target)
+      await client.post("4hello")
+      assert.deepStrictEqual(await client.poll(), ["4hello"])
+      assert.isFalse(isShort(http))
+      assert.strictEqual(count, 3)
+      closeAll(target)
+      await end()
+    })
+  }
+
+  it("every listener that was there before, and comes later", async () => {
+    const seen: Array<string> = []
+    const http = createServer((request) => seen.push(`before ${request.method}`))
+    const { end, target } = await start(served, { http })
+    const client = await PollingClient.connect(target)
+    assert.isTrue(isShort(http))
+    http.on("request", (request) => seen.push(`later ${request.method}`))
+    await client.post("4hello")
+    assert.deepStrictEqual(await client.poll(), ["4hello"])
+    assert.deepStrictEqual(seen, ["before GET", "before POST", "later POST", "before GET", "later GET"])
+    closeAll(target)
+    await end()
+  })
+})
+
+describe("when `serve` ends", () => {
+  const ends = new Mailbox<CloseReason.CloseReason>("the end of a session")
+  const app = () =>
+    Effect.succeed({
+      app: Effect.never,
+      onDisconnect: (reason: CloseReason.CloseReason) => Effect.sync(() => ends.put(reason))
+    })
+  const ways = {
+    "serve": EngineIO.serve("/engine.io", app),
+    "a router": HttpRouter.serve(EngineIO.route("/engine.io", app), { disableLogger: true, disableListenLog: true })
+  }
+
+  for (const [way, serving] of Object.entries(ways)) {
+    it(`a parked poll is told, and nothing is left on the Node server: ${way}`, async () => {
+      const http = createServer()
+      const before = listeners(http)
+      const { end, target } = await start(serving, { http })
+      const client = await PollingClient.connect(target)
+      const { connection, response } = await client.park()
+      const ended = end()
+      assert.strictEqual((await response).text, "1")
+      assert.strictEqual((await ends.next())._tag, "ServerShutdown")
+      await connection.close()
+      await ended
+      // Effect's own stays.
+      const { session: _, ...left } = listeners(http)
+      assert.deepStrictEqual(left, before)
+      assert.isFalse(http.listening)
+    })
+
+    it(`requests that are still there when its time is over are interrupted: ${way}`, async () => {
+      const { end, http, target } = await start(serving, { server: { disablePreemptiveShutdown: true } })
+      const parking = await PollingClient.connect(target)
+      const { response } = await parking.park()
+      const posting = await PollingClient.connect(target)
+      const post = await posting.beginPost("4hel", 10)
+      const ended = end()
+      for (const answer of [await response, await post.response()]) {
+        assert.deepStrictEqual([answer.status, answer.text], [503, ""])
+        await ends.next()
+      }
+      closeAll(target)
+      await ended
+      assert.deepStrictEqual(http.listenerCount("request"), 0)
+    })
+  }
+})
