@@ -218,6 +218,25 @@ describe("a link", () => {
     })
   }
 
+  it("is given up after a second where the other end says little by little who it is", () => {
+    const drip = (socket: Socket, bytes: Uint8Array) => {
+      let at = 0
+      const timer = setInterval(() => socket.write(bytes.subarray(at, ++at)), 20)
+      socket.on("error", () => {}).once("close", () => clearInterval(timer))
+    }
+    const long = "x".repeat(800)
+    const server = createServer((socket) => drip(socket.resume(), encode({ ...hello, nonce: long })))
+    return withMember(async ({ connect }) => {
+      await new Promise<void>((resolve) => server.listen(join(folder, "other"), resolve))
+      const { handler, isClosed: isGivenUp } = closed()
+      connect("other", handler)
+      const [nameless, unproved] = [say(), say(encode(hello))]
+      drip(nameless.socket, encode({ ...hello, nonce: long }))
+      drip(unproved.socket, encode({ _tag: "Proof", proof: long }))
+      await within(Promise.all([isGivenUp, nameless.isClosed, unproved.isClosed]), "the end of the connections")
+    }).finally(() => server.close())
+  })
+
   it("takes a large message in pieces without copying what has come each time", () => {
     const bytes = encode({ _tag: "Broadcast", exchange: 1, payload: randomBytes(2e6) })
     const concat = vi.spyOn(Buffer, "concat")

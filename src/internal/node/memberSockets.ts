@@ -113,7 +113,7 @@ export const makeMembers = Effect.fnUntraced(function*(
   const onConnection = (socket: Net.Socket): void => {
     const nonce = makeNonce()
     let handler: LinkHandler | undefined
-    socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
+    const onGreeted = limit(socket)
     socket.once("close", () => handler?.onClose())
     const serve: Step = (message, reader) => {
       if (message._tag === "Upgrade") return void take(message, socket, reader.takeRest())
@@ -131,8 +131,9 @@ export const makeMembers = Effect.fnUntraced(function*(
         }
         reader.most = largest
         options.onMember?.(hello.from)
+        onGreeted()
         // It asks again before that, if it is there.
-        socket.setTimeout(pingInterval * (mostMissing + 2))
+        socket.setTimeout(pingInterval * (mostMissing + 2), () => socket.destroy())
         return serve
       }
     })
@@ -151,7 +152,7 @@ export const makeMembers = Effect.fnUntraced(function*(
     // It may have left since somebody looked it up.
     const socket = to === undefined ? new Net.Socket().destroy() : wire.connect(to)
     track(socket)
-    socket.setNoDelay(true).setTimeout(openTimeout, () => socket.destroy())
+    const onGreeted = limit(socket)
     // A network fails in a system call, TLS does not.
     const onError = (error: NodeJS.ErrnoException): void =>
       error.syscall === undefined ? dropInsecure(error, socket) : undefined
@@ -163,7 +164,8 @@ export const makeMembers = Effect.fnUntraced(function*(
         !isSame(message.proof, proofOf(secret, "Welcome", hello, message.from, message.nonce))
       ) return refuse(socket)
       reader.most = largest
-      socket.off("error", onError).setTimeout(0)
+      socket.off("error", onError)
+      onGreeted()
       send(socket, { _tag: "Proof", proof: proofOf(secret, "Proof", hello, message.from, message.nonce) })
       return onOpen(socket, message.from)
     })
@@ -285,6 +287,14 @@ export const makeMembers = Effect.fnUntraced(function*(
       Effect.acquireRelease(Effect.sync(() => void (owner = it)), () => Effect.sync(() => owner = undefined))
   }
 })
+
+/** Closes a connection that takes longer than it may, however little it is silent; returns the end of that. */
+const limit = (socket: Net.Socket): () => void => {
+  const timer = setTimeout(() => socket.destroy(), openTimeout)
+  const end = (): void => clearTimeout(timer)
+  socket.setNoDelay(true).once("close", end)
+  return end
+}
 
 /** Several messages of one turn leave together. */
 const send = (socket: Net.Socket, message: Message): void => {
