@@ -186,6 +186,7 @@ describe("members of a list", () => {
       ["members", { members: ["::1:7000"] }],
       ["members", { members: { dns: "localhost", port: 70_000 } }],
       ["listen", { members: [], listen: { host: "127.0.0.1" } }],
+      ["listen", { members: [], listen: { host: "127.0.0.1", port: 70_000 } }],
       ["tls", { members: [], tls: { key: "", cert: "no certificate", ca: "" } }],
       ["secret", { members: [], secret: "" }],
       ["name", { members: [], name: "a-b" }]

@@ -1,11 +1,14 @@
 /**
  * Members in programs of their own, which know each other by a real Redis, behind real balancers.
  */
+import { Effect, Logger, Queue } from "effect"
+import * as Redis from "effect/persistence/Redis"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { redisMembers } from "../../src/internal/node/redisMembers.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pause } from "../kit/events.ts"
 import { Connection, engineTarget, PollingClient } from "../kit/http.ts"
@@ -33,6 +36,37 @@ const isOpen = (port: number): Promise<boolean> =>
     const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false))
     socket.once("connect", () => socket.destroy())
   })
+
+it("drops what stands in Redis and is no member, with one warning for each", async () => {
+  const members = ["a", "b"].map((self) => JSON.stringify({ self, host: "127.0.0.1", port: 7000 }))
+  const others = [
+    "no JSON",
+    "{}",
+    JSON.stringify({ self: "c", host: "127.0.0.1" }),
+    ...[0, 65_536, 7000.5, "7000"].map((port) => JSON.stringify({ self: "c", host: "127.0.0.1", port })),
+    JSON.stringify({ self: "c", host: "", port: 7000 }),
+    JSON.stringify({ self: "", host: "127.0.0.1", port: 7000 })
+  ]
+  const warned: Array<unknown> = []
+  let asked = 0
+  const ask = Effect.sync(() => {
+    asked++
+    return [members[0], ...others, members[1]]
+  })
+  const redis = { eval: () => () => ask, send: () => Effect.void, subscribe: () => Queue.unbounded() }
+  await Effect.runPromise(
+    Effect.gen(function*() {
+      const found = yield* redisMembers({ secret: "secret", listen: { host: "127.0.0.1" }, timeToLive: "30 millis" })
+      yield* Effect.promise(() => eventually("a third look", () => asked, (times) => times > 2))
+      assert.deepStrictEqual(Array.from(found.others.keys()), ["a", "b"])
+      assert.deepStrictEqual(warned, others)
+    }).pipe(
+      Effect.scoped,
+      Effect.provideService(Redis.Redis, redis as never),
+      Effect.provide(Logger.layer([Logger.make(({ message }) => void warned.push([message].flat().at(-1)))]))
+    )
+  )
+})
 
 describe.skipIf(isMissing)(title, () => {
   const running = new Set<Program>()

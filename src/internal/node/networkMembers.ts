@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { OptionsError } from "../protocol/optionsError.ts"
@@ -30,7 +31,8 @@ export interface NetworkOptions {
   readonly tls?: MemberTls | undefined
 }
 
-export const isPort = (value: number): boolean => Number.isInteger(value) && value >= 1 && value <= 65_535
+export const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
+export const isPort: (value: unknown) => value is number = Schema.is(Port)
 
 export interface NetworkMembers extends Members {
   readonly address: Net.AddressInfo
@@ -46,6 +48,8 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   if (name !== undefined && !/^[0-9A-Za-z]+$/.test(name)) {
     return yield* new OptionsError({ message: `name: must be letters and digits, is ${JSON.stringify(name)}` })
   }
+  const port = listen.port ?? 0
+  if (port !== 0 && !isPort(port)) return yield* new OptionsError({ message: `listen: ${port} is no port` })
   const wire = yield* Effect.try({
     try: () => tls === undefined ? plain : secure(tls),
     catch: (error) => new OptionsError({ message: `tls: ${error instanceof Error ? error.message : error}` })
@@ -55,7 +59,7 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   const members = yield* makeMembers({
     self,
     others,
-    listen: { ...listen, port: listen.port ?? 0 },
+    listen: { ...listen, port },
     secret: word,
     wire,
     onMember

@@ -3,16 +3,17 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import type { OptionsError } from "../protocol/optionsError.ts"
+import { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import type { Members } from "./memberSockets.ts"
-import { makeNetworkMembers, type NetworkOptions } from "./networkMembers.ts"
+import { isPort, makeNetworkMembers, type NetworkOptions, Port } from "./networkMembers.ts"
 
 /**
  * Options of `layerRedis`.
@@ -29,7 +30,9 @@ export interface RedisOptions extends NetworkOptions {
   readonly timeToLive?: Duration.Input | undefined
 }
 
-const Entry = Schema.fromJsonString(Schema.Struct({ self: Schema.String, host: Schema.String, port: Schema.Number }))
+const Entry = Schema.fromJsonString(
+  Schema.Struct({ self: Schema.NonEmptyString, host: Schema.NonEmptyString, port: Port })
+)
 const decode = Schema.decodeUnknownOption(Entry)
 
 /** Notes a member until its time is over, forgets those whose time is, and returns the rest. */
@@ -50,6 +53,9 @@ export const redisMembers = Effect.fnUntraced(function*(
   options: RedisOptions
 ): Effect.fn.Return<Members, OptionsError, Redis.Redis | Scope.Scope> {
   const { advertise, listen, prefix = "engine.io", timeToLive = "5 seconds" } = options
+  if (advertise?.port !== undefined && !isPort(advertise.port)) {
+    return yield* new OptionsError({ message: `advertise: ${advertise.port} is no port` })
+  }
   const redis = yield* Redis.Redis
   const millis = Duration.toMillis(timeToLive)
   const others = new Map<string, Net.NetConnectOpts>()
@@ -61,16 +67,26 @@ export const redisMembers = Effect.fnUntraced(function*(
   const channel = `${prefix}:joined`
 
   const misses = new Map<string, number>()
-  const learn = (text: string): string | undefined => {
+  const malformed = new Set<string>()
+  const learn = Effect.fnUntraced(function*(text: string) {
     const found = decode(text)
-    if (found._tag === "None" || found.value.self === self) return undefined
+    if (Option.isNone(found)) {
+      if (malformed.has(text)) return undefined
+      malformed.add(text)
+      yield* Effect.logWarning(
+        `What stands in Redis for a member of the cluster is none${see("redis-of-a-cluster")}`,
+        text
+      )
+      return undefined
+    }
     const { host, port, self: other } = found.value
+    if (other === self) return undefined
     others.set(other, { host, port })
     misses.delete(other)
     return other
-  }
-  const learnAll = (all: ReadonlyArray<string>): void => {
-    const listed = new Set(all.map(learn))
+  })
+  const learnAll = Effect.fnUntraced(function*(all: ReadonlyArray<string>) {
+    const listed = new Set(yield* Effect.forEach(all, learn))
     for (const other of others.keys()) {
       const missed = listed.has(other) ? 0 : (misses.get(other) ?? 0) + 1
       misses.set(other, missed)
@@ -78,10 +94,10 @@ export const redisMembers = Effect.fnUntraced(function*(
       others.delete(other)
       misses.delete(other)
     }
-  }
+  })
   const refresh = redis.eval(note)(key, entry, millis).pipe(
     Effect.timeout(millis / 3),
-    Effect.map(learnAll),
+    Effect.flatMap(learnAll),
     Effect.tapError((error) =>
       Effect.logWarning(`The members of the cluster cannot be asked for${see("redis-of-a-cluster")}`, error)
     )
@@ -95,7 +111,7 @@ export const redisMembers = Effect.fnUntraced(function*(
     yield* redis.send("PUBLISH", channel, entry)
     while (true) {
       const { message } = yield* Queue.take(heard)
-      learn(message)
+      yield* learn(message)
     }
   }))
   yield* Effect.forkScoped(Effect.retry(joined, Schedule.spaced("1 second")))
