@@ -8,6 +8,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Redis } from "effect/persistence/Redis"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
 import { listedMembers, type MembersOptions } from "./internal/node/listedMembers.ts"
 import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts"
 import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
@@ -15,6 +17,7 @@ import type { OptionsError } from "./internal/protocol/optionsError.ts"
 import { Cluster } from "./internal/server/cluster.ts"
 import { askAll, askOwner, payloadOf } from "./internal/server/everywhere.ts"
 import { EngineIO } from "./internal/server/service.ts"
+import type { Message } from "./Packet.ts"
 import type { Sendable, SocketId } from "./Socket.ts"
 
 export type { MembersOptions } from "./internal/node/listedMembers.ts"
@@ -195,3 +198,58 @@ export const disconnect = (id: SocketId): Effect.Effect<boolean, never, EngineIO
     EngineIO,
     ({ engine }) => Effect.map(askOwner(engine, id, { _tag: "Close", exchange: 0, sid: id }), (closed) => closed === 1)
   )
+
+/**
+ * Tells every member, this one too, what only the processes of the program are to know: whoever takes `messages` of the
+ * topic gets it. It waits for nobody.
+ *
+ * **Details**
+ *
+ * What one member publishes on a topic arrives in its order, and once. It is lost for members that cannot be reached at
+ * that moment. Nothing is stored.
+ *
+ * **Example** (A cache that all members forget together)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+ *
+ * const cache = new Map<string, string>()
+ *
+ * const forgetting = EngineIOCluster.messages("forget").pipe(
+ *   Stream.runForEach((key) => Effect.sync(() => cache.delete(String(key)))),
+ *   Effect.forkScoped
+ * )
+ *
+ * const forget = (key: string) => EngineIOCluster.publish("forget", key)
+ * ```
+ *
+ * @category sending
+ * @since 0.2.0
+ */
+export const publish = (topic: string, message: Sendable): Effect.Effect<void, never, EngineIO> =>
+  Effect.map(
+    EngineIO,
+    ({ engine }) => engine.topics.publish(topic, { _tag: "Published", exchange: 0, payload: payloadOf(message) })
+  )
+
+/**
+ * What members publish on a topic, from the moment the stream runs; of other members, from when there is a link to them,
+ * which is a matter of milliseconds. A listener that falls more than 4 096 messages behind loses the oldest. The stream does
+ * not end by itself.
+ *
+ * @category receiving
+ * @since 0.2.0
+ */
+export const messages = (topic: string): Stream.Stream<Message, never, EngineIO> =>
+  Stream.unwrap(Effect.map(
+    EngineIO,
+    ({ engine }) =>
+      Stream.callback<Message>(
+        (queue) =>
+          engine.topics.listen(topic, (news) => {
+            if (news._tag === "Published") Queue.offerUnsafe(queue, news.payload)
+          }),
+        { bufferSize: 4096, strategy: "sliding" }
+      )
+  ))

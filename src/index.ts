@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as CloseReason from "./CloseReason.ts"
+export * as ClusterRooms from "./ClusterRooms.ts"
 export * as EngineIO from "./EngineIO.ts"
 export * as HandshakeError from "./HandshakeError.ts"
 export * as Packet from "./Packet.ts"

@@ -304,7 +304,16 @@ describe("the documents", () => {
       ...all(read("internal/server/metrics.ts"), /"(engineio_\w+)"/g),
       ...all(read("internal/server/tracing.ts"), /"(EngineIO\.\w+)"/g),
       ...all(
-        ["EngineIO", "EngineIOClient", "Rooms", "Socket", "SocketIO", "TypedSocket", "testing/EngineIOTest"].map((
+        [
+          "ClusterRooms",
+          "EngineIO",
+          "EngineIOClient",
+          "Rooms",
+          "Socket",
+          "SocketIO",
+          "TypedSocket",
+          "testing/EngineIOTest"
+        ].map((
           name
         ) => read(`${name}.ts`)).join(),
         /^export const (\w+)/gm

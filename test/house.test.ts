@@ -88,7 +88,7 @@ const floors: Readonly<Record<string, Floor>> = {
   },
   server: {
     level: 4,
-    owns: (name) => name.startsWith("internal/server/") || name === "Rooms.ts",
+    owns: (name) => name.startsWith("internal/server/") || ["ClusterRooms.ts", "Rooms.ts"].includes(name),
     effect: [
       /^(Context|Layer|Config|HashMap|Metric|Tracer|References|LogLevel|Scheduler)$/,
       /^(http|socket)\//,

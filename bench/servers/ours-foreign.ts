@@ -13,7 +13,7 @@ import { announce } from "./announce.ts"
 
 // What is measured is what was built, and its types are there before it is.
 const built = (name: string) => import(new URL(`../../dist/internal/${name}.js`, import.meta.url).href)
-const { Cluster }: typeof ClusterModule = await built("server/cluster")
+const { Cluster, Others }: typeof ClusterModule = await built("server/cluster")
 const { makeMembers }: typeof MembersModule = await built("node/memberSockets")
 
 const folder = mkdtempSync(join(tmpdir(), "bench-"))
@@ -34,7 +34,12 @@ const member = (server: Server, self: string, other: string) =>
     Layer.provide(
       Layer.effect(
         Cluster,
-        makeMembers({ self, others: new Map([[other, pathOf(other)]]), listen: pathOf(self), secret: "" })
+        makeMembers({
+          self,
+          others: new Others<{ path: string }>().set(other, pathOf(other)),
+          listen: pathOf(self),
+          secret: ""
+        })
       )
     )
   )

@@ -4,12 +4,12 @@
  */
 import { Effect } from "effect"
 import { mkdtempSync, rmSync } from "node:fs"
-import { connect, createServer, type Socket } from "node:net"
+import { connect, createServer, type NetConnectOpts, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, it } from "vitest"
 import { makeMembers } from "../../src/internal/node/memberSockets.ts"
-import type { Owner } from "../../src/internal/server/cluster.ts"
+import { Others, type Owner } from "../../src/internal/server/cluster.ts"
 import type { Message } from "../../src/internal/server/clusterMessages.ts"
 import { Forwarding } from "../../src/internal/server/forwarding.ts"
 import type { Exchange } from "../../src/internal/transport/requests.ts"
@@ -58,7 +58,7 @@ const withOwner = (
     const memberOf = (self: string) =>
       makeMembers({
         self,
-        others: new Map([["owner", { path: between }]]),
+        others: new Others<NetConnectOpts>().set("owner", { path: between }),
         listen: { path: join(folder, self) },
         secret: ""
       })

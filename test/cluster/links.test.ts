@@ -7,12 +7,12 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { createHash, createHmac, randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { createServer as createHttpServer } from "node:http"
-import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Tls from "node:tls"
 import { afterAll, assert, describe, it, vi } from "vitest"
-import type { LinkHandler, Owner } from "../../src/internal/server/cluster.ts"
+import { type LinkHandler, Others, type Owner } from "../../src/internal/server/cluster.ts"
 import { type Message, version } from "../../src/internal/server/clusterMessages.ts"
 import { encode, MessageReader } from "../../src/internal/node/memberMessages.ts"
 import { makeMembers } from "../../src/internal/node/memberSockets.ts"
@@ -34,7 +34,7 @@ const withMember = (body: (members: Effect.Success<ReturnType<typeof makeMembers
   Effect.runPromise(Effect.scoped(Effect.gen(function*() {
     const members = yield* makeMembers({
       self: "self",
-      others: new Map([["other", { path: join(folder, "other") }]]),
+      others: new Others<NetConnectOpts>().set("other", { path: join(folder, "other") }),
       listen: { path: join(folder, "self") },
       secret: "secret"
     })
@@ -306,12 +306,12 @@ describe("a link in TLS", () => {
     Effect.runPromise(
       Effect.gen(function*() {
         const shared = { secret: "secret", listen: { host: "127.0.0.1", port: 0 } }
-        const echo = yield* makeMembers({ ...shared, self: "echo", others: new Map(), wire: secure(own) })
+        const echo = yield* makeMembers({ ...shared, self: "echo", others: new Others(), wire: secure(own) })
         const onLink: Owner["onLink"] = (link) => ({ onMessage: (message) => link.send(message), onClose: () => {} })
         yield* echo.serve({ onLink } as Owner)
         const { port } = echo.address as AddressInfo
         const wire = tls === undefined ? plain : secure(tls)
-        const others = new Map([["echo", { host: "127.0.0.1", port }]])
+        const others = new Others<NetConnectOpts>().set("echo", { host: "127.0.0.1", port })
         const { connect } = yield* makeMembers({ ...shared, self: "self", others, wire })
         const answer = new Promise<Message | "closed">((resolve) => {
           connect("echo", { onMessage: resolve, onClose: () => resolve("closed") }).send({ _tag: "Ok", exchange: 1 })

@@ -10,6 +10,7 @@ import * as Dns from "node:dns/promises"
 import type * as Net from "node:net"
 import { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
+import { Others } from "../server/cluster.ts"
 import type { Members } from "./memberSockets.ts"
 import { isPort, makeNetworkMembers, type NetworkOptions } from "./networkMembers.ts"
 
@@ -47,7 +48,7 @@ export const membersAt = Effect.fnUntraced(function*(
   addresses: Effect.Effect<ReadonlyArray<Address>>,
   interval: Duration.Input
 ): Effect.fn.Return<Members, OptionsError, Scope.Scope> {
-  const others = new Map<string, Net.NetConnectOpts>()
+  const others = new Others<Net.NetConnectOpts>()
   /** Where a member is, or is looked for. */
   const taken = new Set<string>()
   const joined = yield* Queue.sliding<void>(1)

@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import { type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
 import { see } from "../protocol/see.ts"
-import type { Cluster, Link, LinkHandler, Owner, Pipe } from "../server/cluster.ts"
+import type { Cluster, Link, LinkHandler, Others, Owner, Pipe } from "../server/cluster.ts"
 import { type Hello, type Message, type Upgrade, version } from "../server/clusterMessages.ts"
 import { UpgradeFailed } from "../server/platform.ts"
 import { toNode } from "./exchange.ts"
@@ -32,7 +32,7 @@ const largest = 2 ** 30
 export interface MemberOptions {
   readonly self: string
   /** Where the others listen, by name. */
-  readonly others: ReadonlyMap<string, Net.NetConnectOpts>
+  readonly others: Others<Net.NetConnectOpts>
   readonly listen: Net.ListenOptions
   /** What all members know, and nobody else; "" where others cannot connect. */
   readonly secret: string

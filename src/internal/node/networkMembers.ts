@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { OptionsError } from "../protocol/optionsError.ts"
+import type { Others } from "../server/cluster.ts"
 import { generateSid } from "../server/sid.ts"
 import { makeMembers, type Members } from "./memberSockets.ts"
 import { type MemberTls, plain, secure } from "./memberWire.ts"
@@ -40,7 +41,7 @@ export interface NetworkMembers extends Members {
 
 export const makeNetworkMembers = Effect.fnUntraced(function*(
   { listen, name, secret, tls }: NetworkOptions,
-  others: ReadonlyMap<string, Net.NetConnectOpts>,
+  others: Others<Net.NetConnectOpts>,
   onMember?: (member: string) => void
 ): Effect.fn.Return<NetworkMembers, OptionsError, Scope.Scope> {
   const word = typeof secret === "string" ? secret : Redacted.value(secret)

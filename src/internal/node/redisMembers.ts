@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
+import { Others } from "../server/cluster.ts"
 import type { Members } from "./memberSockets.ts"
 import { isPort, makeNetworkMembers, type NetworkOptions, Port } from "./networkMembers.ts"
 
@@ -58,7 +59,7 @@ export const redisMembers = Effect.fnUntraced(function*(
   }
   const redis = yield* Redis.Redis
   const millis = Duration.toMillis(timeToLive)
-  const others = new Map<string, Net.NetConnectOpts>()
+  const others = new Others<Net.NetConnectOpts>()
   const members = yield* makeNetworkMembers(options, others)
   const { self } = members
   const { port } = members.address

@@ -13,6 +13,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import type * as Net from "node:net"
 import { availableParallelism, tmpdir } from "node:os"
 import { join } from "node:path"
+import { Others } from "../server/cluster.ts"
 import type { Upgrade } from "../server/clusterMessages.ts"
 import { see } from "../protocol/see.ts"
 import { generateSid } from "../server/sid.ts"
@@ -50,7 +51,7 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
   const folder = process.env[folderVariable]
   if (folder === undefined) return yield* Effect.die(new Error(`${foreign}${see("worker-of-another-program")}`))
   const self = generateSid().slice(0, 8)
-  const others = new Map<string, Net.NetConnectOpts>()
+  const others = new Others<Net.NetConnectOpts>()
   const members = yield* makeMembers({
     self,
     others,

@@ -45,11 +45,23 @@ export interface Pipe {
   readonly sid: SocketId
 }
 
+/** The other members. Whoever watches is told of each that comes. */
+export class Others<Address = unknown> extends Map<string, Address> {
+  readonly watchers = new Set<(member: string) => void>()
+
+  override set(member: string, address: Address): this {
+    const isNew = !this.has(member)
+    super.set(member, address)
+    if (isNew) { for (const watcher of this.watchers) watcher(member) }
+    return this
+  }
+}
+
 export interface Cluster {
   /** The name of this member, fresh at each start. */
   readonly self: string
   /** The other members. A name that a client sends is only looked up here. */
-  readonly others: ReadonlyMap<string, unknown>
+  readonly others: Others
   readonly pipes: Iterable<Pipe>
   /** Opens a link to another member. */
   connect(member: string, handler: LinkHandler): Link

@@ -42,6 +42,21 @@ const questions = {
 }
 export type Question = typeof questions[keyof typeof questions]["Type"]
 
+const seat = { room: Schema.String, sid: Schema.String, person: Schema.String }
+
+/** What is told to who listens to a topic. The one that tells numbers it as it sends it. */
+const news = {
+  /** The first: who is there. */
+  Begun: Schema.TaggedStruct("Begun", { exchange, seats: Schema.Array(Schema.Struct(seat)) }),
+  Published: Schema.TaggedStruct("Published", { exchange, payload }),
+  /** To everybody in a room. */
+  Said: Schema.TaggedStruct("Said", { exchange, room: Schema.String, payload }),
+  /** Somebody is in a room, or is not the same any more. */
+  Seated: Schema.TaggedStruct("Seated", { exchange, ...seat }),
+  Left: Schema.TaggedStruct("Left", { exchange, room: Schema.String, sid: Schema.String })
+}
+export type News = typeof news[keyof typeof news]["Type"]
+
 export type Message = typeof Message.Type
 export const Message = Schema.Union([
   // The first on every connection, by the one that opened it; then the other's; then nothing is said without proof.
@@ -69,7 +84,14 @@ export const Message = Schema.Union([
   questions.Count,
   questions.Broadcast,
   questions.Close,
+  Schema.TaggedStruct("Listen", { exchange, topic: Schema.String }),
+  Schema.TaggedStruct("Unlisten", { exchange }),
   // By the owner.
+  news.Begun,
+  news.Published,
+  news.Said,
+  news.Seated,
+  news.Left,
   Schema.TaggedStruct("Answer", { exchange, count: Schema.Number }),
   Schema.TaggedStruct("Respond", { exchange, payload, contentType: Schema.String, compress: Schema.Boolean }),
   Schema.TaggedStruct("Ok", { exchange }),

@@ -21,6 +21,7 @@ import { Registry } from "./registry.ts"
 import { SessionScheduler } from "./sessionScheduler.ts"
 import { Supervisor } from "./supervisor.ts"
 import { Telemetry } from "./telemetry.ts"
+import { Topics } from "./topics.ts"
 
 export interface Engine extends SessionHost {
   readonly settings: Config
@@ -37,6 +38,7 @@ export interface Engine extends SessionHost {
   /** The other processes that serve with this one, where there are any. */
   readonly cluster: Cluster | undefined
   readonly forwarding: Forwarding | undefined
+  readonly topics: Topics
   /** The time of day, in milliseconds. */
   currentMillis(): number
   /** What most sessions have for a context; see `context.ts`. */
@@ -64,6 +66,13 @@ export const makeEngine = Effect.fnUntraced(function*(
   const origin = clock.monotonicTimeNanosUnsafe()
   const now = () => Number(clock.monotonicTimeNanosUnsafe() - origin) / 1e6
   const expiryHost = { now, fork: supervisor.fork }
+  const forwarding = cluster && new Forwarding(cluster, {
+    settings,
+    telemetry,
+    get stopped() {
+      return engine.stopped
+    }
+  })
   const engine: Engine = {
     settings,
     platform,
@@ -75,13 +84,8 @@ export const makeEngine = Effect.fnUntraced(function*(
     bodies: new Expiry(settings.bodyTimeout, expiryHost, (waiter) => waiter.onBodyLate()),
     candidates: new Expiry(settings.upgradeTimeout, expiryHost, (giveUp) => giveUp()),
     cluster,
-    forwarding: cluster && new Forwarding(cluster, {
-      settings,
-      telemetry,
-      get stopped() {
-        return engine.stopped
-      }
-    }),
+    forwarding,
+    topics: new Topics(cluster, forwarding),
     currentMillis: () => clock.currentTimeMillisUnsafe(),
     now,
     operations,

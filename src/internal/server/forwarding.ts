@@ -7,7 +7,7 @@ import type { SocketId } from "../session/model.ts"
 import type { Exchange, ExchangeHolder, Requests } from "../transport/requests.ts"
 import type { Cluster, Link, LinkHandler } from "./cluster.ts"
 import { memberOf } from "./cluster.ts"
-import type { Message, Question } from "./clusterMessages.ts"
+import type { Message, News, Question } from "./clusterMessages.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 /** What it needs of the server. */
@@ -69,6 +69,14 @@ export class Forwarding {
     return Effect.callback((resume) => this.to(member).ask(question, (count) => resume(Effect.succeed(count))))
   }
 
+  /** Hears what another member has to say on a topic, until it goes away. */
+  listen(member: string, topic: string, hear: (news: News) => void): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const unlisten = this.to(member).listen(topic, { hear, onClose: () => resume(Effect.void) })
+      return Effect.sync(unlisten)
+    })
+  }
+
   /**
    * Lets the owners answer the GETs that wait here, whose clients then come back to another member, and close the sessions
    * whose WebSocket goes through here, after what they have accepted.
@@ -84,6 +92,11 @@ export class Forwarding {
 /** A body that does not wait behind larger ones has this size at most, in characters or bytes. */
 const smallSize = 16_384
 
+interface Listener {
+  hear(news: News): void
+  onClose(): void
+}
+
 /** All that goes to one member. */
 class Forwarder implements LinkHandler {
   link!: Link
@@ -94,6 +107,7 @@ class Forwarder implements LinkHandler {
   private readonly small = new Map<number, string | Uint8Array>()
   private readonly large = new Map<number, string | Uint8Array>()
   private readonly asked = new Map<number, (count: number) => void>()
+  private readonly listeners = new Map<number, Listener>()
   private last = 0
   constructor(host: ForwardingHost, left: () => void) {
     this.host = host
@@ -137,6 +151,15 @@ class Forwarder implements LinkHandler {
     this.link.send({ ...question, exchange })
   }
 
+  listen(topic: string, listener: Listener): () => void {
+    const exchange = ++this.last
+    this.listeners.set(exchange, listener)
+    this.link.send({ _tag: "Listen", exchange, topic })
+    return () => {
+      if (this.listeners.delete(exchange)) this.link.send({ _tag: "Unlisten", exchange })
+    }
+  }
+
   private begin(sid: SocketId, exchange: Exchange, isGet: boolean): number {
     const number = ++this.last
     const forwarded = new Forwarded(this, number, sid, exchange, isGet)
@@ -168,7 +191,7 @@ class Forwarder implements LinkHandler {
       this.asked.delete(message.exchange)
     }
     const forwarded = "exchange" in message ? this.forwarded.get(message.exchange) : undefined
-    if (forwarded === undefined) return
+    if (forwarded === undefined) return this.tell(message)
     const { exchange, number } = forwarded
     // Only an answer with packets in it has an end that the owner waits for.
     if (message._tag !== "Respond") this.forget(number)
@@ -186,6 +209,17 @@ class Forwarder implements LinkHandler {
     }
   }
 
+  private tell(message: Message): void {
+    switch (message._tag) {
+      case "Begun":
+      case "Published":
+      case "Said":
+      case "Seated":
+      case "Left":
+        this.listeners.get(message.exchange)?.hear(message)
+    }
+  }
+
   /** The member is gone, and its sessions with it. */
   onClose(): void {
     this.left()
@@ -195,6 +229,9 @@ class Forwarder implements LinkHandler {
     this.large.clear()
     for (const done of this.asked.values()) done(0)
     this.asked.clear()
+    const listeners = Array.from(this.listeners.values())
+    this.listeners.clear()
+    for (const listener of listeners) listener.onClose()
   }
 
   private refuse({ exchange, sid }: Forwarded, previousTransport: string | undefined): void {

@@ -28,6 +28,8 @@ class Asker implements LinkHandler {
   private readonly engine: Engine
   private readonly link: Link
   private readonly exchanges = new Map<number, RemoteExchange>()
+  /** What it listens to. */
+  private readonly leaves = new Map<number, () => void>()
   constructor(engine: Engine, link: Link) {
     this.engine = engine
     this.link = link
@@ -35,7 +37,8 @@ class Asker implements LinkHandler {
 
   onMessage(message: Message): void {
     if (!("exchange" in message)) return
-    const exchange = this.exchanges.get(message.exchange)
+    const { exchange: number } = message
+    const exchange = this.exchanges.get(number)
     switch (message._tag) {
       case "Get":
         return this.begin("GET", message.exchange, message.sid, message.handler, undefined)
@@ -49,6 +52,15 @@ class Asker implements LinkHandler {
       case "Broadcast":
       case "Close":
         return this.link.send({ _tag: "Answer", exchange: message.exchange, count: answer(this.engine, message) })
+      case "Listen": {
+        const { topics } = this.engine
+        this.leaves.set(number, topics.tell(message.topic, (news) => this.link.send({ ...news, exchange: number })))
+        // It is there, and may have things to say itself.
+        return topics.knock()
+      }
+      case "Unlisten":
+        this.leaves.get(number)?.()
+        return void this.leaves.delete(number)
       case "Release":
         return exchange === undefined ? undefined : noop(exchange.session)
       case "End":
@@ -59,6 +71,7 @@ class Asker implements LinkHandler {
   /** Its clients are gone with it. */
   onClose(): void {
     for (const exchange of this.exchanges.values()) exchange.onEnd(false)
+    for (const leave of this.leaves.values()) leave()
   }
 
   private begin(

@@ -9,12 +9,12 @@ import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { UnknownSid } from "../../HandshakeError.ts"
-import type { Cluster, LinkHandler, Owner } from "../server/cluster.ts"
+import { type Cluster, type LinkHandler, Others, type Owner } from "../server/cluster.ts"
 import type { Message } from "../server/clusterMessages.ts"
 
 interface Member {
   owner: Owner | undefined
-  readonly others: Map<string, string>
+  readonly others: Others
   /** What ends its links. */
   readonly ends: Set<() => void>
 }
@@ -35,6 +35,11 @@ export class MemoryNetwork {
     this.whole.openUnsafe()
   }
 
+  /** All links close, as if nothing had come on them for too long; what was on its way is lost. */
+  unlink(): void {
+    for (const { ends } of this.members.values()) for (const end of ends) end()
+  }
+
   /** The member dies: its links close, and the others know that it is gone. */
   kill(self: string): void {
     const member = this.members.get(self)
@@ -52,7 +57,7 @@ export class MemoryNetwork {
     const context = yield* Effect.context<Scope.Scope>()
     const fork = Effect.runForkWith(context)
     const runSync = Effect.runSyncWith(context)
-    const member: Member = { owner: undefined, others: new Map(), ends: new Set() }
+    const member: Member = { owner: undefined, others: new Others(), ends: new Set() }
     for (const [name, { others }] of this.members) {
       others.set(self, self)
       member.others.set(name, name)
@@ -84,7 +89,7 @@ export class MemoryNetwork {
         const other = this.members.get(name)
         let isOpen = other?.owner !== undefined
         if (other?.owner === undefined) {
-          fork(Effect.sync(() => asker.onClose()))
+          fork(Effect.andThen(Effect.yieldNow, Effect.sync(() => asker.onClose())))
           return { send: () => {} }
         }
         const answer = wire((message) => isOpen && asker.onMessage(message))

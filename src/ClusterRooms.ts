@@ -1,0 +1,241 @@
+/**
+ * Rooms of a whole cluster: whoever is in one is spoken to, and seen, in every process. A person is in a room by a socket
+ * of one process; the others know what a `Schema` makes of that person. Without a cluster they are rooms of one process.
+ *
+ * Nothing is stored, and nothing goes through a broker: members tell each other, and one that comes is told who is there.
+ *
+ * - Who is in a room is the same in all members in the end: where a link between two is lost, each sees the people of the
+ *   other leave, and come when it is back.
+ * - What one process says arrives in its order, and once. It is lost for members that cannot be reached at that moment.
+ *
+ * **Example** (A lobby on all cores)
+ *
+ * ```ts
+ * import { Effect, Layer, Schema } from "effect"
+ * import { ClusterRooms, EngineIO, Socket } from "effect-engine.io"
+ *
+ * const Person = Schema.Struct({ name: Schema.String })
+ *
+ * const lobby = Layer.unwrap(Effect.gen(function*() {
+ *   const rooms = yield* ClusterRooms.make("chat", Person)
+ *   return EngineIO.route("/engine.io/", (socket) =>
+ *     Effect.succeed({
+ *       app: Effect.gen(function*() {
+ *         yield* ClusterRooms.join(rooms, "lobby", socket, { name: socket.handshake.query["name"] ?? "somebody" })
+ *         yield* Socket.forEach(socket, (message) => ClusterRooms.broadcast(rooms, "lobby", message))
+ *       })
+ *     }))
+ * }))
+ * ```
+ *
+ * @module
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import { see } from "./internal/protocol/see.ts"
+import type { News } from "./internal/server/clusterMessages.ts"
+import { payloadOf } from "./internal/server/everywhere.ts"
+import { type Change, type Seat, Seats } from "./internal/server/seats.ts"
+import { EngineIO } from "./internal/server/service.ts"
+import type { Hear } from "./internal/server/topics.ts"
+import * as Rooms from "./Rooms.ts"
+import type { Sendable, Socket, SocketId } from "./Socket.ts"
+
+export type { Change } from "./internal/server/seats.ts"
+
+const TypeId: unique symbol = Symbol.for("effect-engine.io/ClusterRooms")
+
+/**
+ * Some rooms, by name, and the people in them.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface ClusterRooms<in out Person> {
+  /** The same rooms as far as they are of this process, with its sockets. What is broadcast there goes no further. */
+  readonly here: Rooms.Rooms
+  readonly [TypeId]: State<Person>
+}
+
+interface State<in out Person> {
+  readonly seats: Seats<Person>
+  readonly encode: (person: Person) => Effect.Effect<string, Schema.SchemaError>
+  /** Tells the rooms of all other members. */
+  readonly publish: (news: News) => void
+}
+
+/**
+ * Makes rooms, the same in all members that make some with this name, until the scope closes. Make them once in a process,
+ * in a `Layer` say.
+ *
+ * It waits until the members that are known have said who is there, for a second at most. Whoever is no `Person` here,
+ * since that member runs another version of the program, is not seen, which a warning in the log tells.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = <Person, Encoded>(
+  name: string,
+  schema: Schema.Codec<Person, Encoded>
+): Effect.Effect<ClusterRooms<Person>, never, EngineIO | Scope.Scope> =>
+  Effect.gen(function*() {
+    const { engine: { supervisor, topics } } = yield* EngineIO
+    const here = yield* Rooms.make
+    const seats = new Seats<Person>()
+    const topic = `rooms:${name}`
+    const codec = Schema.fromJsonString(Schema.toCodecJson(schema))
+    const decode = Schema.decodeUnknownOption(codec)
+
+    const seat = (owner: string | undefined, room: string, sid: SocketId, text: string): void => {
+      const person = decode(text)
+      if (Option.isSome(person)) return seats.take({ room, sid, person: person.value, text, owner })
+      supervisor.fork(
+        Effect.logWarning(`Somebody in a room of another process does not decode${see("person-that-does-not-decode")}`)
+      )
+    }
+    const hear: Hear = (news, member) => {
+      switch (news._tag) {
+        case "Begun":
+          for (const { person, room, sid } of news.seats) seat(member, room, sid, person)
+          return
+        case "Seated":
+          return seat(member, news.room, news.sid, news.person)
+        case "Left": {
+          const left = seats.find(news.room, news.sid)
+          if (left?.owner === member) seats.leave(left!)
+          return
+        }
+        case "Gone":
+          for (const left of seats.filter(({ owner }) => owner === member)) seats.leave(left)
+          return
+        case "Said":
+          return void Effect.runSync(Rooms.broadcast(here, news.room, news.payload))
+      }
+    }
+    const state: State<Person> = {
+      seats,
+      encode: Schema.encodeEffect(codec),
+      publish: (news) => topics.publish(topic, news, hear)
+    }
+    const own = () => seats.filter(({ owner }) => typeof owner === "object")
+    yield* topics.host(topic, () => own().map(({ room, sid, text }) => ({ room, sid, person: text })))
+    yield* Effect.addFinalizer(() => Effect.sync(() => own().forEach((seat) => giveUp(state, seat))))
+    yield* topics.listen(topic, hear)
+    return { here, [TypeId]: state }
+  })
+
+/**
+ * Takes somebody into a room, with a socket of this process, until the scope closes: in `app` and in the function of a
+ * handler, that of the session. Fails with `SchemaError` where the person is none of the schema; nobody joins then.
+ *
+ * A socket is in a room once. Where it joins again, it is not seen to leave, and stays until the newer scope closes; a
+ * person that is not the same is seen as `Changed`.
+ *
+ * @category membership
+ * @since 0.2.0
+ */
+export const join = <Person>(
+  { here, [TypeId]: state }: ClusterRooms<Person>,
+  room: string,
+  socket: Socket,
+  person: Person
+): Effect.Effect<void, Schema.SchemaError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const text = yield* state.encode(person)
+    yield* Rooms.join(here, room, socket)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const seat = { room, sid: socket.id, person, text, owner: socket }
+        state.seats.take(seat)
+        state.publish({ _tag: "Seated", exchange: 0, room, sid: socket.id, person: text })
+        return seat
+      }),
+      (seat) => Effect.sync(() => giveUp(state, seat))
+    )
+  })
+
+/**
+ * Takes a socket of this process out of a room before its scope closes.
+ *
+ * @category membership
+ * @since 0.2.0
+ */
+export const leave = <Person>(
+  { here, [TypeId]: state }: ClusterRooms<Person>,
+  room: string,
+  socket: Socket
+): Effect.Effect<void> =>
+  Effect.andThen(
+    Rooms.leave(here, room, socket),
+    Effect.sync(() => {
+      const seat = state.seats.find(room, socket.id)
+      if (seat?.owner === socket) giveUp(state, seat)
+    })
+  )
+
+const giveUp = <Person>({ publish, seats }: State<Person>, seat: Seat<Person>): void => {
+  if (seats.leave(seat)) publish({ _tag: "Left", exchange: 0, room: seat.room, sid: seat.sid })
+}
+
+/**
+ * Who is in a room now, in all members.
+ *
+ * @category getters
+ * @since 0.2.0
+ */
+export const people = <Person>(
+  { [TypeId]: { seats } }: ClusterRooms<Person>,
+  room: string
+): Effect.Effect<ReadonlyArray<Person>> => Effect.sync(() => seats.people(room))
+
+/**
+ * How many are in each room that has anybody in it, in all members.
+ *
+ * @category getters
+ * @since 0.2.0
+ */
+export const counts = <Person>(
+  { [TypeId]: { seats } }: ClusterRooms<Person>
+): Effect.Effect<ReadonlyMap<string, number>> => Effect.sync(() => seats.counts)
+
+/**
+ * Sends one message to everybody in a room, in all members, but for a socket that you name. It waits for nobody: neither for
+ * other members, nor for a slow client, which is skipped when its send buffer is full.
+ *
+ * **Example** (To everybody else)
+ *
+ * ```ts
+ * import { ClusterRooms, type Socket } from "effect-engine.io"
+ *
+ * const say = (rooms: ClusterRooms.ClusterRooms<string>, socket: Socket.Socket, text: string) =>
+ *   ClusterRooms.broadcast(rooms, "lobby", text, { except: socket })
+ * ```
+ *
+ * @category sending
+ * @since 0.2.0
+ */
+export const broadcast = <Person>(
+  { here, [TypeId]: { publish } }: ClusterRooms<Person>,
+  room: string,
+  message: Sendable,
+  { except }: { readonly except?: Socket | undefined } = {}
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    publish({ _tag: "Said", exchange: 0, room, payload: payloadOf(message) })
+    return Effect.asVoid(Rooms.broadcast(here, room, message, { filter: (socket) => socket !== except }))
+  })
+
+/**
+ * Who joins, changes and leaves, in all members, from the moment the stream runs. Costs nothing while nobody listens; a
+ * listener that falls more than 4 096 changes behind loses the oldest, which a warning in the log tells. The stream does
+ * not end by itself.
+ *
+ * @category observing
+ * @since 0.2.0
+ */
+export const changes = <Person>({ [TypeId]: { seats } }: ClusterRooms<Person>): Stream.Stream<Change<Person>> =>
+  seats.changes

@@ -1,0 +1,78 @@
+/**
+ * Who is in which room of a cluster, by sockets of this process or as other members say.
+ */
+import { observe, type Observed, type Observers, publish } from "../session/observers.ts"
+import type { Socket, SocketId } from "../session/model.ts"
+import type * as Stream from "effect/Stream"
+
+/**
+ * What can be observed of rooms with `changes`. The union is closed: `Joined`, `Changed`, `Left`.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type Change<Person> =
+  /** Somebody is in the room who was not. */
+  | { readonly _tag: "Joined"; readonly room: string; readonly person: Person }
+  /** Somebody in the room is not the same any more, by joining again. */
+  | { readonly _tag: "Changed"; readonly room: string; readonly person: Person }
+  /** Somebody is no longer in the room: has left, has lost the connection, or is of a member that cannot be reached. */
+  | { readonly _tag: "Left"; readonly room: string; readonly person: Person }
+
+export interface Seat<Person> {
+  readonly room: string
+  readonly sid: SocketId
+  readonly person: Person
+  /** The person, as the members tell each other. */
+  readonly text: string
+  /** Whose it is: a socket's of ours, or another member's, by its name. */
+  readonly owner: Socket | string | undefined
+}
+
+export class Seats<Person> implements Observed<Change<Person>> {
+  observers: Observers<Change<Person>> | undefined
+  private readonly rooms = new Map<string, Map<SocketId, Seat<Person>>>()
+
+  take(seat: Seat<Person>): void {
+    const { person, room, sid, text } = seat
+    const seats = this.rooms.get(room) ?? new Map<SocketId, Seat<Person>>()
+    const before = seats.get(sid)
+    this.rooms.set(room, seats.set(sid, seat))
+    if (before?.text !== text) this.tell({ _tag: before === undefined ? "Joined" : "Changed", room, person })
+  }
+
+  /** Whether it was still taken. */
+  leave(seat: Seat<Person>): boolean {
+    const { person, room, sid } = seat
+    const seats = this.rooms.get(room)
+    if (seats?.get(sid) !== seat) return false
+    seats.delete(sid)
+    if (seats.size === 0) this.rooms.delete(room)
+    this.tell({ _tag: "Left", room, person })
+    return true
+  }
+
+  find(room: string, sid: SocketId): Seat<Person> | undefined {
+    return this.rooms.get(room)?.get(sid)
+  }
+
+  filter(accept: (seat: Seat<Person>) => boolean): ReadonlyArray<Seat<Person>> {
+    return Array.from(this.rooms.values(), (seats) => Array.from(seats.values()).filter(accept)).flat()
+  }
+
+  people(room: string): ReadonlyArray<Person> {
+    return Array.from(this.rooms.get(room)?.values() ?? [], ({ person }) => person)
+  }
+
+  get counts(): ReadonlyMap<string, number> {
+    return new Map(Array.from(this.rooms, ([room, { size }]) => [room, size]))
+  }
+
+  get changes(): Stream.Stream<Change<Person>> {
+    return observe<Change<Person>>(this, () => false)
+  }
+
+  private tell(change: Change<Person>): void {
+    if (this.observers !== undefined) publish(this.observers, change, 0)
+  }
+}

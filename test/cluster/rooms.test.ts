@@ -1,0 +1,322 @@
+/**
+ * Rooms and topics of a cluster in memory: who hears and sees whom, when members come, die and lose each other.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { type Context, Effect, Exit, Fiber, Layer, References, Schema, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { Cluster } from "../../src/internal/server/cluster.ts"
+import { MemoryNetwork } from "../../src/internal/testing/memoryCluster.ts"
+import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
+import { ClusterRooms, EngineIO, Socket } from "../../src/index.ts"
+import { EngineIOTest } from "../../src/testing.ts"
+import { settled } from "../kit/inMemory.ts"
+
+const Person = Schema.Struct({ name: Schema.String, mood: Schema.optionalKey(Schema.String) })
+type Person = typeof Person.Type
+type Rooms = ClusterRooms.ClusterRooms<Person>
+
+/** One process: a server and its rooms. */
+class Member {
+  readonly name: string
+  readonly context: Context.Context<EngineIO.EngineIO>
+  readonly rooms: Rooms
+  readonly scope: Scope.Closeable
+  constructor(name: string, context: Context.Context<EngineIO.EngineIO>, rooms: Rooms, scope: Scope.Closeable) {
+    this.name = name
+    this.context = context
+    this.rooms = rooms
+    this.scope = scope
+  }
+
+  /** A client whose session joins a room, and says there what it is sent, but not to itself. */
+  join(name: string, room = "lobby") {
+    const { rooms } = this
+    const app = (socket: Socket.Socket) =>
+      Effect.succeed({
+        app: Effect.gen(function*() {
+          yield* ClusterRooms.join(rooms, room, socket, { name })
+          yield* Socket.forEach(
+            socket,
+            (message) => ClusterRooms.broadcast(rooms, room, message, { except: socket })
+          )
+        })
+      })
+    return EngineIOTest.connect(app, { transport: "websocket" }).pipe(
+      Effect.provideContext(this.context),
+      Effect.tap(settled)
+    )
+  }
+
+  /** The names of those in a room. */
+  sees(room = "lobby"): Effect.Effect<ReadonlyArray<string>> {
+    return Effect.andThen(
+      settled,
+      Effect.map(ClusterRooms.people(this.rooms, room), (people) => people.map(({ name }) => name).sort())
+    )
+  }
+
+  /** What changes in its rooms from now on, as words. */
+  get watch() {
+    const seen: Array<string> = []
+    return ClusterRooms.changes(this.rooms).pipe(
+      Stream.runForEach(({ _tag, person: { mood = "", name }, room }) =>
+        Effect.sync(() => void seen.push(`${name}${mood} ${_tag} ${room}`))
+      ),
+      Effect.forkScoped({ startImmediately: true }),
+      Effect.andThen(settled),
+      Effect.as(seen)
+    )
+  }
+
+  /** How many topics there are, here and for others. */
+  get topics(): Effect.Effect<number> {
+    return Effect.map(
+      Effect.provideContext(EngineIO.EngineIO, this.context),
+      ({ engine }) => (Reflect.get(engine.topics, "topics") as Map<string, unknown>).size
+    )
+  }
+}
+
+const makeMember = Effect.fnUntraced(function*(network: MemoryNetwork, name: string) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const cluster = Layer.effect(Cluster, network.join(name))
+  const context = yield* Layer.build(Layer.provide(Layer.fresh(EngineIOTest.layer()), cluster)).pipe(
+    Scope.provide(scope)
+  )
+  const roomsScope = yield* Scope.fork(scope)
+  const rooms = yield* Effect.provideContext(Scope.provide(ClusterRooms.make("chat", Person), roomsScope), context)
+  yield* settled
+  return new Member(name, context, rooms, roomsScope)
+})
+
+const makePair = Effect.gen(function*() {
+  const network = new MemoryNetwork()
+  return { network, a: yield* makeMember(network, "a"), b: yield* makeMember(network, "b") }
+})
+
+const hear = (client: EngineIOTest.Client, ...expected: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    for (const text of expected) assert.strictEqual(yield* EngineIOTest.receive(client), text)
+  })
+
+describe("rooms of a cluster", () => {
+  it.effect("let those who are in one hear each other, once and in order, wherever they are", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const [ada, bob, eve] = [yield* a.join("ada"), yield* b.join("bob"), yield* b.join("eve", "attic")]
+      for (const text of ["one", "two", "three"]) yield* EngineIOTest.send(ada, text)
+      yield* hear(bob, "one", "two", "three")
+      yield* EngineIOTest.send(bob, "four")
+      yield* hear(ada, "four")
+      yield* ClusterRooms.broadcast(a.rooms, "attic", new Uint8Array([1, 2]))
+      assert.deepStrictEqual([...(yield* EngineIOTest.receive(eve)) as Uint8Array], [1, 2])
+      // Nobody else heard anything.
+      yield* ClusterRooms.broadcast(a.rooms, "lobby", "last")
+      for (const client of [ada, bob]) yield* hear(client, "last")
+    }))
+
+  it.effect("show everywhere who comes, changes and leaves", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const seen = [yield* a.watch, yield* b.watch]
+      const ada = yield* a.join("ada")
+      yield* b.join("bob")
+      yield* b.join("eve", "attic")
+      for (const member of [a, b]) {
+        assert.deepStrictEqual(yield* member.sees(), ["ada", "bob"])
+        assert.deepStrictEqual(yield* ClusterRooms.counts(member.rooms), new Map([["lobby", 2], ["attic", 1]]))
+      }
+      const again = { name: "ada", mood: "!" }
+      yield* Effect.scoped(Effect.gen(function*() {
+        for (let i = 0; i < 2; i++) yield* ClusterRooms.join(a.rooms, "lobby", ada.socket, again)
+        yield* settled
+      }))
+      yield* settled
+      yield* ClusterRooms.join(a.rooms, "lobby", ada.socket, again)
+      yield* ClusterRooms.leave(a.rooms, "lobby", ada.socket)
+      yield* ClusterRooms.leave(a.rooms, "lobby", ada.socket)
+      yield* settled
+      for (const changes of seen) {
+        assert.deepStrictEqual(changes, [
+          "ada Joined lobby",
+          "bob Joined lobby",
+          "eve Joined attic",
+          "ada! Changed lobby",
+          "ada! Left lobby",
+          "ada! Joined lobby",
+          "ada! Left lobby"
+        ])
+      }
+    }))
+
+  it.effect("are left with the session, everywhere", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const ada = yield* a.join("ada")
+      assert.deepStrictEqual(yield* b.sees(), ["ada"])
+      yield* EngineIOTest.vanish(ada)
+      assert.deepStrictEqual(yield* b.sees(), [])
+      assert.deepStrictEqual(yield* ClusterRooms.counts(b.rooms), new Map())
+    }))
+
+  it.effect("take nobody who is none of the schema", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const { socket } = yield* a.join("ada", "attic")
+      const error = yield* Effect.flip(ClusterRooms.join(a.rooms, "lobby", socket, { name: 1 } as never))
+      assert.strictEqual(error._tag, "SchemaError")
+      assert.deepStrictEqual([yield* a.sees(), yield* b.sees()], [[], []])
+    }))
+
+  it.effect("show who is there to a member that comes, before it serves anybody, and it to the others at once", () =>
+    Effect.gen(function*() {
+      const { a, b, network } = yield* makePair
+      yield* a.join("ada")
+      yield* b.join("bob")
+      const c = yield* makeMember(network, "c")
+      assert.deepStrictEqual((yield* ClusterRooms.people(c.rooms, "lobby")).map(({ name }) => name).sort(), [
+        "ada",
+        "bob"
+      ])
+      const eve = yield* c.join("eve")
+      for (const member of [a, b, c]) assert.deepStrictEqual(yield* member.sees(), ["ada", "bob", "eve"])
+      yield* ClusterRooms.broadcast(a.rooms, "lobby", "welcome")
+      yield* hear(eve, "welcome")
+    }))
+
+  it.effect("are left by the people of a member that dies, and by no others", () =>
+    Effect.gen(function*() {
+      const { a, b, network } = yield* makePair
+      const c = yield* makeMember(network, "c")
+      for (const member of [a, b, c]) yield* member.join(`at ${member.name}`)
+      const seen = yield* a.watch
+      network.kill("b")
+      for (const member of [a, c]) assert.deepStrictEqual(yield* member.sees(), ["at a", "at c"])
+      assert.deepStrictEqual(seen, ["at b Left lobby"])
+      // One that takes its place has nothing of it.
+      const d = yield* makeMember(network, "b")
+      assert.deepStrictEqual(yield* d.sees(), ["at a", "at c"])
+    }))
+
+  it.effect("are the same again after a partition, in which each side sees its own people alone", () =>
+    Effect.gen(function*() {
+      const { a, b, network } = yield* makePair
+      const ada = yield* a.join("ada")
+      const bob = yield* b.join("bob")
+      network.cut()
+      yield* ClusterRooms.broadcast(a.rooms, "lobby", "lost")
+      network.unlink()
+      assert.deepStrictEqual(yield* a.sees(), ["ada"])
+      assert.deepStrictEqual(yield* b.sees(), ["bob"])
+      yield* EngineIOTest.vanish(ada)
+      yield* a.join("eve")
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* b.sees(), ["bob"])
+      network.heal()
+      for (const member of [a, b]) assert.deepStrictEqual(yield* member.sees(), ["bob", "eve"])
+      yield* ClusterRooms.broadcast(a.rooms, "lobby", "again")
+      yield* hear(bob, "again")
+    }))
+
+  it.effect("begin after a second where a member does not answer, and show its people when it does", () =>
+    Effect.gen(function*() {
+      const network = new MemoryNetwork()
+      const a = yield* makeMember(network, "a")
+      yield* a.join("ada")
+      network.cut()
+      const starting = yield* Effect.forkScoped(makeMember(network, "b"))
+      yield* settled
+      assert.isUndefined(starting.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      const b = yield* Fiber.join(starting)
+      assert.deepStrictEqual(yield* b.sees(), [])
+      network.heal()
+      assert.deepStrictEqual(yield* b.sees(), ["ada"])
+    }))
+
+  it.effect("are others under another name, and the same under one, also in one process", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const others = yield* Effect.provideContext(ClusterRooms.make("others", Person), a.context)
+      const same = yield* Effect.provideContext(ClusterRooms.make("chat", Person), a.context)
+      const ada = yield* a.join("ada")
+      const bob = yield* b.join("bob")
+      const names = (rooms: Rooms) =>
+        Effect.map(ClusterRooms.people(rooms, "lobby"), (people) => people.map(({ name }) => name).sort())
+      assert.deepStrictEqual([yield* names(others), yield* names(same)], [[], ["ada", "bob"]])
+      yield* ClusterRooms.broadcast(others, "lobby", "nobody")
+      yield* ClusterRooms.broadcast(same, "lobby", "everybody")
+      for (const client of [ada, bob]) yield* hear(client, "everybody")
+    }))
+
+  it.effect("skip people of another version of the program, which the log tells", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const older = yield* ClusterRooms.make("chat", Schema.Struct({ nick: Schema.String })).pipe(
+        Effect.provideContext(b.context)
+      )
+      const { socket } = yield* b.join("bob")
+      yield* ClusterRooms.join(older, "lobby", socket, { nick: "bobby" })
+      assert.deepStrictEqual(yield* a.sees(), ["bob"])
+      assert.deepStrictEqual(yield* ClusterRooms.people(older, "lobby"), [{ nick: "bobby" }])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
+
+  it.effect("leave nothing behind when their scope closes, here or elsewhere", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      yield* a.join("ada")
+      assert.deepStrictEqual(yield* b.sees(), ["ada"])
+      yield* Scope.close(a.scope, Exit.void)
+      assert.deepStrictEqual(yield* b.sees(), [])
+      yield* Scope.close(b.scope, Exit.void)
+      yield* settled
+      assert.deepStrictEqual([yield* a.topics, yield* b.topics], [0, 0])
+    }))
+})
+
+describe("a topic", () => {
+  const listen = ({ context }: Member, topic: string) =>
+    Effect.gen(function*() {
+      const heard: Array<string | Uint8Array> = []
+      const fiber = yield* EngineIOCluster.messages(topic).pipe(
+        Stream.runForEach((message) => Effect.sync(() => void heard.push(message))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* settled
+      return { heard, fiber }
+    }).pipe(Effect.provideContext(context))
+
+  const publish = ({ context }: Member, topic: string, message: Socket.Sendable) =>
+    Effect.provideContext(EngineIOCluster.publish(topic, message), context)
+
+  it.effect("tells who listens, in all members, in the order of each, and nobody else", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const [here, there, other] = [yield* listen(a, "news"), yield* listen(b, "news"), yield* listen(b, "weather")]
+      for (const text of ["one", "two"]) yield* publish(a, "news", text)
+      yield* settled
+      yield* publish(b, "news", new Uint8Array([3]))
+      yield* publish(b, "rooms:chat", "no news")
+      yield* settled
+      const bytes = new Uint8Array([3])
+      assert.deepStrictEqual(here.heard, ["one", "two", bytes])
+      assert.deepStrictEqual(there.heard, ["one", "two", bytes])
+      assert.deepStrictEqual(other.heard, [])
+      const before = yield* a.topics
+      for (const { fiber } of [here, there]) yield* Fiber.interrupt(fiber)
+      yield* settled
+      assert.strictEqual(yield* a.topics, before - 1)
+      yield* publish(a, "news", "three")
+      assert.lengthOf(there.heard, 3)
+    }))
+
+  it.effect("needs no cluster", () =>
+    Effect.gen(function*() {
+      const heard = yield* Effect.forkScoped(Stream.runCollect(Stream.take(EngineIOCluster.messages("news"), 1)), {
+        startImmediately: true
+      })
+      yield* settled
+      yield* EngineIOCluster.publish("news", "one")
+      assert.deepStrictEqual(yield* Fiber.join(heard), ["one"])
+    }).pipe(Effect.provide(EngineIOTest.layer())))
+})
