@@ -1,15 +1,19 @@
 /**
  * The rooms, who is in them, and what one session does there.
  */
-import { Context, Effect, Layer, ScopedRef, Stream } from "effect"
-import { EngineIO, Rooms, Socket, TypedSocket } from "effect-engine.io"
-import { ChatProtocol, Notice, type Page, type Person, Request, type Words } from "./messages.ts"
+import { Context, Effect, Layer, Schema, Scope, ScopedRef, Stream } from "effect"
+import { ClusterRooms, EngineIO, Rooms, Socket, TypedSocket } from "effect-engine.io"
+import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+import { ChatProtocol, Notice, type Page, Person, Request, Words } from "./messages.ts"
 
 /** Rooms that are there when nobody is. */
 const standing = ["Lobby", "Effect", "Coffee"]
 
 /** How many of the last words a room remembers, as long as it is there. */
 const memory = 50
+
+/** What the processes of the chat tell each other. */
+const Said = Schema.fromJsonString(Schema.Struct({ room: Schema.String, words: Words }))
 
 /** What somebody can do who has joined a room. */
 interface Seat {
@@ -22,21 +26,23 @@ interface Seat {
 export class Chat extends Context.Service<Chat>()("chat/Chat", {
   make: Effect.gen(function*() {
     const engine = yield* EngineIO.EngineIO
-    const rooms = yield* Rooms.make
-    const people = new WeakMap<Socket.Socket, Person>()
-    const spoken = new Map<string, Array<Words>>(standing.map((room) => [room, []]))
-    let count = 0
-    const nextId = (kind: string) => `${kind}-${Date.now().toString(36)}-${(count++).toString(36)}`
+    const rooms = yield* ClusterRooms.make("chat", Person)
+    /** What this process has heard. */
+    const spoken = new Map<string, ReadonlyArray<Words>>()
 
     // What the server makes itself is of the protocol.
     const write = (notice: Notice) => Effect.orDie(ChatProtocol.encode(notice))
 
     const tell = (room: string, notice: Notice) =>
-      Effect.flatMap(write(notice), (message) => Rooms.broadcast(rooms, room, message))
+      Effect.flatMap(write(notice), (message) => ClusterRooms.broadcast(rooms, room, message))
 
-    const listRooms = Effect.map(Rooms.counts(rooms), (counts) =>
+    /** Tells those of this process: each tells its own of what all hear. */
+    const tellHere = (room: string, notice: Notice) =>
+      Effect.flatMap(write(notice), (message) => Rooms.broadcast(rooms.here, room, message))
+
+    const listRooms = Effect.map(ClusterRooms.counts(rooms), (counts) =>
       Notice.cases.Rooms.make({
-        rooms: Array.from(spoken.keys(), (name) => ({ name, people: counts.get(name) ?? 0 }))
+        rooms: Array.from(new Set([...standing, ...counts.keys()]), (name) => ({ name, people: counts.get(name) ?? 0 }))
       }))
 
     const tellRooms = listRooms.pipe(
@@ -45,43 +51,55 @@ export class Chat extends Context.Service<Chat>()("chat/Chat", {
       Effect.provideService(EngineIO.EngineIO, engine)
     )
 
-    /** Somebody has left a room, on purpose or not. */
-    const onLeft = Effect.fnUntraced(function*(room: string, person: Person) {
-      if (!standing.includes(room) && (yield* Rooms.members(rooms, room)).length === 0) spoken.delete(room)
-      yield* tell(room, Notice.cases.Left.make({ person }))
-      yield* tellRooms
+    const onChange = Effect.fnUntraced(function*({ _tag, person, room }: ClusterRooms.Change<Person>) {
+      yield* tellHere(room, Notice.cases[_tag === "Changed" ? "Moved" : _tag].make({ person }))
+      if (!standing.includes(room) && (yield* ClusterRooms.people(rooms, room)).length === 0) spoken.delete(room)
+      if (_tag !== "Changed") yield* tellRooms
     })
+
+    const say = (room: string, words: Words) =>
+      Schema.encodeEffect(Said)({ room, words }).pipe(
+        Effect.orDie,
+        Effect.flatMap((message) => EngineIOCluster.publish("said", message)),
+        Effect.provideService(EngineIO.EngineIO, engine)
+      )
+
+    const onSaid = Effect.fnUntraced(function*({ room, words }: typeof Said.Type) {
+      const before = spoken.get(room) ?? []
+      // A page that comes back says again what its new process may not have heard.
+      if (before.some(({ key }) => key === words.key)) return
+      spoken.set(room, [...before, words].slice(-memory))
+      yield* tellHere(room, Notice.cases.Said.make({ words }))
+    })
+
+    yield* Effect.forkScoped(Stream.runForEach(ClusterRooms.changes(rooms), onChange), { startImmediately: true })
+    yield* EngineIOCluster.messages("said").pipe(
+      // A process of another version may say something else.
+      Stream.runForEach((message) => Effect.ignore(Effect.flatMap(Schema.decodeUnknownEffect(Said)(message), onSaid))),
+      Effect.forkScoped({ startImmediately: true })
+    )
 
     /** Takes a seat, which is left when the scope closes: with the session, or when it moves to another room. */
     const join = Effect.fnUntraced(function*(page: Page, name: string, room: string) {
       const { socket } = page
-      const id = nextId("person")
+      const scope = yield* Effect.scope
+      const id = crypto.randomUUID()
       const look = Effect.map(Socket.transport(socket), (transport): Person => ({ id, name, transport }))
+      const sit = Effect.gen(function*() {
+        const person = yield* look
+        yield* Effect.orDie(ClusterRooms.join(rooms, room, socket, person))
+        return person
+      })
 
-      const you = yield* look
-      people.set(socket, you)
-      yield* Effect.addFinalizer(() => onLeft(room, you))
-      yield* Rooms.join(rooms, room, socket)
-      const words = spoken.get(room) ?? []
-      spoken.set(room, words)
-      const members = yield* Rooms.members(rooms, room)
-      const welcome = Notice.cases.Welcome.make({ you, room, people: members.map((it) => people.get(it)!), words })
+      const you = yield* sit
+      const people = yield* ClusterRooms.people(rooms, room)
+      const welcome = Notice.cases.Welcome.make({ you, room, people, words: spoken.get(room) ?? [] })
       yield* Effect.ignore(TypedSocket.send(page, welcome))
-      yield* tell(room, Notice.cases.Joined.make({ person: you }))
-      yield* tellRooms
 
       const seat: Seat = {
-        say: Effect.fnUntraced(function*(text, key) {
-          const said: Words = { id: nextId("words"), person: id, name, text, key, time: Date.now() }
-          words.push(said)
-          if (words.length > memory) words.shift()
-          yield* tell(room, Notice.cases.Said.make({ words: said }))
-        }),
+        say: (text, key) => say(room, { id: crypto.randomUUID(), person: id, name, text, key, time: Date.now() }),
         type: (typing) => Effect.flatMap(look, (person) => tell(room, Notice.cases.Typing.make({ person, typing }))),
-        move: Effect.flatMap(look, (person) => {
-          people.set(socket, person)
-          return tell(room, Notice.cases.Moved.make({ person }))
-        })
+        move: Effect.asVoid(Scope.provide(sit, scope))
       }
       return seat
     })

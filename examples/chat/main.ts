@@ -1,12 +1,16 @@
 /**
  * A chat: the pages, the Engine.IO server, and the line that says where they are.
+ *
+ * `--workers` runs it on all cores, `--workers=2` on two.
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Cause, Config, Console, Effect, Exit, Layer } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { EngineIO, EngineIOLive } from "effect-engine.io"
+import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
 import { createServer } from "node:http"
 import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
 import { Chat } from "./Chat.ts"
 
 const file = (path: `/${string}`, location: string) =>
@@ -27,10 +31,17 @@ const pages = Layer.mergeAll(
 
 const chat = EngineIO.route("/engine.io/", (socket) => Effect.map(Chat, ({ attend }) => ({ app: attend(socket) })))
 
+const { workers } = parseArgs({ options: { workers: { type: "string" } }, strict: false }).values
+
+const cores = workers === undefined
+  ? Layer.empty
+  : EngineIOCluster.layerNodeCluster({ workers: workers === true ? undefined : Number(workers) })
+
 const announce = Layer.effectDiscard(
-  HttpServer.addressFormattedWith((address) =>
-    Console.log(`Chat on ${address.replace(/\/\/(0\.0\.0\.0|\[::\])/, "//localhost")}`)
-  )
+  HttpServer.addressFormattedWith((address) => {
+    const url = address.replace(/\/\/(0\.0\.0\.0|\[::\])/, "//localhost")
+    return Console.log(`Chat on ${url}${workers === undefined ? "" : `, by process ${process.pid}`}`)
+  })
 )
 
 const server = Layer.unwrap(
@@ -45,6 +56,7 @@ HttpRouter.serve(Layer.mergeAll(pages, chat), { disableLogger: true, disableList
   Layer.provide(Chat.layer),
   Layer.provide(EngineIOLive),
   Layer.provide(server),
+  Layer.provide(cores),
   Layer.launch,
   // Ctrl-C and SIGTERM are how it is meant to end.
   NodeRuntime.runMain({

@@ -18,14 +18,14 @@ export const Request = Schema.TaggedUnion({
 })
 export type Request = typeof Request.Type
 
-const Person = Schema.Struct({
+export const Person = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
   transport: Schema.Literals(Transport.TransportType.all)
 })
 export type Person = typeof Person.Type
 
-const Words = Schema.Struct({
+export const Words = Schema.Struct({
   id: Schema.String,
   person: Schema.String,
   name: Schema.String,
