@@ -15,7 +15,8 @@ import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts
 import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
 import type { OptionsError } from "./internal/protocol/optionsError.ts"
 import { Cluster } from "./internal/server/cluster.ts"
-import { askAll, askOwner, payloadOf } from "./internal/server/everywhere.ts"
+import type { SocketInfo } from "./internal/server/clusterMessages.ts"
+import { askAll, askOwner, listAll, payloadOf } from "./internal/server/everywhere.ts"
 import { EngineIO } from "./internal/server/service.ts"
 import type { Message } from "./Packet.ts"
 import type { Sendable, SocketId } from "./Socket.ts"
@@ -25,6 +26,7 @@ export type { MemberTls } from "./internal/node/memberWire.ts"
 export type { NetworkOptions } from "./internal/node/networkMembers.ts"
 export type { RedisOptions } from "./internal/node/redisMembers.ts"
 export type { NodeClusterOptions } from "./internal/node/workers.ts"
+export { SocketInfo } from "./internal/server/clusterMessages.ts"
 
 /**
  * Serves on all cores of the machine: the program runs once in each of several processes, its workers, which share the
@@ -160,6 +162,32 @@ export const layerMembers = (options: MembersOptions): Layer.Layer<never, Option
 export const count: Effect.Effect<number, never, EngineIO> = Effect.flatMap(
   EngineIO,
   ({ engine }) => askAll(engine, { _tag: "Count", exchange: 0 })
+)
+
+/**
+ * The open sessions of all members, as they are when the stream comes to them: plain data, since the sockets themselves stay
+ * with their owners. Members are asked piece by piece, as much as is taken. One that goes away meanwhile has no more.
+ *
+ * **Example** (Who polls for more than an hour)
+ *
+ * ```ts
+ * import { Clock, Effect, Stream } from "effect"
+ * import * as EngineIOCluster from "effect-engine.io/EngineIOCluster"
+ *
+ * const program = Effect.gen(function*() {
+ *   const now = yield* Clock.currentTimeMillis
+ *   yield* EngineIOCluster.sockets.pipe(
+ *     Stream.filter(({ connectedAt, transport }) => transport === "polling" && now - connectedAt > 3_600_000),
+ *     Stream.runForEach(({ id }) => EngineIOCluster.disconnect(id))
+ *   )
+ * })
+ * ```
+ *
+ * @category getters
+ * @since 0.2.0
+ */
+export const sockets: Stream.Stream<SocketInfo, never, EngineIO> = Stream.unwrap(
+  Effect.map(EngineIO, ({ engine }) => listAll(engine))
 )
 
 /**

@@ -2,11 +2,12 @@
  * Members of a cluster in memory, on the clock of the test: clients whose requests reach another member each time.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Latch, Layer, Queue, Scope } from "effect"
+import { Context, Duration, Effect, Fiber, Latch, Layer, Queue, Scope, Stream } from "effect"
 import { Headers, HttpServerRequest, type HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { Cluster } from "../../src/internal/server/cluster.ts"
 import { stop } from "../../src/internal/server/drain.ts"
+import type { Message } from "../../src/internal/server/clusterMessages.ts"
 import { handle } from "../../src/internal/server/handler.ts"
 import { makeHandler } from "../../src/internal/server/namedHandler.ts"
 import * as Clients from "../../src/internal/testing/client.ts"
@@ -35,8 +36,19 @@ const makePair = Effect.gen(function*() {
   const network = new MemoryNetwork()
   const reasons = yield* Queue.unbounded<CloseReason.CloseReason>()
   const handler = makeHandler(echoing(reasons))
+  /** What owners have said. */
+  const heard: Array<Message> = []
   const member = Effect.fnUntraced(function*(name: string) {
-    const cluster = Layer.succeed(Cluster, yield* network.join(name))
+    const joined = yield* network.join(name)
+    const connect: Cluster["connect"] = (to, handler) =>
+      joined.connect(to, {
+        onMessage: (message) => {
+          heard.push(message)
+          handler.onMessage(message)
+        },
+        onClose: () => handler.onClose()
+      })
+    const cluster = Layer.succeed(Cluster, { ...joined, connect })
     const engine = Layer.fresh(EngineIOTest.layer({ maxPayload: 1000 }))
     const scope = yield* Effect.scope
     return { name, context: Context.add(yield* Layer.build(Layer.provide(engine, cluster)), Scope.Scope, scope) }
@@ -45,7 +57,7 @@ const makePair = Effect.gen(function*() {
     { context }: Member,
     method: "GET" | "POST",
     query: Readonly<Record<string, string>>,
-    rest: Parameters<Visit>[2] = {},
+    rest: Partial<Parameters<typeof toServerRequest>[0]> = {},
     to = handler
   ): Answer =>
     handle(to).pipe(
@@ -71,15 +83,15 @@ const makePair = Effect.gen(function*() {
     return yield* Clients.connect("polling", { visit: go, awake: yield* Latch.make(true), accept: () => Effect.never })
   })
   /** A session at a member of which no client polls, by its id. */
-  const open = Effect.fnUntraced(function*(at: Member) {
-    const text = textOf(yield* visit(at, "GET", { transport: "polling" }))
+  const open = Effect.fnUntraced(function*(at: Member, rest?: Parameters<typeof visit>[3]) {
+    const text = textOf(yield* visit(at, "GET", { transport: "polling" }, rest))
     return (JSON.parse(text.slice(1)) as { readonly sid: string }).sid
   })
   const a = yield* member("a")
   const b = yield* member("b")
   // What is left of sessions at the end would wait for its client, on a clock that stands still.
   yield* Effect.addFinalizer(() => Effect.sync(() => network.kill("a")))
-  return { network, a, b, reasons, visit, connect, open }
+  return { network, a, b, heard, reasons, visit, connect, open }
 })
 
 const polling = (sid: string) => ({ transport: "polling", sid })
@@ -143,6 +155,54 @@ describe("a cluster in memory", () => {
       assert.isUndefined(counting.pollUnsafe())
       network.kill("b")
       assert.isAtMost(yield* Fiber.join(counting), 1)
+    }))
+
+  it.effect("lists the sessions of all members, in pieces, while sessions come and go", () =>
+    Effect.gen(function*() {
+      const { a, b, heard, open, visit } = yield* makePair
+      const path = `/engine.io/${"x".repeat(10_000)}`
+      const remoteAddress = "192.0.2.1"
+      const own = yield* open(a)
+      const others: Array<string> = []
+      for (let i = 0; i < 60; i++) {
+        others.push(yield* open(b, { url: `${path}?EIO=4&transport=polling`, remoteAddress }))
+      }
+      const at = <A>(effect: Effect.Effect<A, never, EngineIO.EngineIO>) => Effect.provideContext(effect, a.context)
+      const gone = others.pop()!
+      const all = yield* at(Stream.runCollect(Stream.tap(EngineIOCluster.sockets, ({ id }) =>
+        Effect.gen(function*() {
+          if (id !== others[0]) return
+          yield* visit(b, "POST", polling(gone), { body: "1" })
+          others.push(yield* open(b))
+        }))))
+      assert.deepStrictEqual(new Set(all.map(({ id }) => id)), new Set([own, ...others]))
+      assert.strictEqual(all.length, others.length + 1)
+      assert.deepStrictEqual(
+        all.find(({ id }) => id === others[0]),
+        { id: others[0]!, protocol: 4, transport: "polling", path, remoteAddress, connectedAt: 0 }
+      )
+      for (const message of heard) assert.isBelow(JSON.stringify(message).length, 80_000)
+
+      // Nobody is asked for more than is taken.
+      heard.length = 0
+      const first = yield* at(Stream.runCollect(Stream.take(EngineIOCluster.sockets, 2)))
+      assert.strictEqual(first.length, 2)
+      assert.isBelow(heard.length, 6)
+    }))
+
+  it.effect("lists no more sessions of a member that goes away meanwhile", () =>
+    Effect.gen(function*() {
+      const { a, b, network, open } = yield* makePair
+      const own = yield* open(a)
+      yield* open(b)
+      network.cut()
+      const listing = yield* Effect.forkChild(
+        Effect.provideContext(Stream.runCollect(EngineIOCluster.sockets), a.context)
+      )
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(listing.pollUnsafe())
+      network.kill("b")
+      assert.deepStrictEqual((yield* Fiber.join(listing)).map(({ id }) => id), [own])
     }))
 
   it.effect("upgrades a session where the request reaches another member", () =>

@@ -4,6 +4,7 @@
 import { Socket as EngineSocket } from "engine.io-client"
 import { existsSync } from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import type * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { EngineClient3 } from "../kit/client3.ts"
 import { eventually, Mailbox, pause, within } from "../kit/events.ts"
@@ -176,6 +177,26 @@ describe("a program on several workers", () => {
     assert.strictEqual(new Set(Array.from(target.clients, ({ sid }) => sid.split(".")[0])).size, 2)
     for (const client of target.clients) await client.close()
     await eventually("the ends", () => program.output.match(/TransportClose/g)?.length ?? 0, (n) => n >= 24)
+  }, 30_000)
+
+  it("lists the sessions of all workers at any of them", async () => {
+    const [first, second] = await twoWorkers()
+    const [at1, at2] = [await connectionTo(first), await connectionTo(second)]
+    const urls = [await open(at1), await open(at2), await open(at2)]
+    const webSocket = await upgraded(urls[2]!)
+    for (const connection of [at1, at2]) {
+      const all: ReadonlyArray<EngineIOCluster.SocketInfo> = JSON.parse(
+        (await connection.exchange("GET", "/sockets")).text
+      )
+      for (const [i, url] of urls.entries()) {
+        const info = all.find(({ id }) => url.includes(id))!
+        const transport = i === 2 ? "websocket" : "polling"
+        assert.deepInclude(info, { protocol: 4, transport, path: "/engine.io/", remoteAddress: "127.0.0.1" })
+        assert.isAtMost(Math.abs(Date.now() - info.connectedAt), 60_000)
+      }
+      await connection.close()
+    }
+    await webSocket.close()
   }, 30_000)
 
   it("goes on while a worker is stopped, and with that worker when it goes on", async () => {

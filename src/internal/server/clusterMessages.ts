@@ -3,6 +3,9 @@
  * owner answers. An exchange has a number, which the one that asks gives it.
  */
 import * as Schema from "effect/Schema"
+import type { Revision } from "../../Packet.ts"
+import type { TransportType } from "../../Transport.ts"
+import type { SocketId } from "../session/model.ts"
 
 /** The two ends speak the same version, or nothing. */
 export const version = 2
@@ -34,6 +37,42 @@ export const Upgrade = Schema.TaggedStruct("Upgrade", {
   early: Schema.String
 })
 
+/**
+ * What all members can know of a session: plain data.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface SocketInfo {
+  /** A credential, as ever: whoever knows it can speak for the client. */
+  readonly id: SocketId
+  /** The revision of the protocol the client speaks. */
+  readonly protocol: Revision
+  /** The transport it is on now. */
+  readonly transport: TransportType
+  /** The path of the request that opened it, without the query. */
+  readonly path: string
+  /** The peer's address as the application's middleware left it; not there where it is not known. */
+  readonly remoteAddress?: string | undefined
+  /** When it was opened, in milliseconds since 1970. */
+  readonly connectedAt: number
+}
+
+/**
+ * The schema of `SocketInfo`, for whoever answers requests with it.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const SocketInfo: Schema.Codec<SocketInfo> = Schema.Struct({
+  id: Schema.String,
+  protocol: Schema.Literals([3, 4]),
+  transport: Schema.Literals(["polling", "websocket", "webtransport"]),
+  path: Schema.String,
+  remoteAddress: Schema.optional(Schema.String),
+  connectedAt: Schema.Number
+})
+
 /** What every member answers for its own sessions, with a number. The one that asks numbers it as it sends it. */
 const questions = {
   Count: Schema.TaggedStruct("Count", { exchange }),
@@ -56,6 +95,16 @@ const news = {
   Left: Schema.TaggedStruct("Left", { exchange, room: Schema.String, sid: Schema.String })
 }
 export type News = typeof news[keyof typeof news]["Type"]
+
+/** Asked again and again: the next sessions of a list, until the last, or the `End` of the list. */
+export type List = typeof List.Type
+const List = Schema.TaggedStruct("List", { exchange, list: exchange })
+
+const replies = {
+  Answer: Schema.TaggedStruct("Answer", { exchange, count: Schema.Number }),
+  Listed: Schema.TaggedStruct("Listed", { exchange, sockets: Schema.Array(SocketInfo), isLast: Schema.Boolean })
+}
+export type Reply = typeof replies[keyof typeof replies]["Type"]
 
 export type Message = typeof Message.Type
 export const Message = Schema.Union([
@@ -86,13 +135,15 @@ export const Message = Schema.Union([
   questions.Close,
   Schema.TaggedStruct("Listen", { exchange, topic: Schema.String }),
   Schema.TaggedStruct("Unlisten", { exchange }),
+  List,
   // By the owner.
   news.Begun,
   news.Published,
   news.Said,
   news.Seated,
   news.Left,
-  Schema.TaggedStruct("Answer", { exchange, count: Schema.Number }),
+  replies.Answer,
+  replies.Listed,
   Schema.TaggedStruct("Respond", { exchange, payload, contentType: Schema.String, compress: Schema.Boolean }),
   Schema.TaggedStruct("Ok", { exchange }),
   Schema.TaggedStruct("Reject", { exchange, status: Schema.Number, words: Schema.String }),

@@ -2,12 +2,14 @@
  * The requests of sessions that other members own: each goes to the owner as it comes, and is answered as the owner says.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { BadRequest, type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
 import type { SocketId } from "../session/model.ts"
 import type { Exchange, ExchangeHolder, Requests } from "../transport/requests.ts"
 import type { Cluster, Link, LinkHandler } from "./cluster.ts"
 import { memberOf } from "./cluster.ts"
-import type { Message, News, Question } from "./clusterMessages.ts"
+import type { List, Message, News, Question, Reply, SocketInfo } from "./clusterMessages.ts"
 import type { Telemetry } from "./telemetry.ts"
 
 /** What it needs of the server. */
@@ -66,7 +68,14 @@ export class Forwarding {
 
   /** Asks another member; 0 where it goes away. */
   ask(member: string, question: Question): Effect.Effect<number> {
-    return Effect.callback((resume) => this.to(member).ask(question, (count) => resume(Effect.succeed(count))))
+    return Effect.callback((resume) =>
+      this.to(member).ask(question, (reply) => resume(Effect.succeed(reply?._tag === "Answer" ? reply.count : 0)))
+    )
+  }
+
+  /** The sessions of another member; no more of them where it goes away. */
+  list(member: string): Stream.Stream<SocketInfo> {
+    return Stream.suspend(() => this.to(member).list())
   }
 
   /** Hears what another member has to say on a topic, until it goes away. */
@@ -106,8 +115,9 @@ class Forwarder implements LinkHandler {
   /** Bodies that wait for room, as long as their clients do. The small ones go first. */
   private readonly small = new Map<number, string | Uint8Array>()
   private readonly large = new Map<number, string | Uint8Array>()
-  private readonly asked = new Map<number, (count: number) => void>()
+  private readonly asked = new Map<number, (reply: Reply | undefined) => void>()
   private readonly listeners = new Map<number, Listener>()
+  private isClosed = false
   private last = 0
   constructor(host: ForwardingHost, left: () => void) {
     this.host = host
@@ -145,7 +155,9 @@ class Forwarder implements LinkHandler {
     }
   }
 
-  ask(question: Question, done: (count: number) => void): void {
+  /** Asks the member; nothing comes back where it goes away. */
+  ask(question: Question | List, done: (reply: Reply | undefined) => void): void {
+    if (this.isClosed) return done(undefined)
     const exchange = ++this.last
     this.asked.set(exchange, done)
     this.link.send({ ...question, exchange })
@@ -158,6 +170,21 @@ class Forwarder implements LinkHandler {
     return () => {
       if (this.listeners.delete(exchange)) this.link.send({ _tag: "Unlisten", exchange })
     }
+  }
+
+  /** Its sessions, asked for as they are wanted. */
+  list(): Stream.Stream<SocketInfo> {
+    const list = ++this.last
+    const next = Effect.callback<readonly [ReadonlyArray<SocketInfo>, Option.Option<void>]>((resume) =>
+      this.ask({ _tag: "List", exchange: 0, list }, (reply) => {
+        const [sockets, isLast] = reply?._tag === "Listed" ? [reply.sockets, reply.isLast] : [[], true]
+        resume(Effect.succeed([sockets, isLast ? Option.none() : Option.some(undefined)]))
+      })
+    )
+    return Stream.ensuring(
+      Stream.paginate(undefined, () => next),
+      Effect.sync(() => this.link.send({ _tag: "End", exchange: list, written: false }))
+    )
   }
 
   private begin(sid: SocketId, exchange: Exchange, isGet: boolean): number {
@@ -186,8 +213,8 @@ class Forwarder implements LinkHandler {
   }
 
   onMessage(message: Message): void {
-    if (message._tag === "Answer") {
-      this.asked.get(message.exchange)?.(message.count)
+    if (message._tag === "Answer" || message._tag === "Listed") {
+      this.asked.get(message.exchange)?.(message)
       this.asked.delete(message.exchange)
     }
     const forwarded = "exchange" in message ? this.forwarded.get(message.exchange) : undefined
@@ -222,12 +249,13 @@ class Forwarder implements LinkHandler {
 
   /** The member is gone, and its sessions with it. */
   onClose(): void {
+    this.isClosed = true
     this.left()
     for (const forwarded of this.forwarded.values()) this.refuse(forwarded, undefined)
     this.forwarded.clear()
     this.small.clear()
     this.large.clear()
-    for (const done of this.asked.values()) done(0)
+    for (const done of this.asked.values()) done(undefined)
     this.asked.clear()
     const listeners = Array.from(this.listeners.values())
     this.listeners.clear()

@@ -5,9 +5,9 @@ import { UnknownSid } from "../../HandshakeError.ts"
 import { noop, Session } from "../session/session.ts"
 import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import type { Link, LinkHandler, Owner } from "./cluster.ts"
-import type { Message } from "./clusterMessages.ts"
+import type { List, Message } from "./clusterMessages.ts"
 import type { Engine } from "./engine.ts"
-import { answer } from "./everywhere.ts"
+import { answer, takeNext } from "./everywhere.ts"
 import { joinWebSocket } from "./upgradeRequest.ts"
 import { verifyHere } from "./verify.ts"
 
@@ -30,6 +30,8 @@ class Asker implements LinkHandler {
   private readonly exchanges = new Map<number, RemoteExchange>()
   /** What it listens to. */
   private readonly leaves = new Map<number, () => void>()
+  /** The lists of sessions that have more, by their numbers. */
+  private readonly lists = new Map<number, Iterator<Session>>()
   constructor(engine: Engine, link: Link) {
     this.engine = engine
     this.link = link
@@ -61,9 +63,12 @@ class Asker implements LinkHandler {
       case "Unlisten":
         this.leaves.get(number)?.()
         return void this.leaves.delete(number)
+      case "List":
+        return this.list(message)
       case "Release":
         return exchange === undefined ? undefined : noop(exchange.session)
       case "End":
+        this.lists.delete(number)
         return exchange?.onEnd(message.written)
     }
   }
@@ -72,6 +77,15 @@ class Asker implements LinkHandler {
   onClose(): void {
     for (const exchange of this.exchanges.values()) exchange.onEnd(false)
     for (const leave of this.leaves.values()) leave()
+  }
+
+  private list({ exchange, list }: List): void {
+    // It goes on where it was, also when sessions have come and gone since.
+    const sessions = this.lists.get(list) ?? this.engine.registry.all.values()
+    const next = takeNext(sessions)
+    if (next.isLast) this.lists.delete(list)
+    else this.lists.set(list, sessions)
+    this.link.send({ _tag: "Listed", exchange, ...next })
   }
 
   private begin(
