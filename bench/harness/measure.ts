@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url"
 import type { CodecCalls } from "../shared/calls.ts"
 import { Child } from "./child.ts"
 import { interleaved } from "./interleaved.ts"
-import { idle, stalled } from "./memory.ts"
+import { idle, peak } from "./memory.ts"
 import type { Options } from "./options.ts"
 import type { Outcome, Row } from "./outcome.ts"
 import type { CodecWorkload, Workload } from "./workloads.ts"
@@ -56,8 +56,8 @@ export const measure = (workload: Workload, servers: ReadonlyArray<string>, opti
       return interleaved(workload, servers, options)
     case "idle":
       return idle(workload, servers, options)
-    case "stalled":
-      return stalled(workload, servers, options)
+    case "peak":
+      return peak(workload, servers, options)
     case "codec":
       return codec(workload, options)
   }

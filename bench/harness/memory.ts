@@ -2,7 +2,7 @@
 import type { Options } from "./options.ts"
 import type { Outcome, Row } from "./outcome.ts"
 import { Site } from "./site.ts"
-import type { IdleWorkload, StalledWorkload } from "./workloads.ts"
+import type { IdleWorkload, PeakWorkload } from "./workloads.ts"
 
 /** Memory, unlike time, is the same with all servers at work together. */
 const together = async <A>(
@@ -69,25 +69,27 @@ export const idle = async (
   return { rows: [row("heap"), row("rss")], failures, raw: rounds }
 }
 
-/** How long the server is left with a client that does not read, before its peak is taken. */
-const stallMillis = 2000
+/** How long the server is under load, or left with a client that does not read, before its peak is taken. */
+const peakMillis = 2000
 
-export const stalled = async (workload: StalledWorkload, servers: ReadonlyArray<string>, options: Options) => {
-  const { rounds, failures, values } = await together(workload.name, servers, options, async (site, server) => {
-    await site.open(server, { kind: "stalled" })
+export const peak = async (workload: PeakWorkload, servers: ReadonlyArray<string>, options: Options) => {
+  const { goal, inFlight, most, name, title, traffic } = workload
+  const { rounds, failures, values } = await together(name, servers, options, async (site, server) => {
+    await site.open(server, traffic)
     const before = await site.memory(server)
-    await site.run(server, { millis: stallMillis })
+    await site.run(server, { millis: peakMillis })
     const peak = await site.peak(server)
-    // All of it must still arrive.
-    await site.run(server, { millis: stallMillis })
+    // What a client did not read must still arrive.
+    await site.run(server, { millis: peakMillis })
     return { before: before.rss, peak }
   })
   const row: Row = {
-    workload: workload.name,
-    title: `${workload.title}: growth of rss`,
-    unit: "MiB",
-    most: 32,
-    values: values(({ before, peak }) => (peak - before) / 1024 / 1024)
+    workload: name,
+    title: `${title}: growth of rss`,
+    unit: inFlight === undefined ? "MiB" : "B/B in flight",
+    goal,
+    most,
+    values: values(({ before, peak }) => (peak - before) / (inFlight ?? 1024 * 1024))
   }
   return { rows: [row], failures, raw: rounds }
 }

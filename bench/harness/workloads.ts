@@ -52,8 +52,14 @@ export interface IdleWorkload extends Common {
   readonly goal: Goal
 }
 
-export interface StalledWorkload extends Common {
-  readonly kind: "stalled"
+/** The most memory while messages are under way, or wait for a client that does not read. */
+export interface PeakWorkload extends Common {
+  readonly kind: "peak"
+  readonly traffic: Traffic
+  /** Bytes under way, which the growth is divided by; without them it is in MiB. */
+  readonly inFlight?: number
+  readonly goal?: Goal
+  readonly most?: number
 }
 
 /** Not a server's work: `engine.io` stands for its parser, ours for `Packet` and `Payload`. */
@@ -61,7 +67,7 @@ export interface CodecWorkload extends Common {
   readonly kind: "codec"
 }
 
-export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | StalledWorkload | CodecWorkload
+export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | PeakWorkload | CodecWorkload
 
 const goal = (must: number, aim: number): Goal => ({ must, aim })
 const webSocket = ["engine.io", "ours", "ours-loop", "ws"]
@@ -85,7 +91,7 @@ const poll = (name: string, title: string, packets: number, parked: boolean, goa
   unit: "message",
   servers: polling,
   goal,
-  traffic: { kind: "poll", clients: 50, packets, parked }
+  traffic: { kind: "poll", clients: 50, packets, parked, size: 32, binary: false }
 })
 
 const rpc = (name: string, title: string, window: number): CpuWorkload => ({
@@ -191,10 +197,12 @@ const compared: ReadonlyArray<Workload> = [
   rpc("rpc-1", "effect/rpc over ws, one call in flight", 1),
   rpc("rpc-16", "effect/rpc over ws, 16 calls in flight", 16),
   {
-    kind: "stalled",
+    kind: "peak",
     name: "stalled",
     title: "50 000 x 1 KiB to a client that stopped reading",
-    servers: ["engine.io", "ours", "ws"]
+    servers: ["engine.io", "ours", "ws"],
+    most: 32,
+    traffic: { kind: "stalled" }
   },
   ...socketIO([
     {
@@ -251,6 +259,41 @@ const tail = (rate: number): Workload => ({
   slices: { count: 4, millis: 5000 },
   traffic: { kind: "paced", clients: 50, rate }
 })
+
+/** The ways of a large message there and back: who takes part, and what the clients do. */
+const ways = {
+  ws: { title: "ws echo", servers: ["engine.io", "ours"], kind: "echo", window: 1 },
+  poll: { title: "polling, POST, then GET", servers: connecting, kind: "poll", packets: 1, parked: false },
+  wt: {
+    title: "WebTransport echo",
+    servers: ["engine.io-webtransport", "ours-webtransport"],
+    kind: "webtransport"
+  }
+} as const
+
+const largeInFlight = 20 * 1_048_576
+
+/** What a large message costs, and how much memory it takes while it is under way. */
+const large = Object.entries(ways).flatMap(([way, { servers, title, ...traffic }]) =>
+  ([["64k", "64 KiB", 65_536], ["1m", "1 MiB", 1_048_576]] as const).flatMap(([short, long, size]) =>
+    [false, true].flatMap((binary): ReadonlyArray<Workload> => {
+      const clients = largeInFlight / size
+      const common = {
+        servers,
+        ...(way === "wt" ? { baseline: servers[0] } : {}),
+        title: `${title}, ${long} ${binary ? "binary" : "text"}`,
+        long: true,
+        goal: goal(1, 0.6),
+        traffic: { ...traffic, clients, size, binary }
+      }
+      const name = `${way}-${binary ? "binary" : "text"}-${short}`
+      return [
+        { ...common, kind: "cpu", name: `large-${name}`, unit: "message" },
+        { ...common, kind: "peak", name: `peak-${name}`, inFlight: largeInFlight }
+      ]
+    })
+  )
+)
 
 /** What a message and a session cost the more of them there are. */
 const growth = [100, 1000, 5000, 10_000].flatMap((sessions): ReadonlyArray<Workload> => {
@@ -317,6 +360,7 @@ export const workloads: ReadonlyArray<Workload> = [
   tail(5000),
   tail(20_000),
   ...growth,
+  ...large,
   ...observed,
   ...together
 ]

@@ -19,6 +19,10 @@ const header = (code: number, length: number, maskBit: number): Buffer => {
 export const serverFrame = (code: number, payload: Uint8Array): Buffer =>
   Buffer.concat([header(code, payload.length, 0), payload])
 
+/** The frame of a packet on a stream of WebTransport: one bit more for what is binary, and no mask. */
+export const streamFrame = (payload: Uint8Array, binary: boolean): Buffer =>
+  Buffer.concat([header(0, payload.length, binary ? 0x80 : 0).subarray(1), payload])
+
 // Never zero, since servers skip the unmasking of a zero key.
 const key = Buffer.from([0x5a, 0x17, 0xc3, 0x2e])
 

@@ -9,6 +9,7 @@ import { openPaced } from "./drivers/paced.ts"
 import { openPoll } from "./drivers/poll.ts"
 import { openBroadcast, openBurst, openStalled } from "./drivers/push.ts"
 import { openRpc } from "./drivers/rpc.ts"
+import { openWebTransport } from "./drivers/webTransport.ts"
 import { type Load, Trouble } from "./run.ts"
 
 interface Opened {
@@ -38,6 +39,8 @@ const open = async (target: Target, traffic: Traffic, trouble: Trouble): Promise
       return openRpc(target, trouble, traffic)
     case "stalled":
       return openStalled(target, trouble)
+    case "webtransport":
+      return openWebTransport(target, trouble, traffic)
   }
 }
 

@@ -1,11 +1,12 @@
-/** The reference: `engine.io` on a plain HTTP server, with its defaults. */
+/** The reference: `engine.io` on a plain HTTP server, with its defaults but for the largest message. */
 import { Server, type Socket } from "engine.io"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
+import { maxPayload } from "../shared/content.ts"
 import { control } from "./control.ts"
 
 const http = createServer()
-const engine = new Server()
+const engine = new Server({ maxHttpBufferSize: maxPayload })
 engine.attach(http)
 engine.on("connection", (socket: Socket) => {
   socket.on("message", (message: string | Buffer) => {

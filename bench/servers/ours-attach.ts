@@ -3,7 +3,8 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
+import { EngineIO, Socket } from "effect-engine.io"
+import { maxPayload } from "../shared/content.ts"
 import { announce } from "./announce.ts"
 
 const http = createServer()
@@ -20,6 +21,6 @@ EngineIO.attach(
   Effect.flatMap((port) => announce(port, Socket.sendAll)),
   Effect.andThen(Effect.never),
   Effect.scoped,
-  Effect.provide(EngineIOLive),
+  Effect.provide(EngineIO.layer({ maxPayload })),
   NodeRuntime.runMain
 )

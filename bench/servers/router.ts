@@ -7,7 +7,8 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import workers from "node:cluster"
 import { createServer } from "node:http"
-import { EngineIO, EngineIOLive, type Socket } from "effect-engine.io"
+import { EngineIO, type Socket } from "effect-engine.io"
+import { maxPayload } from "../shared/content.ts"
 import { announce } from "./announce.ts"
 
 export const serve = (
@@ -28,7 +29,7 @@ export const serve = (
   })
   ready.pipe(
     Layer.provide(served),
-    Layer.provide(EngineIOLive),
+    Layer.provide(EngineIO.layer({ maxPayload })),
     Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
     Layer.provide(references),
     Layer.provide(cluster),

@@ -33,12 +33,20 @@ export type Traffic =
   }
   | { readonly kind: "broadcast"; readonly clients: number; readonly inFlight: number }
   | { readonly kind: "burst" }
-  | { readonly kind: "poll"; readonly clients: number; readonly packets: number; readonly parked: boolean }
+  | {
+    readonly kind: "poll"
+    readonly clients: number
+    readonly packets: number
+    readonly parked: boolean
+    readonly size: number
+    readonly binary: boolean
+  }
   | { readonly kind: "connect"; readonly concurrency: number; readonly upgrade: boolean }
   | { readonly kind: "paced"; readonly clients: number; readonly rate: number }
   | { readonly kind: "idle"; readonly transport: "websocket" | "polling" }
   | { readonly kind: "rpc"; readonly clients: number; readonly window: number }
   | { readonly kind: "stalled" }
+  | { readonly kind: "webtransport"; readonly clients: number; readonly size: number; readonly binary: boolean }
 
 /** A bare WebSocket server greets nobody. */
 export type Dialect = "bare" | "engine.io" | "socket.io"

@@ -5,6 +5,12 @@ import type { Dialect } from "./calls.ts"
 /** So many different messages follow each other before they repeat. Divides every count of messages sent at once. */
 export const cycle = 80
 
+/** The same of messages of a size: few large ones. */
+export const differentOf = (size: number): number => size > 4096 ? 4 : cycle
+
+/** The most a server takes as one message: the default is less than the largest of the workloads. */
+export const maxPayload = 2 * 1024 * 1024
+
 /** A text of exactly `size` ASCII characters that starts with its own number. */
 export const textOf = (size: number, index: number): string =>
   `${String(index).padStart(4, "0")}-The quick brown fox jumps over the lazy dog. `

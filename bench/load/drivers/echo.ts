@@ -1,6 +1,6 @@
 /** WebSocket clients that send `window` messages at once and send the next when all of them are back. */
 import type { Dialect, Target } from "../../shared/calls.ts"
-import { bytesOf, cycle, framed, textOf } from "../../shared/content.ts"
+import { bytesOf, differentOf, framed, textOf } from "../../shared/content.ts"
 import { type Connection, openMany } from "../connection.ts"
 import { clientFrame, opcode, pongFrame } from "../frames.ts"
 import { type Load, Run, type Trouble } from "../run.ts"
@@ -16,7 +16,7 @@ export interface Messages {
 }
 
 export const echoMessages = (dialect: Dialect, size: number, binary: boolean): Messages => {
-  const count = size > 4096 ? 4 : cycle
+  const count = differentOf(size)
   const code = binary ? opcode.binary : opcode.text
   const payloads = Array.from(
     { length: count },

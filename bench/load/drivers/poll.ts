@@ -1,6 +1,6 @@
 /** Polling clients that send one payload and send the next when all of it is back. */
 import type { Target } from "../../shared/calls.ts"
-import { cycle, textOf } from "../../shared/content.ts"
+import { bytesOf, differentOf, textOf } from "../../shared/content.ts"
 import { openMany } from "../connection.ts"
 import { getRequest, handshake, openHttp, pollingTarget, postRequest } from "../http.ts"
 import { type Load, Run, type Trouble } from "../run.ts"
@@ -12,7 +12,16 @@ export interface PollOptions {
   readonly packets: number
   /** Whether a GET waits at the server before anything is sent, on a connection of its own. */
   readonly parked: boolean
+  readonly size: number
+  readonly binary: boolean
 }
+
+/** The packets that follow each other, and again from the start. */
+const packetsOf = ({ binary, size }: PollOptions): ReadonlyArray<string> =>
+  Array.from(
+    { length: differentOf(size) },
+    (_, index) => binary ? `b${bytesOf(size, index).toString("base64")}` : `4${textOf(size, index)}`
+  )
 
 /** What a client has yet to do: hear `ok`, and get `missing` packets. */
 interface Exchange {
@@ -27,14 +36,14 @@ const openClient = async (
   target: Target,
   trouble: Trouble,
   options: PollOptions,
+  packets: ReadonlyArray<string>,
   onDone: () => boolean
 ): Promise<{ readonly start: () => void; readonly close: () => Promise<void> }> => {
   const posts = await openHttp(target.port, trouble.fail)
   const gets = options.parked ? await openHttp(target.port, trouble.fail) : posts
   const sid = await trouble.guard(handshake(posts))
-  const packets = Array.from({ length: cycle }, (_, index) => `4${textOf(32, index)}`)
   const bodies = Array.from(
-    { length: cycle / options.packets },
+    { length: packets.length / options.packets },
     (_, index) => packets.slice(index * options.packets, (index + 1) * options.packets).join(separator)
   )
   const targetPath = pollingTarget(sid)
@@ -101,7 +110,8 @@ export const openPoll = async (target: Target, trouble: Trouble, options: PollOp
     run?.finish(options.packets)
     return more
   }
-  const clients = await openMany(options.clients, () => openClient(target, trouble, options, onDone))
+  const packets = packetsOf(options)
+  const clients = await openMany(options.clients, () => openClient(target, trouble, options, packets, onDone))
   return {
     run: (limit) => {
       const current = new Run(limit)
