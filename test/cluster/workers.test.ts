@@ -229,7 +229,8 @@ describe("a program on several workers", () => {
     connection.send("GET", url)
     await pause(50)
     process.kill(killed, "SIGKILL")
-    const { status, text } = await connection.response()
+    // Without the end of the link, its pings would take longer than this to miss the worker.
+    const { status, text } = await connection.response(5000)
     assert.deepStrictEqual([status, text], [400, "{\"code\":1,\"message\":\"Session ID unknown\"}"])
     // Nor does a worker wait for clients that were there with the killed one.
     await program.printed(new RegExp(`closed ${other} TransportError`))
