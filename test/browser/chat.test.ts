@@ -22,23 +22,28 @@ class Chat {
   readonly process: ChildProcess
   readonly exitCode: Promise<number | null>
 
-  private constructor(port: number) {
-    this.process = spawn(process.execPath, [fileURLToPath(import.meta.resolve("../../examples/chat/main.ts"))], {
+  private constructor(port: number, args: ReadonlyArray<string>) {
+    const main = fileURLToPath(import.meta.resolve("../../examples/chat/main.ts"))
+    this.process = spawn(process.execPath, [main, ...args], {
       env: { ...process.env, PORT: String(port) },
       stdio: ["ignore", "pipe", "inherit"]
+    })
+    this.process.stdout!.on("data", (data) => {
+      for (const [, pid] of String(data).matchAll(/, by process (\d+)\n/g)) this.workers.push(Number(pid))
     })
     this.exitCode = new Promise((resolve) => this.process.once("exit", resolve))
   }
 
   url = ""
+  readonly workers: Array<number> = []
 
-  static async start(port = 0): Promise<Chat> {
-    const chat = new Chat(port)
+  static async start(port = 0, ...args: ReadonlyArray<string>): Promise<Chat> {
+    const chat = new Chat(port, args)
     const line = await within(
       new Promise<string>((resolve) => chat.process.stdout!.once("data", (data) => resolve(String(data)))),
       "the line that says where the chat is"
     )
-    chat.url = /^Chat on (http:\/\/localhost:\d+)\n$/.exec(line)?.[1] ?? assert.fail(line)
+    chat.url = /^Chat on (http:\/\/localhost:\d+)(?:, by process \d+)?\n/.exec(line)?.[1] ?? assert.fail(line)
     return chat
   }
 
@@ -376,4 +381,48 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     }
     assert.deepStrictEqual(errors, [])
   }, 40_000)
+
+  it("lets two people at different workers talk, and has them back when one of the workers is killed", async () => {
+    await chat.stop()
+    chat = await Chat.start(0, "--workers=2")
+    await eventually("two workers", () => chat.workers, ({ length }) => length === 2)
+    const workerOf = new Map<Page, string>()
+    const openAt = async (name: string, accept: (worker: string) => boolean): Promise<Page> => {
+      for (let i = 0; i < 20; i++) {
+        const page = await open(name, chat.url)
+        const [, worker] = /sid=(\w+)/.exec(
+          await page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name).join()")
+        )!
+        workerOf.set(page, worker!)
+        if (accept(worker!)) return page
+        await page.context().close()
+      }
+      return assert.fail("no page reached the other worker")
+    }
+    const ada = await openAt("Ada", () => true)
+    const grace = await openAt("Grace", (worker) => worker !== workerOf.get(ada))
+    const bothAreHere = (text: string) =>
+      /^\S+\s+Ada\b[^]*\S+\s+Grace\b/.test(text) && text.match(/websocket/g)?.length === 2
+    for (const page of [ada, grace]) await sees(page, "#people", bothAreHere)
+    await say(ada, "from one worker")
+    await hears(grace, "from one worker")
+    await say(grace, "to the other")
+    await hears(ada, "to the other")
+
+    process.kill(chat.workers[0]!, "SIGKILL")
+    await eventually(
+      "who was lost",
+      async () => (await Promise.all([ada, grace].map((page) => page.locator("#log").innerText()))).join(),
+      (log) => log.includes("Connected again")
+    )
+    for (const page of [ada, grace]) await sees(page, "#people", bothAreHere)
+    await say(ada, "still here")
+    await say(grace, "so am I")
+    for (const page of [ada, grace]) {
+      await hears(page, "still here")
+      await hears(page, "so am I")
+      assert.lengthOf(await page.locator("#log .said").all(), 4)
+    }
+    assert.deepStrictEqual(errors, [])
+  }, 60_000)
 })

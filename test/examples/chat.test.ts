@@ -100,8 +100,9 @@ class Page {
   /** Whom the page shows, by their ids. */
   private people = new Map<string, string>()
   private lobby = 0
-  /** How often it was told of everybody. */
+  /** How often it was told of everybody, and who that was the last time. */
   welcomes = 0
+  welcomed: ReadonlyArray<string> = []
   /** The name of the worker it is or was connected to. */
   worker = ""
   private readonly target: Target
@@ -139,6 +140,7 @@ class Page {
   private receive(notice: Notice): void {
     if (notice._tag === "Welcome") {
       this.people = new Map(notice.people.map(({ id, name }) => [id, name]))
+      this.welcomed = [...this.people.values()].sort()
       this.welcomes++
       for (const { key, text } of notice.words) this.heard.set(key, text)
     } else if (notice._tag === "Joined") this.people.set(notice.person.id, notice.person.name)
@@ -214,6 +216,7 @@ describe("the chat on two workers", () => {
       await talk([ada, bob], "still here")
       await listening(program, 3)
       const eve = await openAt("eve", target, (worker) => !before.includes(worker))
+      assert.includeMembers([...eve.welcomed], ["ada", "bob", "eve"])
       for (const page of [ada, bob, eve]) await page.sees("ada", "bob", "eve")
       await talk([ada, bob, eve], "who is new")
 

@@ -3,6 +3,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -77,6 +78,7 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
       return true
     }
   })
+  const known = yield* Deferred.make<void>()
   const onMessage = (message: unknown, handle: unknown): void => {
     const note = noteOf(message)
     if (note?._tag === "HandOver" && handle !== undefined) members.take(note.upgrade, handle as Net.Socket)
@@ -84,12 +86,15 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
     const all = new Set(note.all)
     for (const member of others.keys()) if (!all.has(member)) others.delete(member)
     for (const member of all) if (member !== self) others.set(member, { path: pathOf(folder, member) })
+    Deferred.doneUnsafe(known, Effect.void)
   }
   yield* Effect.acquireRelease(
     Effect.sync(() => process.on("message", onMessage)),
     () => Effect.sync(() => process.off("message", onMessage))
   )
   tell(process, { _tag: "Joined", self })
+  // Who does not know the others does not begin.
+  yield* Deferred.await(known)
   return members
 })
 
