@@ -106,7 +106,7 @@ export const make = <Person, Encoded>(
           return seat(member, news.room, news.sid, news.person)
         case "Left": {
           const left = seats.find(news.room, news.sid)
-          if (left?.owner === member) seats.leave(left!)
+          if (left !== undefined) seats.leave(left)
           return
         }
         case "Gone":

@@ -196,6 +196,10 @@ describe("rooms of a cluster", () => {
       // One that takes its place has nothing of it.
       const d = yield* makeMember(network, "b")
       assert.deepStrictEqual(yield* d.sees(), ["at a", "at c"])
+      // Nor does anybody go on telling it.
+      for (const { scope } of [a, c, d]) yield* Scope.close(scope, Exit.void)
+      yield* settled
+      assert.strictEqual(yield* a.topics, 0)
     }))
 
   it.effect("are the same again after a partition, in which each side sees its own people alone", () =>
