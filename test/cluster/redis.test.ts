@@ -3,39 +3,22 @@
  */
 import { Effect, Logger, Queue } from "effect"
 import * as Redis from "effect/persistence/Redis"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { redisMembers } from "../../src/internal/node/redisMembers.ts"
+import { balancers, freePort, isOpen, missingOf, withBalancer } from "../kit/balancers.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pause } from "../kit/events.ts"
 import { Connection, engineTarget, PollingClient } from "../kit/http.ts"
-import { Program, root } from "../kit/program.ts"
+import { Program } from "../kit/program.ts"
 import { type Target, unwatched } from "../kit/server.ts"
-import { count, open } from "./requests.ts"
+import { count, open, polling } from "./requests.ts"
 
-const programs = { redis: "/usr/bin/redis-server", nginx: "/usr/sbin/nginx", haproxy: "/usr/sbin/haproxy" }
+const redisServer = { program: "/usr/bin/redis-server", debian: "redis-server" }
 
-const missing = Object.values(programs).filter((path) => !existsSync(path))
-const isMissing = missing.length > 0 && process.env["CI"] !== "true"
-const title = "a cluster by Redis" +
-  (isMissing ? ` (skipped: no ${missing.join(", ")}; on Debian, apt-get install redis-server nginx-light haproxy)` : "")
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { readonly port: number }
-      server.close(() => resolve(port))
-    })
-  })
-
-const isOpen = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false))
-    socket.once("connect", () => socket.destroy())
-  })
+const missing = missingOf([redisServer, ...balancers])
 
 it("drops what stands in Redis and is no member, with one warning for each", async () => {
   const members = ["a", "b"].map((self) => JSON.stringify({ self, host: "127.0.0.1", port: 7000 }))
@@ -68,7 +51,7 @@ it("drops what stands in Redis and is no member, with one warning for each", asy
   )
 })
 
-describe.skipIf(isMissing)(title, () => {
+describe.skipIf(missing !== "")(`a cluster by Redis${missing}`, () => {
   const running = new Set<Program>()
   const folder = mkdtempSync(join(tmpdir(), "cluster-"))
   let redisPort: number
@@ -84,7 +67,7 @@ describe.skipIf(isMissing)(title, () => {
     redis = await start(
       ["--port", `${redisPort}`, "--bind", "127.0.0.1", "--save", "", "--dir", folder],
       {},
-      programs.redis
+      redisServer.program
     )
     await eventually("Redis", () => isOpen(redisPort), (open) => open)
   }
@@ -108,89 +91,57 @@ describe.skipIf(isMissing)(title, () => {
     rmSync(folder, { recursive: true })
   })
 
-  /** Starts a balancer as a recipe says, on ports of the test. */
-  const startBalancer = async (
-    fence: string,
-    change: (recipe: string, port: number) => readonly [string, ...Array<string>]
-  ) => {
-    const recipe = new RegExp(`\`\`\`${fence}\\n([^]*?)\`\`\``).exec(
-      readFileSync(join(root, "docs/scaling.md"), "utf8")
-    )![1]!
-    const port = await freePort()
-    const here = recipe.replaceAll("127.0.0.1:3001", `127.0.0.1:${portOf("a")}`)
-      .replaceAll("127.0.0.1:3002", `127.0.0.1:${portOf("b")}`)
-    const [config, command, ...args] = change(here, port)
-    const file = join(folder, `${fence}.conf`)
-    writeFileSync(file, config)
-    await start([...args, file], {}, command)
-    await eventually("a balancer", () => isOpen(port), (open) => open)
-    return unwatched(port)
-  }
+  /** Runs `body` with a balancer before the members `a` and `b`, as its recipe says. */
+  const withMembers = (
+    balancer: typeof balancers[number],
+    body: (target: Target) => Promise<void>,
+    change?: (recipe: string) => string
+  ) => withBalancer(balancer, "scaling.md", [portOf("a"), portOf("b")], (port) => body(unwatched(port)), change)
 
-  const nginxConfig = (sites: string): string => {
-    const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((it) => `${it}_temp_path ${folder}/${it};`)
-    return `daemon off; master_process off; pid ${folder}/pid; error_log stderr crit; events {}\n` +
-      `http { access_log off; ${paths.join(" ")}\n${sites}}\n`
-  }
-  const nginx = (sites: string) => [nginxConfig(sites), programs.nginx, "-e", "stderr", "-p", folder, "-c"] as const
+  it(
+    "serves real clients behind a balancer that knows nothing of sessions",
+    () =>
+      withMembers(balancers[0]!, async (balancer) => {
+        const clients = await Promise.all(
+          Array.from({ length: 30 }, (_, i) => EngineClient.connect(balancer, modes[i % modes.length]!))
+        )
+        await Promise.all(clients.map((client) => count(client, 0, 50)))
+        assert.deepStrictEqual(new Set(clients.map(({ sid }) => sid[0])), new Set(["a", "b"]))
+        for (const client of clients) await client.close()
+      }, (recipe) => {
+        assert.include(recipe, "proxy_pass http://$owner;")
+        return recipe.replace("http://$owner", "http://members")
+      }),
+    30_000
+  )
 
-  it("serves real clients behind a balancer that knows nothing of sessions", async () => {
-    const balancer = await startBalancer("nginx", (recipe, port) => {
-      assert.include(recipe, "proxy_pass http://$owner;")
-      return nginx(
-        recipe.replace("http://$owner", "http://members").replace("listen 80", `listen 127.0.0.1:${port}`)
-      ) as never
-    })
-    const clients = await Promise.all(
-      Array.from({ length: 30 }, (_, i) => EngineClient.connect(balancer, modes[i % modes.length]!))
+  for (const balancer of balancers) {
+    it(
+      `has requests at their owner at once, by the recipe for ${balancer.heading}`,
+      () =>
+        withMembers(balancer, async (target) => {
+          const names = new Set<string>()
+          for (let i = 0; i < 8; i++) {
+            const client = await PollingClient.connect(target)
+            const name = client.sid[0]!
+            names.add(name)
+            for (let turn = 0; turn < 3; turn++) {
+              const posted = await client.request("POST", { body: `4${turn}` })
+              assert.deepStrictEqual([posted.text, posted.header("x-member")], ["ok", name])
+              assert.deepStrictEqual(await client.poll(), [`4${turn}`])
+            }
+          }
+          assert.deepStrictEqual(names, new Set(["a", "b"]))
+          const client = await EngineClient.connect(target, "upgrade")
+          await count(client, 0, 10)
+          await client.close()
+          // A member that never was is one that any other answers for.
+          const unknown = engineTarget({ EIO: "4", transport: "polling", sid: "z-x.y" })
+          const { status, text } = await (await Connection.open(target)).exchange("GET", unknown)
+          assert.deepStrictEqual([status, text], [400, "{\"code\":1,\"message\":\"Session ID unknown\"}"])
+        }),
+      30_000
     )
-    await Promise.all(clients.map((client) => count(client, 0, 50)))
-    assert.deepStrictEqual(new Set(clients.map(({ sid }) => sid[0])), new Set(["a", "b"]))
-    for (const client of clients) await client.close()
-  }, 30_000)
-
-  it("has requests at their owner at once, by the recipe for nginx", async () => {
-    const balancer = await startBalancer(
-      "nginx",
-      (recipe, port) =>
-        nginx(
-          recipe.replace("listen 80;", `listen 127.0.0.1:${port}; add_header X-Server $upstream_addr always;`)
-        ) as never
-    )
-    await owned(balancer, (name) => `127.0.0.1:${portOf(name)}`)
-  }, 30_000)
-
-  it("has requests at their owner at once, by the recipe for HAProxy", async () => {
-    const balancer = await startBalancer("text", (recipe, port) => [
-      recipe.replace("bind :80", `bind 127.0.0.1:${port}\n  http-response add-header x-server %s`),
-      programs.haproxy,
-      "-db",
-      "-f"
-    ])
-    await owned(balancer, (name) => name)
-  }, 30_000)
-
-  /** Opens sessions behind a balancer, and sees which server it asks for them. */
-  const owned = async (balancer: Target, serverOf: (name: string) => string) => {
-    const names = new Set<string>()
-    for (let i = 0; i < 4; i++) {
-      const client = await PollingClient.connect(balancer)
-      const name = client.sid[0]!
-      names.add(name)
-      for (let turn = 0; turn < 3; turn++) {
-        const posted = await client.request("POST", { body: `4${turn}` })
-        assert.deepStrictEqual([posted.text, posted.header("x-server")], ["ok", serverOf(name)])
-        assert.deepStrictEqual(await client.poll(), [`4${turn}`])
-      }
-    }
-    assert.deepStrictEqual(names, new Set(["a", "b"]))
-    const client = await EngineClient.connect(balancer, "upgrade")
-    await count(client, 0, 10)
-    await client.close()
-    // A member that is gone, or never was, is one that any other answers for.
-    const target = engineTarget({ EIO: "4", transport: "polling", sid: "z-x.y" })
-    const { status, text } = await (await Connection.open(balancer)).exchange("GET", target)
-    assert.deepStrictEqual([status, text], [400, "{\"code\":1,\"message\":\"Session ID unknown\"}"])
   }
 
   it("goes on without Redis, and takes new members when it is back", async () => {
@@ -222,16 +173,48 @@ describe.skipIf(isMissing)(title, () => {
     await program.printed(/Dropped a connection within the cluster: the other end is no member/)
   }, 30_000)
 
-  it("tells parked polls at once that their member was killed", async () => {
-    const url = await open(await Connection.open(members.get("a")!.target))
-    const b = await Connection.open(members.get("b")!.target)
-    assert.strictEqual((await b.exchange("POST", url, { body: "4" })).text, "ok")
-    assert.strictEqual((await b.exchange("GET", url)).text, "4")
-    b.send("GET", url)
-    await pause(50)
-    members.get("a")!.program.process.kill("SIGKILL")
-    assert.strictEqual((await b.response()).status, 400)
-    assert.strictEqual((await b.exchange("GET", url)).status, 400)
-    assert.strictEqual((await b.exchange("GET", engineTarget({ EIO: "4", transport: "polling" }))).status, 200)
-  })
+  /** Runs `body` with all balancers. */
+  const withAll = (
+    body: (targets: ReadonlyArray<Target>) => Promise<void>,
+    [first, ...rest] = balancers,
+    targets: ReadonlyArray<Target> = []
+  ): Promise<void> =>
+    first === undefined
+      ? body(targets)
+      : withMembers(first, (target) => withAll(body, rest, [...targets, target]))
+
+  /** Opens a session of `a` through a balancer. */
+  const openAtA = async (connection: Connection): Promise<string> => {
+    const url = await open(connection)
+    return url.includes("sid=a-") ? url : openAtA(connection)
+  }
+
+  it(
+    "tells parked polls at once that their member was killed, behind balancers too, which go to another then",
+    () =>
+      withAll(async (targets) => {
+        const b = await Connection.open(members.get("b")!.target)
+        const connections = [b, ...await Promise.all(targets.map((target) => Connection.open(target)))]
+        const urls = [
+          await open(await Connection.open(members.get("a")!.target)),
+          ...await Promise.all(connections.slice(1).map(openAtA))
+        ]
+        for (const [i, connection] of connections.entries()) {
+          assert.strictEqual((await connection.exchange("POST", urls[i]!, { body: "4" })).text, "ok")
+          assert.strictEqual((await connection.exchange("GET", urls[i]!)).text, "4")
+          connection.send("GET", urls[i]!)
+        }
+        await pause(50)
+        members.get("a")!.program.process.kill("SIGKILL")
+        const answers = await Promise.all(connections.map((connection) => connection.response(500)))
+        assert.deepStrictEqual(answers.map(({ status }) => status), [400, ...targets.map(() => 502)])
+        assert.strictEqual((await b.exchange("GET", urls[0]!)).status, 400)
+        for (const target of targets) {
+          for (let i = 0; i < 4; i++) {
+            assert.strictEqual((await (await Connection.open(target)).exchange("GET", polling)).status, 200)
+          }
+        }
+      }),
+    30_000
+  )
 })
