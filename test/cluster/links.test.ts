@@ -7,7 +7,7 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import { createHash, createHmac, randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { createServer as createHttpServer } from "node:http"
-import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from "node:net"
+import { type AddressInfo, connect, createServer, type NetConnectOpts, Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Tls from "node:tls"
@@ -127,6 +127,20 @@ describe("a link", () => {
         vi.advanceTimersByTime(10_000)
         await within(isClosed, "the end of the link")
       })).finally(() => vi.useRealTimers())
+  })
+
+  it("closes where who opened it asks no more, after twelve and a half seconds", async () => {
+    const timed = vi.spyOn(Socket.prototype, "setTimeout")
+    await withMember(async () => {
+      const { isClosed, socket, welcomed } = say(encode(hello))
+      const { nonce } = await within(welcomed, "a welcome")
+      socket.write(encode({ _tag: "Proof", proof: proof("Proof", hello.from, hello.nonce, "self", nonce) }))
+      const isTimed = () => timed.mock.calls.findIndex(([milliseconds]) => milliseconds === 12_500)
+      const call = await eventually("the other end", isTimed, (it) => it !== -1)
+      const other = timed.mock.contexts[call] as Socket
+      other.emit("timeout")
+      await within(isClosed, "the end of the link")
+    }).finally(() => timed.mockRestore())
   })
 
   it("closes at once where nobody listens, where the member is known no more, and where what comes is no message", async () => {

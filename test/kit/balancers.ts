@@ -58,7 +58,7 @@ export const balancers: ReadonlyArray<Balancer> = [
     debian: "caddy",
     listens: ["example.com", (port) => `http://127.0.0.1:${port}`],
     server: (port) => `127.0.0.1:${port}`,
-    whole: (recipe, folder) => `{\n  admin off\n  storage file_system ${folder}\n}\n${recipe}`,
+    whole: (recipe, folder) => `{\n  admin off\n  grace_period 1ms\n  storage file_system ${folder}\n}\n${recipe}`,
     args: (file) => ["run", "--adapter", "caddyfile", "--config", file]
   },
   ...(envoy === undefined ? [] : [{

@@ -20,6 +20,8 @@ export class FaultProxy {
   #fault: Fault = "none"
   /** The fault of connections that ask for an upgrade, where it is not that of all. */
   upgradeFault: Fault | undefined
+  /** How late it passes on a piece that is delayed, in milliseconds. */
+  lateness = (): number => Math.random() * 20
   /** How many pieces it passed on or swallowed while there was a fault. */
   pieces = 0
 
@@ -93,7 +95,7 @@ export class FaultProxy {
   }
 
   async #later(to: Net.Socket, chunk: Buffer): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+    await new Promise((resolve) => setTimeout(resolve, this.lateness()))
     to.write(chunk)
   }
 

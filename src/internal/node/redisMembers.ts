@@ -1,8 +1,10 @@
 /**
  * The members of a cluster on many machines, of which each knows by Redis. Nothing of a session goes through it.
  */
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Redis from "effect/persistence/Redis"
 import * as Queue from "effect/Queue"
@@ -37,15 +39,12 @@ const Entry = Schema.fromJsonString(
 const decode = Schema.decodeUnknownOption(Entry)
 
 /** Notes a member until its time is over, forgets those whose time is, and returns the rest. */
-const note = Redis.script((key: string, entry: string, timeToLive: number) => [key, entry, timeToLive], {
-  numberOfKeys: 1,
-  lua: `
+const note = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 return redis.call('ZRANGE', KEYS[1], 0, -1)`
-}).withReturnType<ReadonlyArray<string>>()
 
 /** A member that was not listed so often is gone: after a time without Redis, all have to be noted anew. */
 const mostMisses = 3
@@ -96,26 +95,66 @@ export const redisMembers = Effect.fnUntraced(function*(
       misses.delete(other)
     }
   })
-  const refresh = redis.eval(note)(key, entry, millis).pipe(
-    Effect.timeout(millis / 3),
-    Effect.flatMap(learnAll),
-    Effect.tapError((error) =>
-      Effect.logWarning(`The members of the cluster cannot be asked for${see("redis-of-a-cluster")}`, error)
+  const pause = millis / 3
+  let isLate = false
+  const complain = (error: Redis.RedisError | "no answer yet"): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (isLate) return Effect.void
+      isLate = true
+      return Effect.logWarning(`The members of the cluster cannot be asked for${see("redis-of-a-cluster")}`, error)
+    })
+
+  // However late an answer is, it is used: where all of them are, they come as far apart, and members are noted as much longer.
+  let took = 0
+  const refresh = Effect.fnUntraced(function*(connection: Redis.Connection) {
+    const asking = connection.send<ReadonlyArray<string>>("EVAL", note, "1", key, entry, `${millis + took}`)
+    const [duration, all] = yield* Effect.timed(
+      Effect.raceFirst(asking, Effect.delay(Effect.andThen(complain("no answer yet"), Effect.never), pause))
     )
-  )
-  // Who knows nobody does not begin.
-  yield* Effect.retry(refresh, Schedule.spaced("1 second")).pipe(Effect.orDie)
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(millis / 3), Effect.ignore(refresh))))
-  // The others need not wait for their next look at the list, nor we for ours.
-  const joined = Effect.scoped(Effect.gen(function*() {
+    yield* learnAll(all)
+    took = Math.round(Duration.toMillis(duration))
+    if (!isLate || took > pause) return
+    isLate = false
+    yield* Effect.logInfo("The members of the cluster can be asked for again")
+  })
+
+  // Who joins after the first look at the list is heard of.
+  const hears = yield* Deferred.make<void>()
+  const heed = Effect.scoped(Effect.gen(function*() {
     const heard = yield* redis.subscribe(channel)
-    yield* redis.send("PUBLISH", channel, entry)
+    yield* Deferred.succeed(hears, undefined)
     while (true) {
       const { message } = yield* Queue.take(heard)
       yield* learn(message)
     }
   }))
-  yield* Effect.forkScoped(Effect.retry(joined, Schedule.spaced("1 second")))
-  yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(redis.send("ZREM", key, entry), "1 second")))
+  yield* Effect.forkScoped(Effect.retry(heed, Schedule.spaced("1 second")))
+  yield* Deferred.await(hears)
+
+  const known = yield* Deferred.make<void>()
+  const over = yield* Deferred.make<void>()
+  const stay = Effect.scoped(Effect.gen(function*() {
+    const connection = yield* redis.reserve
+    yield* refresh(connection)
+    // Nor need the others wait for their next look.
+    yield* connection.send("PUBLISH", channel, entry)
+    yield* Deferred.succeed(known, undefined)
+    while (Option.isNone(yield* Effect.timeoutOption(Deferred.await(over), pause))) yield* refresh(connection)
+    yield* connection.send("ZREM", key, entry)
+  }))
+  // A question to a Redis that hangs must not hold up the end: not on the connection that others wait for when they close,
+  // nor given up, since Effect's pool then waits for another connection.
+  const staying = yield* Effect.forkDetach(Effect.retry(Effect.tapError(stay, complain), {
+    schedule: Schedule.spaced(pause),
+    while: () => !Deferred.isDoneUnsafe(over)
+  }))
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      Deferred.succeed(over, undefined),
+      Effect.timeoutOption(Effect.interruptible(Fiber.await(staying)), "1 second")
+    )
+  )
+  // Who knows nobody does not begin.
+  yield* Deferred.await(known)
   return members
 })
