@@ -318,6 +318,10 @@ describe("a cluster in memory", () => {
       assert.strictEqual(textOf(yield* Fiber.join(parked)), "6")
       // One that still reaches it does not wait.
       assert.strictEqual(textOf(yield* visit(b, "GET", polling(sid))), "6")
+      // Nor does a WebSocket begin that would have to end.
+      const webSocket = { transport: "websocket", sid }
+      const refused = yield* visit(b, "GET", webSocket, { onUpgrade: () => assert.fail("it was taken") })
+      assert.strictEqual(refused.status, 503)
       assert.strictEqual(yield* Queue.size(reasons), 0)
     }))
 })
