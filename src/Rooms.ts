@@ -1,5 +1,6 @@
 /**
- * Rooms: sessions that are spoken to together. A room is there as long as somebody is in it.
+ * Rooms: sessions that are spoken to together. A room is there as long as somebody is in it. They are those of one
+ * process; `ClusterRooms` has those of a whole cluster.
  *
  * **Example** (A lobby)
  *

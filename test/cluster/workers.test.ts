@@ -213,6 +213,21 @@ describe("a program on several workers", () => {
     assert.strictEqual((await connection.exchange("GET", there)).text, "4\u001e4late")
   }, 30_000)
 
+  it("closes the connections that a killed worker had not taken, rather than leave their clients to wait", async () => {
+    const [killed] = await twoWorkers()
+    process.kill(killed, "SIGSTOP")
+    const connections = await Promise.all(Array.from({ length: 4 }, () => Connection.open(target)))
+    for (const connection of connections) connection.send("GET", "/pid")
+    // One of them waits for the stopped worker, and those behind it go to the other.
+    const answered = () => connections.filter(({ responses }) => responses.all.length > 0)
+    await eventually("the answers of the other worker", answered, ({ length }) => length === 3)
+    process.kill(killed, "SIGKILL")
+    const left = connections.find((connection) => !answered().includes(connection))!
+    await within(left.closed, "the end of the connection")
+    await Promise.all(answered().map((connection) => connection.close()))
+    await twoWorkers()
+  }, 30_000)
+
   it("tells parked polls at once that their worker was killed, replaces it, and serves the others on", async () => {
     const [killed, other] = await twoWorkers()
     const url = await open(await connectionTo(killed))
@@ -270,6 +285,6 @@ describe("a program on several workers", () => {
     await client.close()
     assert.include([0, 130], await program.end("SIGTERM"))
     assert.deepStrictEqual(workers(), [])
-    assert.strictEqual(program.output.match(/has died/g)?.length, 1)
+    assert.strictEqual(program.output.match(/has died/g)?.length, 2)
   }, 60_000)
 })

@@ -19,6 +19,7 @@ import type { Upgrade } from "../server/clusterMessages.ts"
 import { see } from "../protocol/see.ts"
 import { generateSid } from "../server/sid.ts"
 import { stopReading } from "./handle.ts"
+import { closeUntaken } from "./handedOut.ts"
 import { makeMembers, type Members } from "./memberSockets.ts"
 
 const folderVariable = "EFFECT_ENGINE_IO_WORKERS"
@@ -180,6 +181,7 @@ export const primary = Effect.fnUntraced(function*(
     try {
       const worker = NodeCluster.fork({ [folderVariable]: folder })
       running.set(worker, undefined)
+      closeUntaken(worker)
       worker.process.once("spawn", () => resume(Effect.succeed(worker)))
       worker.on("error", ({ message }) => {
         // Of one that was never there Node tells no end.
