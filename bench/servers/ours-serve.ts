@@ -5,7 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as HttpServer from "effect/http/HttpServer"
 import { createServer } from "node:http"
-import { EngineIO, EngineIOLive, Socket } from "effect-engine.io"
+import { EngineIO, Socket } from "effect-engine.io"
+import { maxPayload } from "../shared/content.ts"
 import { announce } from "./announce.ts"
 
 Layer.effectDiscard(Effect.gen(function*() {
@@ -16,7 +17,7 @@ Layer.effectDiscard(Effect.gen(function*() {
     "/engine.io/",
     (socket) => Effect.succeed({ app: Socket.forEach(socket, (message) => Socket.send(socket, message)) })
   )),
-  Layer.provide(EngineIOLive),
+  Layer.provide(EngineIO.layer({ maxPayload })),
   Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
   Layer.launch,
   NodeRuntime.runMain
