@@ -214,7 +214,11 @@ export class NodePlatform implements Platform {
 
 const base64: MachineBase64 = {
   encode: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64"),
-  decode: (text) => copyOf(Buffer.from(text, "base64"), 0)
+  decode: (text) => {
+    const bytes = Buffer.from(text, "base64")
+    // Of the pool, which others share, it has a piece; a large one is alone.
+    return bytes.byteLength === bytes.buffer.byteLength ? new Uint8Array(bytes.buffer) : copyOf(bytes, 0)
+  }
 }
 
 /** Node's platform, for one server. */
