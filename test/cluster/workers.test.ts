@@ -2,7 +2,7 @@
  * A program on several workers, with real clients: what they see when requests reach any of them, and when workers die.
  */
 import { Socket as EngineSocket } from "engine.io-client"
-import { existsSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { EngineClient, modes } from "../kit/client.ts"
@@ -257,6 +257,8 @@ describe("a program on several workers", () => {
     }
     const [, replacement] = await twoWorkers()
     await open(await connectionTo(replacement))
+    const folder = /EFFECT_ENGINE_IO_WORKERS=([^\0]+)/.exec(readFileSync(`/proc/${replacement}/environ`, "latin1"))![1]!
+    assert.strictEqual(readdirSync(folder).length, 2)
     assert.match(program.output, /A worker has died \(SIGKILL\), and is replaced/)
   }, 30_000)
 

@@ -161,6 +161,9 @@ export const primary = Effect.fnUntraced(function*(
     }
   }
   const onExit = (worker: Worker): void => {
+    const self = running.get(worker)
+    // One that was killed has left its socket.
+    if (self !== undefined) rmSync(pathOf(folder, self), { force: true })
     running.delete(worker)
     tellAll()
   }
