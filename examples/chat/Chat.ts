@@ -19,7 +19,7 @@ const Said = Schema.fromJsonString(Schema.Struct({ room: Schema.String, words: W
 interface Seat {
   readonly say: (text: string, key: string) => Effect.Effect<void>
   readonly type: (typing: boolean) => Effect.Effect<void>
-  /** Tells the room of the transport the session is on now. */
+  /** Shows the room the transport the session is on now. */
   readonly move: Effect.Effect<void>
 }
 
@@ -51,9 +51,12 @@ export class Chat extends Context.Service<Chat>()("chat/Chat", {
       Effect.provideService(EngineIO.EngineIO, engine)
     )
 
+    const isThere = (room: string) =>
+      Effect.map(ClusterRooms.counts(rooms), (counts) => counts.has(room) || standing.includes(room))
+
     const onChange = Effect.fnUntraced(function*({ _tag, person, room }: ClusterRooms.Change<Person>) {
       yield* tellHere(room, Notice.cases[_tag === "Changed" ? "Moved" : _tag].make({ person }))
-      if (!standing.includes(room) && (yield* ClusterRooms.people(rooms, room)).length === 0) spoken.delete(room)
+      if (!(yield* isThere(room))) spoken.delete(room)
       if (_tag !== "Changed") yield* tellRooms
     })
 
@@ -67,7 +70,7 @@ export class Chat extends Context.Service<Chat>()("chat/Chat", {
     const onSaid = Effect.fnUntraced(function*({ room, words }: typeof Said.Type) {
       const before = spoken.get(room) ?? []
       // A page that comes back says again what its new process may not have heard.
-      if (before.some(({ key }) => key === words.key)) return
+      if (before.some(({ key }) => key === words.key) || !(yield* isThere(room))) return
       spoken.set(room, [...before, words].slice(-memory))
       yield* tellHere(room, Notice.cases.Said.make({ words }))
     })
@@ -80,10 +83,9 @@ export class Chat extends Context.Service<Chat>()("chat/Chat", {
     )
 
     /** Takes a seat, which is left when the scope closes: with the session, or when it moves to another room. */
-    const join = Effect.fnUntraced(function*(page: Page, name: string, room: string) {
+    const join = Effect.fnUntraced(function*(page: Page, id: string, name: string, room: string) {
       const { socket } = page
       const scope = yield* Effect.scope
-      const id = crypto.randomUUID()
       const look = Effect.map(Socket.transport(socket), (transport): Person => ({ id, name, transport }))
       const sit = Effect.gen(function*() {
         const person = yield* look
@@ -107,6 +109,7 @@ export class Chat extends Context.Service<Chat>()("chat/Chat", {
     /** Everything that happens between a page and the rooms, for as long as the session lives. */
     const attend = Effect.fnUntraced(function*(socket: Socket.Socket) {
       const page = TypedSocket.make(socket, ChatProtocol)
+      const id = crypto.randomUUID()
       const seat = yield* ScopedRef.make((): Seat | undefined => undefined)
       const send = (notice: Notice) => TypedSocket.send(page, notice)
       const ifSeated = (f: (seat: Seat) => Effect.Effect<void>) =>
@@ -124,7 +127,7 @@ export class Chat extends Context.Service<Chat>()("chat/Chat", {
       yield* TypedSocket.forEach(
         page,
         Request.match({
-          Join: ({ name, room }) => ScopedRef.set(seat, join(page, name, room)),
+          Join: ({ name, room }) => ScopedRef.set(seat, join(page, id, name, room)),
           Say: ({ key, text }) => ifSeated(({ say }) => say(text, key)),
           Typing: ({ typing }) => ifSeated(({ type }) => type(typing)),
           Echo: ({ sent }) => send(Notice.cases.Echo.make({ sent }))

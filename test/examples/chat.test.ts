@@ -62,6 +62,19 @@ describe("the chat's server", () => {
       for (const key of ["2", "3"]) assert.strictEqual((yield* hear(bob, "Said")).words.key, key)
     })))
 
+  it.effect("shows who takes another name as the same person", () =>
+    chat(Effect.gen(function*() {
+      const ada = yield* connect("Ada")
+      const { you } = yield* hear(ada, "Welcome")
+      const bob = yield* connect("Bob")
+      yield* hear(bob, "Welcome")
+      yield* say(ada, { _tag: "Join", name: "Augusta", room: "Attic" })
+      const renamed = { ...you, name: "Augusta" }
+      assert.deepStrictEqual((yield* hear(bob, "Moved")).person, renamed)
+      const welcome = yield* hear(ada, "Welcome")
+      assert.deepStrictEqual([welcome.you, welcome.people.length], [renamed, 2])
+    })))
+
   it.effect("counts the people in its rooms, and keeps none that nobody is in, but for the standing ones", () =>
     chat(Effect.gen(function*() {
       const watcher = yield* connect()
