@@ -1,14 +1,20 @@
 /**
- * Rooms and topics of a cluster in memory: who hears and sees whom, when members come, die and lose each other.
+ * Rooms and topics of a cluster: who hears and sees whom, when members come, die and lose each other. Most of it in memory.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { type Context, Effect, Exit, Fiber, Layer, References, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Cluster } from "../../src/internal/server/cluster.ts"
+import { mkdtempSync, rmSync } from "node:fs"
+import type { NetConnectOpts } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { makeMembers } from "../../src/internal/node/memberSockets.ts"
+import { Cluster, Others } from "../../src/internal/server/cluster.ts"
 import { MemoryNetwork } from "../../src/internal/testing/memoryCluster.ts"
 import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { ClusterRooms, EngineIO, Socket } from "../../src/index.ts"
 import { EngineIOTest } from "../../src/testing.ts"
+import { eventually } from "../kit/events.ts"
 import { settled } from "../kit/inMemory.ts"
 
 const Person = Schema.Struct({ name: Schema.String, mood: Schema.optionalKey(Schema.String) })
@@ -77,12 +83,12 @@ class Member {
   }
 }
 
-const makeMember = Effect.fnUntraced(function*(network: MemoryNetwork, name: string) {
+const makeMember = (network: MemoryNetwork, name: string) => makeMemberBy(network.join(name), name)
+
+const makeMemberBy = Effect.fnUntraced(function*(cluster: Effect.Effect<Cluster, never, Scope.Scope>, name: string) {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const cluster = Layer.effect(Cluster, network.join(name))
-  const context = yield* Layer.build(Layer.provide(Layer.fresh(EngineIOTest.layer()), cluster)).pipe(
-    Scope.provide(scope)
-  )
+  const engine = Layer.fresh(EngineIOTest.layer())
+  const context = yield* Layer.build(Layer.provide(engine, Layer.effect(Cluster, cluster))).pipe(Scope.provide(scope))
   const roomsScope = yield* Scope.fork(scope)
   const rooms = yield* Effect.provideContext(Scope.provide(ClusterRooms.make("chat", Person), roomsScope), context)
   yield* settled
@@ -275,6 +281,39 @@ describe("rooms of a cluster", () => {
       yield* Scope.close(b.scope, Exit.void)
       yield* settled
       assert.deepStrictEqual([yield* a.topics, yield* b.topics], [0, 0])
+    }))
+})
+
+describe("rooms on real sockets", () => {
+  it.live("are those of all members, also of one that starts later, and end with it", () =>
+    Effect.gen(function*() {
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "rooms-"))),
+        (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+      )
+      const pathOf = (name: string) => ({ path: join(folder, name) })
+      const memberOf = (self: string, other: string) => {
+        const others = new Others<NetConnectOpts>().set(other, pathOf(other))
+        return makeMemberBy(makeMembers({ self, others, listen: pathOf(self), secret: "secret" }), self)
+      }
+      const a = yield* memberOf("a", "b")
+      const ada = yield* a.join("ada")
+      const later = yield* Scope.make()
+      const b = yield* Scope.provide(memberOf("b", "a"), later)
+      assert.deepStrictEqual(yield* b.sees(), ["ada"])
+      const bob = yield* b.join("bob")
+      const seenByA = (...names: ReadonlyArray<string>) =>
+        Effect.promise(() =>
+          eventually("people", () => Effect.runPromise(a.sees()), (people) => people.join() === names.join())
+        )
+      yield* seenByA("ada", "bob")
+      const words = Array.from({ length: 100 }, (_, i) => `${i}`)
+      for (const word of words) yield* EngineIOTest.send(ada, word)
+      yield* hear(bob, ...words)
+      yield* ClusterRooms.broadcast(b.rooms, "lobby", new Uint8Array([0, 255]))
+      assert.deepStrictEqual([...(yield* EngineIOTest.receive(ada)) as Uint8Array], [0, 255])
+      yield* Scope.close(later, Exit.void)
+      yield* seenByA("ada")
     }))
 })
 
