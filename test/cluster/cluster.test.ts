@@ -32,7 +32,7 @@ const echoing = (reasons: Queue.Queue<CloseReason.CloseReason>) => (socket: Sock
   })
 
 /** Two members that echo, a network between them, and why their sessions ended. */
-const makePair = Effect.gen(function*() {
+const makePairOf = Effect.fnUntraced(function*(isBalanced: boolean) {
   const network = new MemoryNetwork()
   const reasons = yield* Queue.unbounded<CloseReason.CloseReason>()
   const handler = makeHandler(echoing(reasons))
@@ -48,7 +48,7 @@ const makePair = Effect.gen(function*() {
         },
         onClose: () => handler.onClose()
       })
-    const cluster = Layer.succeed(Cluster, { ...joined, connect })
+    const cluster = Layer.succeed(Cluster, { ...joined, connect, isBalanced })
     const engine = Layer.fresh(EngineIOTest.layer({ maxPayload: 1000 }))
     const scope = yield* Effect.scope
     return { name, context: Context.add(yield* Layer.build(Layer.provide(engine, cluster)), Scope.Scope, scope) }
@@ -93,6 +93,8 @@ const makePair = Effect.gen(function*() {
   yield* Effect.addFinalizer(() => Effect.sync(() => network.kill("a")))
   return { network, a, b, heard, reasons, visit, connect, open }
 })
+
+const makePair = makePairOf(false)
 
 const polling = (sid: string) => ({ transport: "polling", sid })
 
@@ -256,6 +258,36 @@ describe("a cluster in memory", () => {
       const parked = yield* Effect.forkChild(visit(b, "GET", polling(yield* open(a))))
       yield* TestClock.adjust("1 second")
       yield* Fiber.interrupt(parked)
+      const reason = yield* Queue.take(reasons)
+      assert.isTrue(reason._tag === "TransportError" && reason.error._tag === "Aborted")
+    }))
+
+  it.effect("ends a session whose poll dies with another member, but behind a balancer, which asks again", () =>
+    Effect.gen(function*() {
+      for (const isBalanced of [false, true]) {
+        const { a, b, network, open, reasons, visit } = yield* makePairOf(isBalanced)
+        const sid = yield* open(a)
+        yield* Effect.forkChild(visit(b, "GET", polling(sid)))
+        yield* TestClock.adjust("1 second")
+        network.kill("b")
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* Queue.size(reasons), isBalanced ? 0 : 1)
+        if (!isBalanced) continue
+        const again = yield* Effect.forkChild(visit(a, "GET", polling(sid)))
+        assert.strictEqual(textOf(yield* visit(a, "POST", polling(sid), { body: "4on" })), "ok")
+        assert.strictEqual(textOf(yield* Fiber.join(again)), "4on")
+      }
+    }))
+
+  it.effect("ends a session whose answer was on its way to another member that died", () =>
+    Effect.gen(function*() {
+      const { a, b, network, open, reasons, visit } = yield* makePairOf(true)
+      const sid = yield* open(a)
+      yield* Effect.forkChild(visit(b, "GET", polling(sid)))
+      yield* TestClock.adjust("1 second")
+      network.cut()
+      yield* visit(a, "POST", polling(sid), { body: "4lost" })
+      network.kill("b")
       const reason = yield* Queue.take(reasons)
       assert.isTrue(reason._tag === "TransportError" && reason.error._tag === "Aborted")
     }))

@@ -111,6 +111,12 @@ describe.skipIf(missing !== "")(`a cluster by Redis${missing}`, () => {
     )
   }
 
+  it("takes requests for the sessions of a member that has just begun", async () => {
+    const url = await open(await Connection.open((await cluster.member("d")).target))
+    const a = await Connection.open(members.get("a")!.target)
+    assert.strictEqual((await a.exchange("POST", url, { body: "4new" })).text, "ok")
+  }, 30_000)
+
   it("goes on without Redis, and takes new members when it is back", async () => {
     const a = await Connection.open(members.get("a")!.target)
     const url = await open(a)

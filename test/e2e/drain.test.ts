@@ -293,6 +293,17 @@ it(
   })
 )
 
+it(
+  "a request on a connection that is new when the server stops is answered",
+  withServer({ application: idle }, async (server) => {
+    const connection = await Connection.open(server)
+    await PollingClient.connect(server)
+    const released = server.release()
+    assert.strictEqual((await connection.exchange("GET", polling)).status, 503)
+    await released
+  })
+)
+
 describe("SIGTERM", () => {
   it("with a thousand clients the process exits in time, and every message is delivered or counted", async () => {
     const child = spawn(process.execPath, [fileURLToPath(new URL("fixtures/drain.ts", import.meta.url))], {

@@ -65,5 +65,5 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
     wire,
     onMember
   })
-  return members as NetworkMembers
+  return { ...members as NetworkMembers, isBalanced: true }
 })

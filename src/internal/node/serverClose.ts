@@ -35,9 +35,11 @@ const wrap = (server: Http.Server): Watched => {
   const { close } = server
   const restore = replace(server, "close", function(this: Http.Server, ...args: Parameters<typeof close>) {
     closing.add(server)
+    // First, since who connects meanwhile would be reset.
+    const closed = close.apply(this, args)
     for (const watcher of watchers) watcher()
     closing.delete(server)
-    return close.apply(this, args)
+    return closed
   })
   return {
     watchers,

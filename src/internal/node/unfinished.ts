@@ -53,7 +53,13 @@ export const closeUnfinished = (server: Http.Server): void => {
  * Closes the connections of a server on which nothing has ever come. Browsers open some in advance; Node does not count
  * them as idle, and a server that closes would wait for them too.
  */
-export const closeSilent = (server: Http.Server): void => {
+export const closeSilent = (server: Http.Server): void => void setTimeout(destroySilent, silentTimeout, server)
+
+/** How long a request may be on its way, on a connection that is new when the server closes, in milliseconds. */
+const silentTimeout = 100
+
+const destroySilent = (server: Http.Server): void => {
+  if (!isClosed(server)) return
   // Node's own list, for want of a public one.
   const { _getActiveHandles: handles } = process as { readonly _getActiveHandles?: () => ReadonlyArray<object> }
   for (const handle of handles?.() ?? []) {

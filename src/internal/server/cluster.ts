@@ -63,6 +63,8 @@ export interface Cluster {
   /** The other members. A name that a client sends is only looked up here. */
   readonly others: Others
   readonly pipes: Iterable<Pipe>
+  /** Whether clients come by a balancer, which may ask another member again what one that died has not answered. */
+  readonly isBalanced?: boolean
   /** Opens a link to another member. */
   connect(member: string, handler: LinkHandler): Link
   /** Hands the connection of a request to another member. */

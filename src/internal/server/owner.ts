@@ -73,9 +73,12 @@ class Asker implements LinkHandler {
     }
   }
 
-  /** Its clients are gone with it. */
+  /** Its clients are gone with it, unless their polls come back by another member. */
   onClose(): void {
-    for (const exchange of this.exchanges.values()) exchange.onEnd(false)
+    for (const exchange of this.exchanges.values()) {
+      if (this.engine.cluster?.isBalanced === true) exchange.release()
+      exchange.onEnd(false)
+    }
     for (const leave of this.leaves.values()) leave()
   }
 
@@ -97,7 +100,14 @@ class Asker implements LinkHandler {
   ): void {
     const asked = verifyHere(this.engine, handler, method, sid, "polling", false)
     if ((asked._tag === "Get" || asked._tag === "Post") && asked.session instanceof Session) {
-      const exchange = new RemoteExchange(this.link, this.exchanges, number, asked.session, contentType)
+      const exchange = new RemoteExchange(
+        this.link,
+        this.exchanges,
+        number,
+        asked.session,
+        method === "GET",
+        contentType
+      )
       this.exchanges.set(number, exchange)
       if (method === "GET") asked.requests.onGet(exchange)
       else asked.requests.onPost(exchange)
@@ -112,6 +122,7 @@ class RemoteExchange implements Exchange {
   holder: ExchangeHolder | undefined
   readonly session: Session
   readonly contentType: string | undefined
+  private readonly isGet: boolean
   private readonly link: Link
   private readonly number: number
   private readonly all: Map<number, RemoteExchange>
@@ -123,12 +134,14 @@ class RemoteExchange implements Exchange {
     all: Map<number, RemoteExchange>,
     number: number,
     session: Session,
+    isGet: boolean,
     contentType: string | undefined
   ) {
     this.link = link
     this.all = all
     this.number = number
     this.session = session
+    this.isGet = isGet
     this.contentType = contentType
   }
 
@@ -171,6 +184,13 @@ class RemoteExchange implements Exchange {
 
   whenWritten(done: (written: boolean) => void): void {
     this.waiting.push(done)
+  }
+
+  /** Nobody waits for the answer to a poll any more, so nothing is to be lost in it. */
+  release(): void {
+    if (!this.isGet || this.isAnswered) return
+    noop(this.session)
+    this.onEnd(true)
   }
 
   onEnd(written: boolean): void {
