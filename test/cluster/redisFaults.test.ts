@@ -17,7 +17,7 @@ const missing = missingOf([redisServer])
 describe.skipIf(missing !== "")(`a cluster whose Redis fails${missing}`, () => {
   const cluster = new RedisCluster()
   const { members } = cluster
-  const timeToLive = 600
+  const timeToLive = 400
   const env = { TIME_TO_LIVE: `${timeToLive}` }
   let proxy: FaultProxy
 
@@ -41,6 +41,7 @@ describe.skipIf(missing !== "")(`a cluster whose Redis fails${missing}`, () => {
       const connection = await connectionTo(to)
       assert.strictEqual((await connection.exchange("POST", url, { body: "4on" })).text, "ok")
       assert.strictEqual((await connection.exchange("GET", url)).text, "4on")
+      assert.strictEqual((await connection.exchange("POST", url, { body: "1" })).text, "ok")
     }
   }
 
