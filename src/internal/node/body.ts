@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
-import { utf8Length } from "../protocol/bytes.ts"
+import { release, utf8Length } from "../protocol/bytes.ts"
 import type { Body } from "../transport/requests.ts"
 
 type Done = (body: Body) => void
@@ -63,7 +63,11 @@ export const readNodeBody = (
   }
   const onEnd = () => {
     const body = rest === undefined ? first ?? Buffer.alloc(0) : Buffer.concat(rest, length)
-    done({ body: binary ? body : body.toString("utf8") })
+    if (binary) return done({ body })
+    const text = body.toString("utf8")
+    // Only we had what we put together.
+    if (rest !== undefined) release(body)
+    done({ body: text })
   }
   request.on("data", onData)
   request.on("end", onEnd)
