@@ -214,8 +214,21 @@ describe("a program on several workers", () => {
   }, 30_000)
 
   it("closes the connections that a killed worker had not taken, rather than leave their clients to wait", async () => {
-    const [killed] = await twoWorkers()
+    const [killed, other] = await twoWorkers()
+    const url = await open(await connectionTo(killed))
+    // The sockets that are handed over to it wait in a line.
+    const handed = [await connectionTo(other), await connectionTo(other), await connectionTo(other)]
     process.kill(killed, "SIGSTOP")
+    for (const connection of handed) {
+      connection.send("GET", url.replace("polling", "websocket"), {
+        headers: {
+          connection: "Upgrade",
+          upgrade: "websocket",
+          "sec-websocket-version": "13",
+          "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="
+        }
+      })
+    }
     const connections = await Promise.all(Array.from({ length: 4 }, () => Connection.open(target)))
     for (const connection of connections) connection.send("GET", "/pid")
     // One of them waits for the stopped worker, and those behind it go to the other.
@@ -223,7 +236,7 @@ describe("a program on several workers", () => {
     await eventually("the answers of the other worker", answered, ({ length }) => length === 3)
     process.kill(killed, "SIGKILL")
     const left = connections.find((connection) => !answered().includes(connection))!
-    await within(left.closed, "the end of the connection")
+    await within(Promise.all([left, ...handed].map(({ closed }) => closed)), "the ends of the connections")
     await Promise.all(answered().map((connection) => connection.close()))
     await twoWorkers()
   }, 30_000)
