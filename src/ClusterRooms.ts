@@ -36,9 +36,9 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { toMessage } from "./internal/protocol/bytes.ts"
 import { see } from "./internal/protocol/see.ts"
 import type { News } from "./internal/server/clusterMessages.ts"
-import { payloadOf } from "./internal/server/everywhere.ts"
 import { type Change, type Seat, Seats } from "./internal/server/seats.ts"
 import { EngineIO } from "./internal/server/service.ts"
 import type { Hear } from "./internal/server/topics.ts"
@@ -225,7 +225,7 @@ export const broadcast = <Person>(
   { except }: { readonly except?: Socket | undefined } = {}
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    publish({ _tag: "Said", exchange: 0, room, payload: payloadOf(message) })
+    publish({ _tag: "Said", exchange: 0, room, payload: toMessage(message) })
     return Effect.asVoid(Rooms.broadcast(here, room, message, { filter: (socket) => socket !== except }))
   })
 

@@ -13,10 +13,11 @@ import * as Stream from "effect/Stream"
 import { listedMembers, type MembersOptions } from "./internal/node/listedMembers.ts"
 import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts"
 import { isPrimary, type NodeClusterOptions, primary, worker } from "./internal/node/workers.ts"
+import { toMessage } from "./internal/protocol/bytes.ts"
 import type { OptionsError } from "./internal/protocol/optionsError.ts"
 import { Cluster } from "./internal/server/cluster.ts"
 import type { SocketInfo } from "./internal/server/clusterMessages.ts"
-import { askAll, askOwner, listAll, payloadOf } from "./internal/server/everywhere.ts"
+import { askAll, askOwner, listAll } from "./internal/server/everywhere.ts"
 import { EngineIO } from "./internal/server/service.ts"
 import type { Message } from "./Packet.ts"
 import type { Sendable, SocketId } from "./Socket.ts"
@@ -214,7 +215,7 @@ export const sockets: Stream.Stream<SocketInfo, never, EngineIO> = Stream.unwrap
 export const broadcast = (message: Sendable): Effect.Effect<number, never, EngineIO> =>
   Effect.flatMap(
     EngineIO,
-    ({ engine }) => askAll(engine, { _tag: "Broadcast", exchange: 0, payload: payloadOf(message) })
+    ({ engine }) => askAll(engine, { _tag: "Broadcast", exchange: 0, payload: toMessage(message) })
   )
 
 /**
@@ -260,7 +261,7 @@ export const disconnect = (id: SocketId): Effect.Effect<boolean, never, EngineIO
 export const publish = (topic: string, message: Sendable): Effect.Effect<void, never, EngineIO> =>
   Effect.map(
     EngineIO,
-    ({ engine }) => engine.topics.publish(topic, { _tag: "Published", exchange: 0, payload: payloadOf(message) })
+    ({ engine }) => engine.topics.publish(topic, { _tag: "Published", exchange: 0, payload: toMessage(message) })
   )
 
 /**

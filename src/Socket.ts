@@ -16,7 +16,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CloseReason } from "./CloseReason.ts"
-import { toBytes } from "./internal/protocol/bytes.ts"
+import { toMessage } from "./internal/protocol/bytes.ts"
 import {
   type InvalidMessage,
   type Socket,
@@ -280,7 +280,7 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
 // ---------------------------------------------------------------------------------------------------------------------
 
 const toEntry = (data: Sendable, options: SendOptions | undefined): Entry =>
-  make("message", typeof data === "string" ? data : toBytes(data), options?.compress)
+  make("message", toMessage(data), options?.compress)
 
 /**
  * Sends one message: succeeds once it is accepted into the send buffer, and waits while that is full.

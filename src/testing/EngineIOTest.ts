@@ -48,7 +48,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { Forbidden } from "../HandshakeError.ts"
-import { toBytes } from "../internal/protocol/bytes.ts"
+import { toMessage } from "../internal/protocol/bytes.ts"
 import { see } from "../internal/protocol/see.ts"
 import { accept } from "../internal/server/acceptWebTransport.ts"
 import { resolve } from "../internal/server/config.ts"
@@ -219,7 +219,7 @@ export const sendAll = (
 ): Effect.Effect<void, Disconnected> =>
   Clients.send(
     state,
-    messages.map((data) => ({ type: "message", data: typeof data === "string" ? data : toBytes(data) }))
+    messages.map((data) => ({ type: "message", data: toMessage(data) }))
   )
 
 /**

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
-import { release, utf8Length } from "../protocol/bytes.ts"
+import { release, sizeOf, utf8Length } from "../protocol/bytes.ts"
 import type { Body } from "../transport/requests.ts"
 
 type Done = (body: Body) => void
@@ -106,7 +106,7 @@ export const readBody: ReadBody = (request, limit, binary, done, failed) => {
   Effect.runFork(Effect.matchCause(read, {
     onFailure: failed,
     onSuccess: (body) => {
-      const size = typeof body === "string" ? utf8Length(body) : body.byteLength
+      const size = sizeOf(body)
       // Of a body that was not read through it, Effect finds nothing.
       const isRead = size > 0 || request.headers["content-length"] === "0"
       done(!isRead ? "taken" : size > limit ? "too large" : { body })

@@ -2,6 +2,7 @@
  * Bytes and text, with what the language has.
  */
 import * as Base64 from "effect/encoding/Base64"
+import type { Message } from "./packetModel.ts"
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true })
@@ -21,6 +22,10 @@ export const utf8Length = (text: string): number => {
   }
   return length
 }
+
+/** The bytes of a message; of a text those of its UTF-8. */
+export const sizeOf = (message: Message): number =>
+  typeof message === "string" ? utf8Length(message) : message.byteLength
 
 /** Base64 as the machine below has it: the language's own takes five times as long. */
 export interface MachineBase64 {
@@ -114,6 +119,10 @@ export const toBytes = (data: ArrayBufferLike | ArrayBufferView): Uint8Array => 
     return empty
   }
 }
+
+/** What is to be sent as a message; bytes are not copied. */
+export const toMessage = (data: string | ArrayBufferLike | ArrayBufferView): Message =>
+  typeof data === "string" ? data : toBytes(data)
 
 // An ArrayBuffer of another realm is no instance of ours.
 const isBuffer = (data: unknown): boolean =>

@@ -2,7 +2,7 @@
  * Revision 3 of the protocol on strings and bytes: one packet, and both payloads of a poll (rules R64 to R68).
  */
 import type { Message, Packet, PacketType } from "./packetModel.ts"
-import { copyOf, cut, fromBase64Lenient, fromUtf8, toBase64, utf8Length, writeBytes, writeUtf8 } from "./bytes.ts"
+import { copyOf, cut, fromBase64Lenient, fromUtf8, sizeOf, toBase64, writeBytes, writeUtf8 } from "./bytes.ts"
 import { Cursor } from "./cursor.ts"
 import { bare, digits, numbers, types } from "./digits.ts"
 import { PacketError, type PayloadError, payloadError } from "./errors.ts"
@@ -169,8 +169,7 @@ export const encodePayload = (packets: ReadonlyArray<Packet>, supportsBinary: bo
   return body
 }
 
-const contentLength = (data: Message | undefined): number =>
-  data === undefined ? 1 : 1 + (typeof data === "string" ? utf8Length(data) : data.byteLength)
+const contentLength = (data: Message | undefined): number => data === undefined ? 1 : 1 + sizeOf(data)
 
 const encodeBytes = (packets: ReadonlyArray<Packet>): Uint8Array => {
   let total = 0

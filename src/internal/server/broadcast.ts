@@ -1,5 +1,5 @@
 import type { Sendable } from "../../Socket.ts"
-import { toBytes } from "../protocol/bytes.ts"
+import { toMessage } from "../protocol/bytes.ts"
 import { type Socket, TypeId } from "../session/model.ts"
 import { make } from "../transport/entry.ts"
 
@@ -18,8 +18,7 @@ export interface BroadcastOptions {
 
 /** Queues one message, encoded once, for all; returns how many sockets took it. */
 export const broadcast = (sockets: Iterable<Socket>, message: Sendable, options?: BroadcastOptions): number => {
-  const data = typeof message === "string" ? message : toBytes(message)
-  const entry = make("message", data, options?.compress, {})
+  const entry = make("message", toMessage(message), options?.compress, {})
   let count = 0
   for (const socket of sockets) {
     if (options?.filter?.(socket) !== false && socket[TypeId].accept(socket, entry) === "Accepted") count++

@@ -4,8 +4,6 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { forcedClose } from "../../CloseReason.ts"
-import type { Sendable } from "../../Socket.ts"
-import { toBytes } from "../protocol/bytes.ts"
 import { close } from "../session/close.ts"
 import type { SocketId } from "../session/model.ts"
 import { type Session, transportOf } from "../session/session.ts"
@@ -13,9 +11,6 @@ import { broadcast } from "./broadcast.ts"
 import { memberOf } from "./cluster.ts"
 import type { Question, SocketInfo } from "./clusterMessages.ts"
 import type { Engine } from "./engine.ts"
-
-export const payloadOf = (message: Sendable): string | Uint8Array =>
-  typeof message === "string" ? message : toBytes(message)
 
 /** The answer of this process. */
 export const answer = ({ registry }: Engine, question: Question): number => {

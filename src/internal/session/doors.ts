@@ -3,7 +3,7 @@
  */
 import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
-import { utf8Length } from "../protocol/bytes.ts"
+import { sizeOf } from "../protocol/bytes.ts"
 import type { BodyWaiter, Doors } from "../transport/contract.ts"
 import { pong } from "../transport/entry.ts"
 import { end } from "./end.ts"
@@ -60,7 +60,7 @@ class SessionDoors implements Doors {
     switch (packet.type) {
       case "message": {
         const data = packet.data ?? ""
-        return this.onMessage(data, typeof data === "string" ? utf8Length(data) : data.byteLength)
+        return this.onMessage(data, sizeOf(data))
       }
       case "ping":
       case "pong":

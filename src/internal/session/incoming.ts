@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import type { Message } from "../../Packet.ts"
-import { utf8Length } from "../protocol/bytes.ts"
+import { sizeOf } from "../protocol/bytes.ts"
 import { addTaker, capacityOf, isDone, letWait, removeTaker, setCapacity } from "./effectFields.ts"
 import { type Listener, SocketClosed } from "./model.ts"
 import { extend } from "./pulse.ts"
@@ -70,7 +70,7 @@ export const wake = (session: Session): void => {
  */
 const roomFor = (session: Session, size: number): number => {
   const { incoming, server: { settings: { receiveBuffer } } } = session
-  const sizes = MutableList.toArray<Message>(incoming.messages).map(sizeOf)
+  const sizes = MutableList.toArray<Message>(incoming.messages).map(spaceOf)
   let bytes = sizes.reduce((sum, size) => sum + size, size)
   session.receivedBytes = bytes
   const most = { messages: Math.ceil(receiveBuffer.messages * 0.75), bytes: receiveBuffer.bytes * 0.75 }
@@ -83,8 +83,7 @@ const roomFor = (session: Session, size: number): number => {
   return sizes.length - Math.min(taken, sizes.length) + 1
 }
 
-const sizeOf = (message: Message): number =>
-  overhead + (typeof message === "string" ? utf8Length(message) : message.byteLength)
+const spaceOf = (message: Message): number => overhead + sizeOf(message)
 
 const hold = (session: Session, message: Message, capacity: number): void => {
   get(session.transport).pause()

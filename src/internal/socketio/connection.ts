@@ -10,7 +10,7 @@ import * as CloseReason from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
 import type { Sendable } from "../../Socket.ts"
 import type { TransportType } from "../../Transport.ts"
-import { toBytes } from "../protocol/bytes.ts"
+import { toMessage } from "../protocol/bytes.ts"
 import { parseQuery } from "../protocol/query.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
@@ -232,7 +232,7 @@ class View implements TransportView {
 }
 
 const toEntry = (data: Sendable, { compress }: WriteOptions, shared?: Entry["shared"]): Entry =>
-  make("message", typeof data === "string" ? data : toBytes(data), compress !== false, shared)
+  make("message", toMessage(data), compress !== false, shared)
 
 /** The entry that all sockets of a broadcast share; one of an event with bytes has several. */
 const sharedEntry = (data: Sendable, options: WriteOptions): Entry => {

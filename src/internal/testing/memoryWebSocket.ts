@@ -6,14 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import { PayloadTooLarge, transportClose, transportError } from "../../CloseReason.ts"
 import type { Message } from "../../Packet.ts"
-import { copyOf, utf8Length } from "../protocol/bytes.ts"
+import { copyOf, sizeOf } from "../protocol/bytes.ts"
 import { type FrameListener, ignore } from "../transport/frameListener.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 
 /** How much a network takes of a client that does not read, in bytes. */
 const networkBuffer = 64 * 1024
-
-const sizeOf = (data: Message): number => typeof data === "string" ? utf8Length(data) : data.byteLength
 
 export class MemoryWebSocket implements WebSocketConnection {
   listener: FrameListener = ignore

@@ -4,7 +4,7 @@
  */
 import * as Queue from "effect/Queue"
 import type { Message, Packet, PacketType } from "../../Packet.ts"
-import { utf8Length } from "../protocol/bytes.ts"
+import { sizeOf } from "../protocol/bytes.ts"
 import { see } from "../protocol/see.ts"
 
 /** A packet to be sent, with its size. */
@@ -37,7 +37,7 @@ export const make = (
 ): Entry => ({
   type,
   data,
-  size: data === undefined ? 0 : typeof data === "string" ? utf8Length(data) : data.byteLength,
+  size: data === undefined ? 0 : sizeOf(data),
   compress,
   shared
 })
