@@ -4,7 +4,7 @@
 import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
 import { sizeOf } from "../protocol/bytes.ts"
-import type { BodyWaiter, Doors } from "../transport/contract.ts"
+import type { BodyWaiter, PollingDoors } from "../transport/contract.ts"
 import { pong } from "../transport/entry.ts"
 import { end } from "./end.ts"
 import * as incoming from "./incoming.ts"
@@ -16,9 +16,9 @@ import { get, publish, type Session, transportOf } from "./session.ts"
 const mostPongs = 1_000
 
 /** What a transport of this session reports to. */
-export const doorsOf = (session: Session): Doors => new SessionDoors(session)
+export const doorsOf = (session: Session): PollingDoors => new SessionDoors(session)
 
-class SessionDoors implements Doors {
+class SessionDoors implements PollingDoors {
   private readonly session: Session
   constructor(session: Session) {
     this.session = session

@@ -44,11 +44,6 @@ export interface Transport {
   close(peer: boolean): void
 }
 
-/** Told of the body of a POST that did not arrive in time. */
-export interface BodyWaiter {
-  onBodyLate(): void
-}
-
 /** The doors of a session: what its transport reports to it. */
 export interface Doors {
   readonly revision: Revision
@@ -62,6 +57,19 @@ export interface Doors {
   readonly observed: boolean
   /** All that arrived together was handed over. */
   onTurn(): void
+  /** The transport can be written to again. */
+  onWritable(): void
+  /** The transport came to its end. */
+  onClose(reason: CloseReason): void
+}
+
+/** Told of the body of a POST that did not arrive in time. */
+export interface BodyWaiter {
+  onBodyLate(): void
+}
+
+/** The doors for a transport whose client sends by POST. */
+export interface PollingDoors extends Doors {
   /** Begins to wait for the body of a POST; if it comes too late, `waiter` is told. */
   awaitBody(waiter: BodyWaiter): void
   /** It has come, or will not. */
@@ -70,10 +78,6 @@ export interface Doors {
   onPostRefused(limit: number): void
   /** A POST came without its body, which somebody else in this program has read; `words` say what to do. */
   onBodyTaken(words: string): void
-  /** The transport can be written to again. */
-  onWritable(): void
-  /** The transport came to its end. */
-  onClose(reason: CloseReason): void
 }
 
 /** A connection that may become a session's transport. */

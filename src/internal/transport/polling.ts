@@ -12,7 +12,7 @@ import * as jsonp from "../protocol/jsonp.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import { see } from "../protocol/see.ts"
-import type { Doors, Transport } from "./contract.ts"
+import type { PollingDoors, Transport } from "./contract.ts"
 import { type Account, type Entry, take } from "./entry.ts"
 import type { Exchange, ExchangeHolder, Requests } from "./requests.ts"
 
@@ -63,7 +63,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   readonly unsent = 0
   readonly isUpgradable = true
   readonly splitsText = true
-  private readonly host: Doors
+  private readonly doors: PollingDoors
   private readonly limits: PollingLimits
   /** Whether the client takes binary payloads: revision 3 without `b64`. */
   private readonly isBinary: boolean
@@ -78,8 +78,8 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   private end: End = "Open"
   /** The most an answer holds before it ends with a packet; the packets that open the session belong together. */
   private limit = Infinity
-  constructor(host: Doors, limits: PollingLimits, isBinary: boolean, callback: string | undefined) {
-    this.host = host
+  constructor(doors: PollingDoors, limits: PollingLimits, isBinary: boolean, callback: string | undefined) {
+    this.doors = doors
     this.limits = limits
     this.isBinary = isBinary
     this.callback = callback
@@ -105,12 +105,12 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   onGet(exchange: Exchange): void {
     if (this.get !== undefined) {
-      this.host.onClose(transportError(new Overlap({ method: "GET" })))
+      this.doors.onClose(transportError(new Overlap({ method: "GET" })))
       return exchange.reject(400)
     }
     this.get = { _tag: "Parked", exchange }
     exchange.holder = this
-    this.host.onWritable()
+    this.doors.onWritable()
     const { end } = this
     if (typeof end === "object" && this.isReachable) {
       this.end = "Told"
@@ -123,30 +123,30 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (this.post !== undefined) {
       const first = this.post
       this.post = undefined
-      this.host.onClose(transportError(new Overlap({ method: "POST" })))
+      this.doors.onClose(transportError(new Overlap({ method: "POST" })))
       if (first._tag === "Reading") first.exchange.destroy()
       else letGo(first)
       return exchange.reject(400)
     }
     const binary = exchange.contentType === "application/octet-stream"
-    if (binary && this.host.revision === 4) {
-      this.host.onClose(transportError(new InvalidContent({ contentType: exchange.contentType! })))
+    if (binary && this.doors.revision === 4) {
+      this.doors.onClose(transportError(new InvalidContent({ contentType: exchange.contentType! })))
       return exchange.reject(400)
     }
     this.post = { _tag: "Reading", exchange }
     exchange.holder = this
-    this.host.awaitBody(this)
+    this.doors.awaitBody(this)
     exchange.readBody(this.limits.maxPayload, binary, (read) => {
-      this.host.bodyCame(this)
+      this.doors.bodyCame(this)
       if (this.post?.exchange !== exchange) return
       if (typeof read === "object") return this.receive(exchange, read.body)
       this.post = undefined
       if (read === "too large") {
-        this.host.onPostRefused(this.limits.maxPayload)
+        this.doors.onPostRefused(this.limits.maxPayload)
         return exchange.reject(413)
       }
-      this.host.onBodyTaken(taken)
-      this.host.onClose(transportError(new Aborted({ method: "POST" })))
+      this.doors.onBodyTaken(taken)
+      this.doors.onClose(transportError(new Aborted({ method: "POST" })))
       exchange.reject(500, taken)
     })
   }
@@ -156,10 +156,10 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       if (this.get?.exchange === exchange) this.get = undefined
       if (this.leaving === exchange) this.leaving = undefined
       // What was in the answer is in no queue any more.
-      this.host.onClose(transportError(new Aborted({ method: "GET" })))
+      this.doors.onClose(transportError(new Aborted({ method: "GET" })))
     } else if (this.post._tag === "Reading") {
       this.post = undefined
-      this.host.onClose(transportError(new Aborted({ method: "POST" })))
+      this.doors.onClose(transportError(new Aborted({ method: "POST" })))
     }
   }
 
@@ -170,14 +170,14 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   onWritten(exchange: Exchange): void {
     if (this.leaving !== exchange) return
     this.leaving = undefined
-    if (this.isReachable) this.host.onWritable()
+    if (this.isReachable) this.doors.onWritable()
   }
 
   /** The client has begun a POST and does not end it. */
   onBodyLate(): void {
     const { exchange } = this.post!
     this.post = undefined
-    this.host.onClose(transportError(new Aborted({ method: "POST" })))
+    this.doors.onClose(transportError(new Aborted({ method: "POST" })))
     exchange.reject(408)
   }
 
@@ -197,35 +197,35 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   /** Takes packets of the POST while there is room for them, and no more than a turn's worth. */
   read(): void {
-    const { host, post } = this
+    const { doors, post } = this
     this.turn = undefined
     if (post?._tag !== "Held" || post.isTaken || this.paused) return
     let count = 0
     let closePacket = false
     const onPacket = (packet: Packet): boolean => {
-      if (post.isAscii && packet.type === "message" && typeof packet.data === "string" && !host.observed) {
-        host.onMessage(packet.data, packet.data.length)
+      if (post.isAscii && packet.type === "message" && typeof packet.data === "string" && !doors.observed) {
+        doors.onMessage(packet.data, packet.data.length)
       } else {
-        host.onPacket(packet)
+        doors.onPacket(packet)
         closePacket = packet.type === "close"
       }
       return !closePacket && !this.paused && this.end !== "Done" && ++count < packetsPerTurn
     }
     const { cursor, payload } = post
     const { maxPacketsPerPayload: maxPackets } = this.limits
-    const error = host.revision === 3
+    const error = doors.revision === 3
       ? revision3.parsePayload(payload, maxPackets, onPacket, cursor)
       : revision4.parsePayload(payload as string, maxPackets, onPacket, cursor)
     // A packet ended the session; the request that brought it is answered.
     if (this.end === "Done") return
     if (error !== undefined) {
       this.post = undefined
-      host.onClose(parseError(error))
+      doors.onClose(parseError(error))
       return post.exchange.reject(400)
     }
     if (closePacket || cursor.isDone) post.isTaken = true
-    if (closePacket) host.onClose(transportClose())
-    else host.onTurn()
+    if (closePacket) doors.onClose(transportClose())
+    else doors.onTurn()
     if (this.post === post && !this.paused) this.goOn()
   }
 
@@ -250,7 +250,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   write(out: Queue.Dequeue<Entry>, account: Account): void {
-    if (this.host.revision === 3) this.write3(out, account)
+    if (this.doors.revision === 3) this.write3(out, account)
     else this.write4(out, account)
   }
 
@@ -264,7 +264,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       payload = payload === "" ? text : payload + revision4.separator + text
       compress ||= entry.compress
     }
-    if (this.host.closing && out.messages.length === 0) {
+    if (this.doors.closing && out.messages.length === 0) {
       payload += revision4.separator + "1"
       this.end = "Told"
     }
@@ -281,7 +281,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       packets.push(entry)
       compress ||= entry.compress
     }
-    if (this.host.closing && out.messages.length === 0) {
+    if (this.doors.closing && out.messages.length === 0) {
       packets.push({ type: "close" })
       this.end = "Told"
     }
@@ -317,7 +317,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (end === "Done") return
     this.end = "Done"
     if (typeof end === "object") end.onTold()
-    this.host.bodyCame(this)
+    this.doors.bodyCame(this)
     if (this.isReachable) this.answer(this.control(peer ? "6" : "1"))
     const { post } = this
     this.post = undefined
@@ -327,7 +327,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   /** A payload of control packets, given by their type digits. */
   private control(types: string): string {
-    const revision: Revision = this.host.revision
+    const revision: Revision = this.doors.revision
     let payload = ""
     for (const type of types) {
       payload += revision === 3 ? `1:${type}` : payload === "" ? type : revision4.separator + type

@@ -37,12 +37,12 @@ export class WebSocketTransport implements Transport, FrameListener {
   readonly isUpgradable = false
   readonly splitsText = false
   private readonly connection: WebSocketConnection
-  private readonly host: Doors
+  private readonly doors: Doors
   private readonly binary: boolean
   private full = false
-  constructor(connection: WebSocketConnection, host: Doors, binary: boolean) {
+  constructor(connection: WebSocketConnection, doors: Doors, binary: boolean) {
     this.connection = connection
-    this.host = host
+    this.doors = doors
     this.binary = binary
     connection.listener = this
   }
@@ -62,7 +62,7 @@ export class WebSocketTransport implements Transport, FrameListener {
   write(out: Queue.Dequeue<Entry>, account: Account): void {
     const { connection } = this
     const { frames } = connection
-    const revision = this.host.revision
+    const revision = this.doors.revision
     while (out.messages.length > 0) {
       let more: boolean
       if (frames !== undefined) {
@@ -110,32 +110,32 @@ export class WebSocketTransport implements Transport, FrameListener {
   }
 
   onFrame(data: Message, size: number): void {
-    const host = this.host
-    if (!host.observed) {
+    const { doors } = this
+    if (!doors.observed) {
       if (typeof data === "object") {
-        if (host.revision === 4) return host.onMessage(data, size)
+        if (doors.revision === 4) return doors.onMessage(data, size)
       } else if (data.charCodeAt(0) === 0x34) {
-        return host.onMessage(data.slice(1), size - 1)
+        return doors.onMessage(data.slice(1), size - 1)
       }
     }
-    const packet = parseFrame(data, host.revision)
+    const packet = parseFrame(data, doors.revision)
     if (packet === undefined) return
-    if (packet instanceof PacketError) return host.onClose(parseError(packet))
-    host.onPacket(packet)
-    if (packet.type === "close") host.onClose(transportClose())
+    if (packet instanceof PacketError) return doors.onClose(parseError(packet))
+    doors.onPacket(packet)
+    if (packet.type === "close") doors.onClose(transportClose())
   }
 
   onTurn(): void {
-    this.host.onTurn()
+    this.doors.onTurn()
   }
 
   onWritable(): void {
     this.full = false
-    this.host.onWritable()
+    this.doors.onWritable()
   }
 
   onClose(reason: CloseReason): void {
-    this.host.onClose(reason)
+    this.doors.onClose(reason)
   }
 }
 
@@ -164,8 +164,8 @@ export class WebSocketCandidate implements Candidate, FrameListener {
     this.connection.close()
   }
 
-  adopt(host: Doors): Transport {
-    return new WebSocketTransport(this.connection, host, this.binary)
+  adopt(doors: Doors): Transport {
+    return new WebSocketTransport(this.connection, doors, this.binary)
   }
 
   onFrame(data: Message): void {

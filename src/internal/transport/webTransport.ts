@@ -25,14 +25,14 @@ export class WebTransportTransport implements Transport, FrameListener {
   readonly isUpgradable = false
   readonly splitsText = false
   private readonly connection: WebTransportConnection
-  private readonly host: Doors
+  private readonly doors: Doors
   /** Pings written whose pongs have not come. */
   private pings = 0
   private onFarewell: (() => void) | undefined
   private cancelFarewell: (() => void) | undefined
-  constructor(connection: WebTransportConnection, host: Doors) {
+  constructor(connection: WebTransportConnection, doors: Doors) {
     this.connection = connection
-    this.host = host
+    this.doors = doors
     connection.listen(this)
     connection.resume()
   }
@@ -101,30 +101,30 @@ export class WebTransportTransport implements Transport, FrameListener {
   }
 
   onFrame(data: Message, size: number): void {
-    const host = this.host
-    if (!host.observed) {
-      if (typeof data === "object") return host.onMessage(data, size)
-      if (data.charCodeAt(0) === 0x34) return host.onMessage(data.slice(1), size - 1)
+    const { doors } = this
+    if (!doors.observed) {
+      if (typeof data === "object") return doors.onMessage(data, size)
+      if (data.charCodeAt(0) === 0x34) return doors.onMessage(data.slice(1), size - 1)
     }
     const packet = parseFrame(data)
-    if (packet instanceof PacketError) return host.onClose(parseError(packet))
+    if (packet instanceof PacketError) return doors.onClose(parseError(packet))
     if (packet.type === "pong" && this.pings > 0) this.pings--
-    host.onPacket(packet)
-    if (packet.type === "close") host.onClose(transportClose())
+    doors.onPacket(packet)
+    if (packet.type === "close") doors.onClose(transportClose())
     if (this.pings === 0) this.onFarewell?.()
   }
 
   onTurn(): void {
-    this.host.onTurn()
+    this.doors.onTurn()
   }
 
   onWritable(): void {
-    this.host.onWritable()
+    this.doors.onWritable()
   }
 
   onClose(reason: CloseReason): void {
     this.cancelFarewell?.()
-    this.host.onClose(reason)
+    this.doors.onClose(reason)
   }
 }
 
@@ -151,8 +151,8 @@ export class WebTransportCandidate implements Candidate, FrameListener {
     this.connection.close()
   }
 
-  adopt(host: Doors): Transport {
-    return new WebTransportTransport(this.connection, host)
+  adopt(doors: Doors): Transport {
+    return new WebTransportTransport(this.connection, doors)
   }
 
   onFrame(data: Message): void {
