@@ -3,9 +3,9 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { SocketOptions } from "engine.io-client"
 import { TransportType } from "../../Transport.ts"
+import { type Expectation, isDuration, isFlag, isText } from "../protocol/expectation.ts"
 import { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 
@@ -82,13 +82,6 @@ export type Credential = string | Uint8Array
 // checking
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is asked of an option, and how it is said. A `Schema` would make a page two KiB larger, gzipped. */
-interface Expectation {
-  readonly expects: string
-  readonly check: (value: unknown) => boolean
-}
-
-const isText = (value: unknown): boolean => typeof value === "string"
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 const isArrayOf = (check: (value: unknown) => boolean) => (value: unknown): boolean =>
   Array.isArray(value) && value.every(check)
@@ -96,15 +89,8 @@ const isRecordOf = (check: (value: unknown) => boolean) => (value: unknown): boo
   isObject(value) && Object.values(value).every(check)
 const isCredential = (value: unknown): boolean => isText(value) || value instanceof Uint8Array
 const isTransport = (value: unknown): boolean => TransportType.all.includes(value as TransportType)
-const isDuration = (value: unknown): boolean => {
-  try {
-    return Option.exists(Duration.fromInput(value as Duration.Input), (it) => Duration.toMillis(it) > 0)
-  } catch {
-    return false
-  }
-}
 
-const flag: Expectation = { expects: "true or false", check: (value) => typeof value === "boolean" }
+const flag: Expectation = { expects: "true or false", check: isFlag }
 const text: Expectation = { expects: "text", check: isText }
 const texts: Expectation = { expects: "an object of texts", check: isRecordOf(isText) }
 const duration: Expectation = { expects: "a duration above zero", check: isDuration }

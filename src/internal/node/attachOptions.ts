@@ -2,9 +2,10 @@
  * What the options of `attach` and `toNodeHandlers` may be.
  */
 import type * as Effect from "effect/Effect"
+import { type Expectation, isFlag, isText } from "../protocol/expectation.ts"
 import { namedElsewhere } from "../server/config.ts"
 import type { OptionsError } from "../server/options.ts"
-import { checker, type Expectation, isFlag, isText, isWhole, structOf } from "../server/optionsSchema.ts"
+import { checker, isWhole, structOf } from "../server/optionsSchema.ts"
 import type { Middleware } from "./middleware.ts"
 
 /**

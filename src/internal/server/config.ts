@@ -14,6 +14,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Forbidden } from "../../HandshakeError.ts"
 import { TransportType } from "../../Transport.ts"
+import { type Expectation, isDuration, isFlag } from "../protocol/expectation.ts"
 import { hasSeparator } from "../protocol/revision4.ts"
 import { see } from "../protocol/see.ts"
 import type { SocketId } from "../session/model.ts"
@@ -28,13 +29,10 @@ import type {
 } from "./options.ts"
 import {
   checker,
-  type Expectation,
   hasOnly,
   isCookie,
   isCors,
   isCount,
-  isDuration,
-  isFlag,
   isHandshakeRate,
   isHttpCompression,
   isPerMessageDeflate,

@@ -1,23 +1,15 @@
 /**
  * The checks of options, and the error that names those that are wrong.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Cookies from "effect/http/Cookies"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { type Expectation, isDuration, isFlag, isText } from "../protocol/expectation.ts"
 import { see } from "../protocol/see.ts"
 import type { SocketId } from "../session/model.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import { type CookieOptions, type HandshakeRate, OptionsError } from "./options.ts"
-
-/** What is asked of an option. */
-export interface Expectation {
-  /** In words, for the error. */
-  readonly expects: string
-  readonly check: (value: unknown) => boolean
-}
 
 const optionOf = ({ check, expects }: Expectation) =>
   Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || check(value) || expects)))
@@ -32,20 +24,10 @@ export const structOf = <K extends string>(table: Readonly<Record<K, Expectation
 
 export const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
 
-export const isDuration = (value: unknown): boolean => {
-  try {
-    return Option.exists(Duration.fromInput(value as Duration.Input), (it) => Duration.toMillis(it) > 0)
-  } catch {
-    return false
-  }
-}
-
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean => values.includes(value)
-export const isFlag = isOr(true, false)
-export const isText = (value: unknown): boolean => typeof value === "string"
 export const isWhole = (value: unknown): boolean => value === 0 || isCount(value)
 const isHeaderText = (value: unknown): boolean => typeof value === "string" && isHeaderValue(value)
 const isHeaderTexts = (value: unknown): boolean =>
