@@ -11,12 +11,12 @@ import type { Message } from "../../src/internal/server/clusterMessages.ts"
 import { handle } from "../../src/internal/server/handler.ts"
 import { makeHandler } from "../../src/internal/server/namedHandler.ts"
 import * as Clients from "../../src/internal/testing/client.ts"
-import { MemoryNetwork } from "../../src/internal/testing/memoryCluster.ts"
 import { toServerRequest } from "../../src/internal/testing/memoryPlatform.ts"
 import type { Visit } from "../../src/internal/testing/clientLines.ts"
 import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { EngineIOTest } from "../../src/testing.ts"
+import { MemoryNetwork } from "../kit/memoryCluster.ts"
 
 interface Member {
   readonly name: string

@@ -10,12 +10,12 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { makeMembers } from "../../src/internal/node/memberSockets.ts"
 import { Cluster, Others } from "../../src/internal/server/cluster.ts"
-import { MemoryNetwork } from "../../src/internal/testing/memoryCluster.ts"
 import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { ClusterRooms, EngineIO, Socket } from "../../src/index.ts"
 import { EngineIOTest } from "../../src/testing.ts"
 import { eventually } from "../kit/events.ts"
 import { settled } from "../kit/inMemory.ts"
+import { MemoryNetwork } from "../kit/memoryCluster.ts"
 
 const Person = Schema.Struct({ name: Schema.String, mood: Schema.optionalKey(Schema.String) })
 type Person = typeof Person.Type

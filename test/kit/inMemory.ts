@@ -405,7 +405,7 @@ export class Server {
       fibers: this.engine.supervisor.alive.size +
         this.fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length,
       // The one that watches the time of all upgrades is the server's.
-      sleeps: this.sleeping - (this.engine.candidates.isAsleep ? 1 : 0)
+      sleeps: this.sleeping - (this.engine.candidates["isRunning"] ? 1 : 0)
     }
   }
 }

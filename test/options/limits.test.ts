@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Fiber } from "effect"
+import { Clock, Effect, type Fiber } from "effect"
 import { HttpServerRequest } from "effect/http"
+import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
 import { clientOf, HandshakeRate } from "../../src/internal/server/rate.ts"
 import { EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
@@ -215,21 +216,28 @@ describe("handshakeRate", () => {
     assert.isAtMost(clientOf("x".repeat(100_000)).length, 64)
   })
 
-  it("what is remembered is bounded, and forgotten by itself", async () => {
-    const fibers: Array<Fiber.Fiber<void>> = []
-    const rate = new HandshakeRate({ limit: 1, window: 1_000 }, {
-      now: () => performance.now(),
-      fork: (effect) => {
-        const fiber = Effect.runFork(effect)
-        fibers.push(fiber)
-        return fiber
-      }
-    })
-    for (let n = 0; n < 200_000; n++) assert.isTrue(rate.admit(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`))
-    assert.isAtMost(rate.size, 65_536)
-    assert.lengthOf(fibers, 1)
-    await eventually("the end of all windows", () => rate.size, (size) => size === 0)
-    assert.isTrue(rate.admit("10.0.0.0"))
-    for (const fiber of fibers) fiber.interruptUnsafe()
-  })
+  it.effect("what is remembered is bounded, and forgotten by itself", () =>
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      const forked: Array<Fiber.Fiber<void>> = []
+      const fork = Effect.runForkWith(yield* Effect.context<never>())
+      const rate = new HandshakeRate({ limit: 1, window: 1_000 }, {
+        now: () => clock.currentTimeMillisUnsafe(),
+        fork: (effect) => {
+          const fiber = fork(effect)
+          forked.push(fiber)
+          return fiber
+        }
+      })
+      const admit = (n: number) => rate.admit(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`)
+      for (let n = 0; n < 200_000; n++) assert.isTrue(admit(n))
+      assert.isFalse(admit(199_999))
+      assert.isFalse(admit(200_000 - 65_536))
+      assert.isTrue(admit(200_000 - 65_537))
+      assert.lengthOf(forked, 1)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(admit(199_999))
+      assert.isTrue(admit(200_000 - 65_537))
+      for (const fiber of forked) fiber.interruptUnsafe()
+    }))
 })

@@ -2,7 +2,7 @@
  * Several processes that serve together, its members. A session belongs to one of them, its owner, which its id names.
  * What another member gets for it goes there, and nobody else is asked.
  *
- * It is a service: `node/memberSockets.ts` has members that are processes, `testing/memoryCluster.ts` those of tests.
+ * It is a service: `node/memberSockets.ts` has members that are processes.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -17,16 +17,12 @@ export class Expiry<A> {
   private readonly millis: number
   private readonly host: ExpiryHost
   private readonly expire: (item: A) => void
+  /** Whether its fiber runs: it sleeps until the first is due, or would have been. */
   private isRunning = false
   constructor(millis: number, host: ExpiryHost, expire: (item: A) => void) {
     this.millis = millis
     this.host = host
     this.expire = expire
-  }
-
-  /** Whether its fiber runs: it sleeps until the first is due, or would have been. */
-  get isAsleep(): boolean {
-    return this.isRunning
   }
 
   add(item: A): void {

@@ -23,11 +23,6 @@ export class HandshakeRate {
     this.expiry = new Expiry(options.window, host, (client) => this.counts.delete(client))
   }
 
-  /** How many addresses are being counted. */
-  get size(): number {
-    return this.counts.size
-  }
-
   /** Counts a handshake; `false` when it is one too many. */
   admit(address: string | undefined): boolean {
     const client = clientOf(address ?? "")

@@ -2,15 +2,10 @@
  * The members of a cluster in one program, and a network between them on the clock of a test, which may be slow, cut, or
  * lose a member.
  */
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
-import * as Queue from "effect/Queue"
-import type * as Scope from "effect/Scope"
-import { UnknownSid } from "../../HandshakeError.ts"
-import { type Cluster, type LinkHandler, Others, type Owner } from "../server/cluster.ts"
-import type { Message } from "../server/clusterMessages.ts"
+import { Clock, Duration, Effect, Latch, Queue, type Scope } from "effect"
+import { UnknownSid } from "../../src/HandshakeError.ts"
+import { type Cluster, type LinkHandler, Others, type Owner } from "../../src/internal/server/cluster.ts"
+import type { Message } from "../../src/internal/server/clusterMessages.ts"
 
 interface Member {
   owner: Owner | undefined
