@@ -10,7 +10,7 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { readFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server } from "node:http"
 import { fileURLToPath } from "node:url"
-import { toNode } from "../src/internal/node/exchange.ts"
+import { toNode } from "../src/internal/node/nodeRequest.ts"
 import {
   forget,
   isStraight,

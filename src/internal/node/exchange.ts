@@ -3,10 +3,8 @@
  */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Effect from "effect/Effect"
-import * as Cookies from "effect/http/Cookies"
-import type * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
@@ -19,18 +17,11 @@ import { isTaken, readBody, readNodeBody, readStreamBody, readTakenBody } from "
 import { compress, negotiate } from "./compression.ts"
 import { writeContinue } from "./effectServer.ts"
 import type { Lingering } from "./lingering.ts"
+import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
+import { endWith, isHttp2, isWritten, large } from "./nodeResponse.ts"
 import { isFirst, tellOfClose } from "./pipeline.ts"
 import { isClosed } from "./serverClose.ts"
-import { isForNobody, isRead, lookForRest } from "./unfinished.ts"
-
-export const toNode = (request: HttpServerRequest): Http.IncomingMessage =>
-  NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
-
-/** Requests of a web handler have no Node object behind them: they can poll, and no more. */
-export const isNode = (source: Http.IncomingMessage): boolean => typeof source.on === "function"
-
-export const isUpgraded = (source: Http.IncomingMessage & { readonly upgrade?: boolean | null }): boolean =>
-  source.upgrade === true
+import { isForNobody, lookForRest } from "./unfinished.ts"
 
 /** What exchanges need of the server. */
 export interface ExchangeHost {
@@ -39,24 +30,9 @@ export interface ExchangeHost {
   readonly lingering: Lingering
 }
 
-/** From this size on, an answer may be more than the buffers of a connection hold. */
-const large = 16 * 1024
-
 /** Whether a payload has so many bytes. A character has one to three, so most need not be measured. */
 const isAtLeast = (payload: string | Uint8Array, bytes: number): boolean =>
   payload.length >= bytes || (payload.length * 3 >= bytes && Buffer.byteLength(payload) >= bytes)
-
-type Response = Http.ServerResponse | Http2.Http2ServerResponse
-
-const isHttp2 = (response: Response): response is Http2.Http2ServerResponse => "stream" in response
-
-/** Whether an answer has left for the network as it was given: something else may have made a failure of it. */
-const isWritten = (response: Response): boolean =>
-  response.statusCode < 400 && (
-    isHttp2(response)
-      ? response.stream.writableFinished && response.stream.rstCode === Http2.constants.NGHTTP2_NO_ERROR
-      : response.writableFinished
-  )
 
 const exchangeKey = Symbol("effect-engine.io/exchange")
 
@@ -245,69 +221,6 @@ export class RouterExchange extends NodeExchange {
     this.holder?.onAborted(this)
     this.reject(400)
   }
-}
-
-/**
- * Adds cookies to a response, in the words they were given in: Effect's responses hold one of a name, and words of their
- * own. Node's response has them all, as lines, also those that were set there before.
- */
-export const addCookies = (lines: ReadonlyArray<string>): HttpEffect.PreResponseHandler => (request, response) => {
-  if (response.status !== 200) return Effect.succeed(response)
-  if (!isNode(toNode(request))) {
-    return Effect.succeed(HttpServerResponse.mergeCookies(response, Cookies.fromSetCookie(lines)))
-  }
-  const nodeResponse = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
-  if (nodeResponse.headersSent) return Effect.succeed(response)
-  const { cookies, headers } = response
-  const before = [nodeResponse.getHeader("set-cookie"), headers["set-cookie"]].flat().filter((it) => it !== undefined)
-  nodeResponse.setHeader("Set-Cookie", [...before.map(String), ...Cookies.toSetCookieHeaders(cookies), ...lines])
-  const others = HttpServerResponse.removeHeader(response, "set-cookie")
-  return Effect.succeed(HttpServerResponse.replaceCookies(others, Cookies.empty))
-}
-
-/**
- * Writes the body of a response, and ends it. A connection whose answer has ended is idle for Node, which cuts it when its
- * server closes; so one that may take its time ends only when it has left.
- */
-const endWith = (response: Http.ServerResponse, body: string | Uint8Array | undefined): void => {
-  if (body === undefined || body.length < large || isHttp2(response)) response.end(body)
-  // After a write that failed, some runtimes would call the response finished.
-  else response.write(body, (error) => void (error instanceof Error ? response.destroy() : response.end()))
-}
-
-/**
- * Writes the final response of a poll or a post as one string. Effect asks Node to check the length of every body against
- * its header, and then Node writes head and body in two pieces. It runs last, so that it writes what the application's
- * middlewares made of the response; what it leaves alone Effect writes.
- */
-export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => {
-  const { body, cookies, headers, status } = response
-  if (body._tag !== "Uint8Array") return Effect.succeed(response)
-  const content = body.text ?? body.body
-  const isLarge = content.length >= large
-  if ((body.text !== undefined || isLarge) && Cookies.isEmpty(cookies)) {
-    const nodeResponse = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
-    const isOpen = !nodeResponse.headersSent && !nodeResponse.destroyed
-    // Some middlewares of others end the response later than they are told to: Effect would end it again.
-    if (isOpen && isRead(nodeResponse.req) && !Object.hasOwn(nodeResponse, "end")) {
-      try {
-        nodeResponse.writeHead(status, headers)
-      } catch (cause) {
-        // A middleware of the application gave what no header can carry.
-        for (const name of nodeResponse.getHeaderNames()) nodeResponse.removeHeader(name)
-        nodeResponse.writeHead(500, { "Content-Length": 0 }).end()
-        return Effect.die(cause)
-      }
-      endWith(nodeResponse, content)
-      // Effect writes what has not ended.
-      if (isLarge) {
-        return Effect.callback((resume) => {
-          nodeResponse.once("close", () => resume(Effect.succeed(response)))
-        })
-      }
-    }
-  }
-  return Effect.succeed(response)
 }
 
 /** Answers on Node's response: no fiber, and no response object but Node's. */

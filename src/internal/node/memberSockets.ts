@@ -11,12 +11,12 @@ import { see } from "../protocol/see.ts"
 import type { Cluster, Link, LinkHandler, Others, Owner, Pipe } from "../server/cluster.ts"
 import { type Hello, type Message, type Upgrade, version } from "../server/clusterMessages.ts"
 import { UpgradeFailed } from "../server/platform.ts"
-import { toNode } from "./exchange.ts"
 import { join } from "./join.ts"
 import { encode, MessageReader } from "./memberMessages.ts"
 import { isSame, makeNonce, proofOf } from "./memberProof.ts"
 import { openTimeout, plain, type Wire } from "./memberWire.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
+import { toNode } from "./nodeRequest.ts"
 import { leaveTo } from "./upgrades.ts"
 
 /** How often a link is tried, in milliseconds, and how many answers in a row may be missing: then the member is gone. */

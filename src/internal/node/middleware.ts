@@ -9,7 +9,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Http from "node:http"
 import { BadRequest } from "../../HandshakeError.ts"
 import { see } from "../protocol/see.ts"
-import { isNode, isUpgraded, toNode } from "./exchange.ts"
+import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
 import { addHeaders } from "./upgrades.ts"
 
 /**

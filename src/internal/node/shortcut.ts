@@ -16,9 +16,10 @@ import { handle } from "../server/handler.ts"
 import type { NamedHandler } from "../server/namedHandler.ts"
 import { EngineIO } from "../server/service.ts"
 import { isStraight, requestListener } from "./effectServer.ts"
-import { DirectExchange, type ExchangeHost, isNode, isUpgraded, toNode } from "./exchange.ts"
+import { DirectExchange, type ExchangeHost } from "./exchange.ts"
 import { pollDirectly } from "./nodeHandlers.ts"
 import { NodePlatform } from "./nodePlatform.ts"
+import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
 
 /** One that ends with its scope, as a fiber would. */
 class ScopedExchange extends DirectExchange {
