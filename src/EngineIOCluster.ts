@@ -83,7 +83,7 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
  * **Details**
  *
  * Each member listens for the others on an address of its own. Both ends of a connection prove that they know the secret;
- * what follows is not encrypted, so that address belongs into a network of yours, or give `tls`.
+ * what follows is not encrypted, so that address belongs in a network of yours, or give `tls`.
  *
  * It keeps one of the connections that `Redis.reserve` has, so that what Redis does not answer holds up nobody else.
  *

@@ -528,6 +528,29 @@ describe("an application", () => {
       30_000
     ))
 
+  it.effect("that goes on to something else after its loop has ended with the session is interrupted at once", () =>
+    interruptedAfter(
+      (socket) => Effect.andThen(Effect.ignore(Socket.forEach(socket, () => Effect.void)), Effect.never),
+      {},
+      0
+    ))
+
+  it.effect("that gave its loop up in a step, and asks once more, is interrupted at once", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("websocket", {
+        app: (socket) =>
+          Effect.gen(function*() {
+            yield* Effect.timeoutOption(Socket.forEach(socket, () => Effect.never), "1 second")
+            yield* Effect.ignore(Socket.receive(socket))
+            return yield* Effect.never
+          })
+      })
+      yield* client.says("4hello")
+      yield* TestClock.adjust("1 second")
+      yield* client.leaves
+      assert.deepStrictEqual(server.left, nothing)
+    }))
+
   it.effect("that waits for something else, with nothing to take, is interrupted at once", () =>
     serving({}, function*(server) {
       const client = yield* server.connect("websocket")

@@ -81,6 +81,19 @@ describe("heartbeat", () => {
   )
 
   it(
+    "R-H1: a server that was busy beyond the whole time of a client asks it before it gives it up",
+    withServer({ pingInterval: 100, pingTimeout: 100 }, async (server) => {
+      const webSocket = await RawWebSocket.open(server)
+      await webSocket.next()
+      block(400)
+      for (let i = 0; i < 2; i++) {
+        assert.strictEqual((await webSocket.next()).payload.toString(), "2")
+        webSocket.write(Opcode.text, "3")
+      }
+    })
+  )
+
+  it(
     "R-H4: with 300 and 200 ms each GET brings a ping at each interval, and silence is punished at 500 ms",
     withServer({ pingInterval: 300, pingTimeout: 200 }, async (server) => {
       const client = await PollingClient.connect(server)

@@ -8,7 +8,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Dns from "node:dns/promises"
 import type * as Net from "node:net"
-import { OptionsError } from "../protocol/optionsError.ts"
+import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { Others } from "../server/cluster.ts"
 import type { Members } from "./memberSockets.ts"
@@ -79,7 +79,7 @@ export const membersAt = Effect.fnUntraced(function*(
     const all = yield* addresses
     return yield* Effect.forkScoped(Effect.forEach(all, find, { concurrency: "unbounded", discard: true }))
   })
-  // Who knows nobody does not begin, unless nobody is there.
+  // Clients come only when this member knows the others, unless there are none.
   yield* Fiber.join(yield* look)
   // Who is new, and has found us, is to be found at once.
   const next = Effect.timeoutOption(Queue.take(joined), interval)
@@ -93,7 +93,7 @@ export const listedMembers = Effect.fnUntraced(function*(
   const { listen, members, tls } = options
   if ("dns" in members) {
     const { dns, port } = members
-    if (!isPort(port)) return yield* new OptionsError({ message: `members: ${port} is no port` })
+    if (!isPort(port)) return yield* optionsError(`members: ${port} is no port`)
     const found = Effect.tryPromise(() => Dns.lookup(dns, { all: true })).pipe(
       Effect.map((all) => all.map(({ address }) => ({ host: address, port }))),
       Effect.catch(({ cause }) =>
@@ -114,10 +114,10 @@ export const listedMembers = Effect.fnUntraced(function*(
   for (const text of members) {
     const address = parse(text)
     if (address === undefined) {
-      return yield* new OptionsError({ message: `members: must be like "10.0.0.1:7000", is ${JSON.stringify(text)}` })
+      return yield* optionsError(`members: must be like "10.0.0.1:7000", is ${JSON.stringify(text)}`)
     }
     addresses.push(address)
   }
-  if (listen.port === undefined) return yield* new OptionsError({ message: "listen: must have the port of the list" })
+  if (listen.port === undefined) return yield* optionsError("listen: must have the port of the list")
   return yield* membersAt(options, Effect.succeed(addresses), options.interval ?? "1 second")
 })

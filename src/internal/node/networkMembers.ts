@@ -6,7 +6,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { OptionsError } from "../protocol/optionsError.ts"
+import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import type { Others } from "../server/cluster.ts"
 import { generateSid } from "../server/sid.ts"
 import { makeMembers, type Members } from "./memberSockets.ts"
@@ -45,15 +45,15 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   onMember?: (member: string) => void
 ): Effect.fn.Return<NetworkMembers, OptionsError, Scope.Scope> {
   const word = typeof secret === "string" ? secret : Redacted.value(secret)
-  if (word === "") return yield* new OptionsError({ message: "secret: must not be empty" })
+  if (word === "") return yield* optionsError("secret: must not be empty")
   if (name !== undefined && !/^[0-9A-Za-z]+$/.test(name)) {
-    return yield* new OptionsError({ message: `name: must be letters and digits, is ${JSON.stringify(name)}` })
+    return yield* optionsError(`name: must be letters and digits, is ${JSON.stringify(name)}`)
   }
   const port = listen.port ?? 0
-  if (port !== 0 && !isPort(port)) return yield* new OptionsError({ message: `listen: ${port} is no port` })
+  if (port !== 0 && !isPort(port)) return yield* optionsError(`listen: ${port} is no port`)
   const wire = yield* Effect.try({
     try: () => tls === undefined ? plain : secure(tls),
-    catch: (error) => new OptionsError({ message: `tls: ${error instanceof Error ? error.message : error}` })
+    catch: (error) => optionsError(`tls: ${error instanceof Error ? error.message : error}`)
   })
   const part = generateSid().slice(0, 8)
   const self = name === undefined ? part : `${name}-${part}`

@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { OptionsError } from "../protocol/optionsError.ts"
+import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { Others } from "../server/cluster.ts"
 import type { Members } from "./memberSockets.ts"
@@ -54,7 +54,7 @@ export const redisMembers = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Members, OptionsError, Redis.Redis | Scope.Scope> {
   const { advertise, listen, prefix = "engine.io", timeToLive = "5 seconds" } = options
   if (advertise?.port !== undefined && !isPort(advertise.port)) {
-    return yield* new OptionsError({ message: `advertise: ${advertise.port} is no port` })
+    return yield* optionsError(`advertise: ${advertise.port} is no port`)
   }
   const redis = yield* Redis.Redis
   const millis = Duration.toMillis(timeToLive)

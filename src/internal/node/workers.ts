@@ -45,7 +45,7 @@ export const isPrimary: boolean = NodeCluster.isPrimary
 
 const foreign = "EngineIOCluster.layerNodeCluster runs in a worker that another program has started"
 
-// Whoever is gone is seen to go.
+// An error only says that the other end is gone, which its "exit" or "disconnect" tells.
 const tell = (to: Worker | NodeJS.Process, note: Note): void => void to.send?.({ [key]: note }, undefined, {}, () => {})
 
 /** This worker as a member of the cluster. */

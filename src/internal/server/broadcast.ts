@@ -1,3 +1,6 @@
+/**
+ * One message for many sessions, encoded once.
+ */
 import type { Sendable } from "../../Socket.ts"
 import { toMessage } from "../protocol/bytes.ts"
 import { type Socket, TypeId } from "../session/model.ts"

@@ -5,8 +5,10 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import { operations } from "../session/operations.ts"
 import type { SessionHost } from "../session/session.ts"
 import type { BodyWaiter } from "../transport/contract.ts"
@@ -56,12 +58,12 @@ export interface Engine extends SessionHost {
 /** A server on the platform and with the registry of the context. */
 export const makeEngine = Effect.fnUntraced(function*(
   settings: Config
-): Effect.fn.Return<Engine, never, Platform | Registry> {
+): Effect.fn.Return<Engine, never, Platform | Registry | Scope.Scope> {
   const platform = yield* Platform
   const registry = yield* Registry
   const cluster = Option.getOrUndefined(yield* Effect.serviceOption(Cluster))
   const clock = yield* Clock.Clock
-  const supervisor = new Supervisor(yield* Effect.context<never>())
+  const supervisor = new Supervisor(yield* Effect.context<never>(), yield* FiberSet.make())
   const telemetry = new Telemetry(supervisor, registry)
   const origin = clock.monotonicTimeNanosUnsafe()
   const now = () => Number(clock.monotonicTimeNanosUnsafe() - origin) / 1e6

@@ -1,3 +1,6 @@
+/**
+ * What happens in a server, for whoever watches.
+ */
 import type { CloseReason } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"

@@ -38,15 +38,7 @@ export const layer = (config: Config): Layer.Layer<EngineIO, never, Platform | R
       }
       const engine = yield* makeEngine(config)
       if (engine.cluster !== undefined) yield* engine.cluster.serve(makeOwner(engine))
-      yield* Effect.addFinalizer(() =>
-        Effect.andThen(
-          stop(engine),
-          Effect.sync(() => {
-            engine.supervisor.interruptAll()
-            engine.telemetry.end()
-          })
-        )
-      )
+      yield* Effect.addFinalizer(() => Effect.andThen(stop(engine), Effect.sync(() => engine.telemetry.end())))
       return { engine }
     })
   )

@@ -3,7 +3,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import * as FiberMap from "effect/FiberMap"
 import { HttpServer } from "effect/http/HttpServer"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -67,29 +67,29 @@ export const makeSocketServer = (address: NetAddress.SocketAddress): Effect.Effe
     ) {
       // Its scope is that of whoever runs the server; a session has its own.
       const context = Context.omit(Scope.Scope)(yield* Effect.context<R>()) as Context.Context<R>
-      const sessions = new Map<Socket, Fiber.Fiber<unknown, unknown>>()
+      const sessions = yield* FiberMap.make<Socket>()
       const serve: Serve = (socket) =>
         Effect.withFiber((fiber) => {
-          sessions.set(socket, fiber)
+          FiberMap.setUnsafe(sessions, socket, fiber)
           return Effect.suspend(() => handler(toEffectSocket(socket))).pipe(
             // Most handlers end so, when their client has left.
             Effect.catchIf(isClose, () => Effect.void),
             Effect.ignoreCause({ log: "Unhandled", message: "Unhandled error in SocketServer" }),
-            Effect.provideContext(context),
-            Effect.ensuring(Effect.sync(() => sessions.delete(socket)))
+            Effect.provideContext(context)
           )
         })
+      const begin = Effect.sync(() => {
+        running.push(serve)
+        isRunning.openUnsafe()
+      })
       const stop = Effect.gen(function*() {
         running.splice(running.indexOf(serve), 1)
         if (running.length === 0) isRunning.closeUnsafe()
-        const served = Array.from(sessions)
-        for (const [socket] of served) yield* close(socket)
-        yield* Fiber.interruptAll(served.map(([, fiber]) => fiber))
+        for (const [socket] of Array.from(sessions)) yield* close(socket)
       })
-      running.push(serve)
-      isRunning.openUnsafe()
-      return yield* Effect.ensuring(Effect.never, stop)
-    })
+      yield* Effect.acquireRelease(begin, () => stop)
+      return yield* Effect.never
+    }, Effect.scoped)
 
     return { server: { address, run }, socketApp }
   })

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Scheduler from "effect/Scheduler"
 import { see } from "../protocol/see.ts"
@@ -17,14 +18,15 @@ export class Supervisor {
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
   readonly alive = new Set<Session>()
   private readonly nothingRuns = Latch.makeUnsafe(true)
-  private readonly fibers = new Set<Fiber.Fiber<void>>()
-  constructor(context: Context.Context<never>) {
+  private readonly fibers: FiberSet.FiberSet
+  constructor(context: Context.Context<never>, fibers: FiberSet.FiberSet) {
+    this.fibers = fibers
     // The programs of a session are short, and what happens to it belongs to the step in which it happens: between two
     // steps of theirs nobody else runs.
     this.context = Context.add(context, Scheduler.PreventSchedulerYield, true)
   }
 
-  /** Runs what belongs to the server, not to a request, until `interruptAll`. */
+  /** Runs what belongs to the server, not to a request, until that ends. */
   readonly fork = (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
     const fiber = Effect.runForkWith(this.context)(Effect.tapCause(
       effect,
@@ -33,10 +35,7 @@ export class Supervisor {
           ? Effect.void
           : Effect.logError(`A fiber of the server failed${see("fault-of-the-engine")}`, cause)
     ))
-    if (fiber.pollUnsafe() === undefined) {
-      this.fibers.add(fiber)
-      fiber.addObserver(() => this.fibers.delete(fiber))
-    }
+    if (fiber.pollUnsafe() === undefined) FiberSet.addUnsafe(this.fibers, fiber)
     return fiber
   }
 
@@ -68,10 +67,5 @@ export class Supervisor {
   /** Waits until nothing of any session runs any more. */
   get idle(): Effect.Effect<void> {
     return this.nothingRuns.await
-  }
-
-  /** Stops what belongs to the server. */
-  interruptAll(): void {
-    for (const fiber of this.fibers) fiber.interruptUnsafe()
   }
 }

@@ -107,7 +107,7 @@ export class Session implements Socket, Equal.Equal {
   /** The handler that opened it; no other knows it. */
   readonly handler: { readonly name: string }
   readonly server: SessionHost
-  /** Whatever runs for the session, and what its application adds; closes with it. */
+  /** What its application adds, and what waits for room or for delivery; closes last. */
   readonly scope: Scope.Closeable
   readonly state: Ref.Ref<SocketState>
   readonly transport: Ref.Ref<Transport>

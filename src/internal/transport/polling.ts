@@ -1,6 +1,6 @@
 /**
  * Packets over HTTP long-polling: a parked GET carries them out, a POST brings them in (rules R35–R49). JSONP is the
- * same in another dress (R55–R57).
+ * same in another form (R55–R57).
  */
 import { Aborted, InvalidContent, Overlap, parseError, transportClose, transportError } from "../../CloseReason.ts"
 import * as Effect from "effect/Effect"
