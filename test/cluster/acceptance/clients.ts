@@ -53,10 +53,10 @@ class Client {
   readonly mode: Mode
   readonly random: Random
   socket: Socket | undefined
-  private isOpen = false
+  isOpen = false
   private saysBye = false
   private left = false
-  private sid = ""
+  sid = ""
   private sent = 0
   private received = 0
   private upgraded: number | undefined
@@ -139,8 +139,18 @@ const statusOf = (error: unknown): number | undefined => {
 
 const clients: Array<Client> = []
 
-const until = async (isThere: () => boolean): Promise<void> => {
-  while (!isThere()) await pause(20)
+/** Longer than the heartbeat, and than a client waits before it connects again; in milliseconds. */
+const patience = 25_000
+
+/** Waits for all clients; tells of those that do not come. */
+const until = async (what: string, isThere: (client: Client) => boolean): Promise<void> => {
+  const end = performance.now() + patience
+  while (performance.now() < end && !clients.every(isThere)) await pause(20)
+  for (const client of clients) {
+    if (!isThere(client)) {
+      tell({ what: "wrong", words: `a client hangs and is not ${what}: ${client.mode} ${client.sid}` })
+    }
+  }
 }
 
 const connect = async (count: number, random: Random): Promise<void> => {
@@ -150,7 +160,7 @@ const connect = async (count: number, random: Random): Promise<void> => {
     for (const client of clients.slice(i, i + 20)) client.connect()
     await pause(20)
   }
-  await until(() => clients.every(({ isThere }) => isThere))
+  await until("connected", ({ isThere }) => isThere)
 }
 
 const sizes = [0, 10, 100, 1_000, 20_000]
@@ -174,12 +184,11 @@ const talk = async (seconds: number, rate: number, short: number): Promise<void>
 
 const leave = async (): Promise<void> => {
   // Those that are on their way come first.
-  await until(() => clients.every(({ isThere }) => isThere))
+  await until("connected", ({ isThere }) => isThere)
   leaving = true
-  for (const client of clients) client.leave()
-  await until(() =>
-    clients.every(({ socket }) => (socket as unknown as { readyState: string }).readyState === "closed")
-  )
+  const there = clients.filter(({ isThere }) => isThere)
+  for (const client of there) client.leave()
+  await until("gone", (client) => !there.includes(client) || !client.isOpen)
 }
 
 const obey = (order: Order): Promise<void> => {

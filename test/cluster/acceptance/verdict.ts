@@ -3,6 +3,7 @@
  */
 import type { Session } from "./clients.ts"
 import type { Journal } from "./clusters.ts"
+import type { End } from "./server.ts"
 
 /** The heartbeat of the servers: a client whose server is gone knows it by then, in milliseconds. */
 export const heartbeat = 10_000
@@ -10,8 +11,14 @@ export const heartbeat = 10_000
 /** How much later than they should timers may be on two cores that are busy, in milliseconds. */
 const late = 1_000
 
-/** A request whose process is killed before it reads it is noted nowhere, but its client sees it fail at once. */
-const atOnce = 300
+/**
+ * A request whose process is killed before it reads it is noted nowhere. Its client sees the connection end, or a 502, when
+ * the operating system is through with the process, which takes so many milliseconds at most where all cores are busy.
+ */
+const atOnce = 1_000
+
+const isCut = ({ reason, status = 0 }: Session): boolean =>
+  reason !== "ping timeout" && (status === 0 || status === 502)
 
 /** A session of another process than that which was killed or drained; and how much later it ended, in milliseconds. */
 export interface Passing {
@@ -33,18 +40,22 @@ export interface Verdict {
 }
 
 /** The last of the processes that went before a session ended at which its client had a request, or a pipe. */
-const passed = (session: Session, journal: Journal, hasPipes: boolean): Passing | undefined => {
+const passed = (session: Session, { reason }: End, journal: Journal, hasPipes: boolean): Passing | undefined => {
   const { ended, sid, upgraded = Infinity } = session
   const requests = journal.requests.get(sid) ?? []
   for (const [pid, at] of [...journal.killed, ...journal.drained].toReversed()) {
     if (at > ended || ended - at > heartbeat + late) continue
+    // The owner closes what is piped by a process that comes to its end in order.
     const isKilled = journal.killed.has(pid)
+    if (!isKilled && reason !== "ForcedClose") continue
     const before = requests.filter((it) => it.at <= at)
     const isThere = (method: string) => before.findLast((it) => it.method === method && !it.isUpgrade)?.pid === pid
     const isPiped = hasPipes && before.some((it) => it.isUpgrade && it.pid === pid)
     if (isPiped) return { after: ended - at, isPiped }
     if (upgraded < at || !isKilled) continue
-    if (isThere("GET") || isThere("POST") || ended - at < atOnce) return { after: ended - at, isPiped }
+    if (isThere("GET") || isThere("POST") || (isCut(session) && ended - at < atOnce)) {
+      return { after: ended - at, isPiped }
+    }
   }
   return undefined
 }
@@ -84,9 +95,10 @@ export const judge = (sessions: ReadonlyArray<Session>, journal: Journal, hasPip
       if (end.sent !== received + end.undelivered) complain("messages are neither received nor reported")
       if (mode === "polling" && end.received < taken) complain("what was acknowledged did not arrive")
     } else {
-      const passing = passed(session, journal, hasPipes)
+      const passing = passed(session, end, journal, hasPipes)
       if (passing === undefined) complain("a session was lost that no killed process had to do with")
       else verdict.passing.push(passing)
+      if (end.reason === "ForcedClose" && end.sent !== received) complain("what was accepted was not delivered")
     }
   }
   for (const [sid, { end, owner }] of journal.sessions) {
