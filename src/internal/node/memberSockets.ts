@@ -7,14 +7,12 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import { type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
-import { see } from "../protocol/see.ts"
 import type { Cluster, Link, LinkHandler, Others, Owner, Pipe } from "../server/cluster.ts"
-import { type Hello, type Message, type Upgrade, version } from "../server/clusterMessages.ts"
+import type { Message, Upgrade } from "../server/clusterMessages.ts"
 import { UpgradeFailed } from "../server/platform.ts"
 import { join } from "./join.ts"
-import { encode, MessageReader } from "./memberMessages.ts"
-import { isSame, makeNonce, proofOf } from "./memberProof.ts"
-import { openTimeout, plain, type Wire } from "./memberWire.ts"
+import { Greeter, send, type Step } from "./memberGreeting.ts"
+import { plain, type Wire } from "./memberWire.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
 import { toNode } from "./nodeRequest.ts"
 import { leaveTo } from "./upgrades.ts"
@@ -22,12 +20,6 @@ import { leaveTo } from "./upgrades.ts"
 /** How often a link is tried, in milliseconds, and how many answers in a row may be missing: then the member is gone. */
 const pingInterval = 2500
 const mostMissing = 3
-
-/** The most that is read of somebody who may be no member, in bytes. */
-const firstSize = 1024
-
-/** Larger messages are none: an answer holds little more than `maxPayload`, but any single message of an application. */
-const largest = 2 ** 30
 
 export interface MemberOptions {
   readonly self: string
@@ -60,38 +52,20 @@ export interface Members extends Cluster {
   readonly take: (upgrade: Upgrade, socket: Net.Socket) => void
 }
 
-/** What takes the next message of a connection, and says what takes the one after it: nothing, where that is none. */
-type Step = (message: Message, reader: MessageReader) => Step | undefined
-
 /** This member, which listens until the scope closes. */
 export const makeMembers = Effect.fnUntraced(function*(
   options: MemberOptions
 ): Effect.fn.Return<Members, never, Scope.Scope> {
   const { others, secret, self, wire = plain } = options
   const context = yield* Effect.context<Scope.Scope>()
-  const warn = (words: string): void =>
-    void Effect.runForkWith(Context.omit(Scope.Scope)(context))(Effect.logWarning(words))
+  const greeter = new Greeter(
+    self,
+    secret,
+    (words) => void Effect.runForkWith(Context.omit(Scope.Scope)(context))(Effect.logWarning(words))
+  )
   const sockets = new Set<Net.Socket>()
   const pipes = new Set<Pipe>()
   let owner: Owner | undefined
-
-  /** Reads messages from a connection until no step takes them any more, or it ends. */
-  const read = (socket: Net.Socket, first: Step): void => {
-    const reader = new MessageReader(firstSize)
-    let step: Step | undefined = first
-    const onData = (chunk: Buffer): void => {
-      reader.push(chunk)
-      for (let message = reader.next(); message !== undefined; message = reader.next()) {
-        if (message === "malformed") return drop(socket, "what came on it was no message")
-        step = step!(message, reader)
-        if (step === undefined) return void socket.off("data", onData).off("end", onEnd)
-        if (socket.destroyed) return
-      }
-    }
-    // A pipe has two halves, a link has not.
-    const onEnd = (): void => void socket.destroy()
-    socket.on("data", onData).on("end", onEnd).on("error", () => {})
-  }
 
   /** Every connection, those in the handshake of TLS too. */
   const track = (socket: Net.Socket): void => {
@@ -99,21 +73,8 @@ export const makeMembers = Effect.fnUntraced(function*(
     socket.once("close", () => sockets.delete(socket))
   }
 
-  const drop = (socket: Net.Socket, why: string): undefined => {
-    warn(`Dropped a connection within the cluster: ${why}${see("connections-within-a-cluster")}`)
-    socket.destroy()
-  }
-
-  const refuse = (socket: Net.Socket): undefined =>
-    drop(socket, "the other end is no member, or speaks another version")
-
-  const dropInsecure = (error: NodeJS.ErrnoException, socket: Net.Socket): undefined =>
-    drop(socket, error.code ?? error.message)
-
   const onConnection = (socket: Net.Socket): void => {
-    const nonce = makeNonce()
     let handler: LinkHandler | undefined
-    const onGreeted = limit(socket)
     socket.once("close", () => handler?.onClose())
     const serve: Step = (message, reader) => {
       if (message._tag === "Upgrade") return void take(message, socket, reader.takeRest())
@@ -122,20 +83,11 @@ export const makeMembers = Effect.fnUntraced(function*(
       else (handler ??= owner.onLink({ send: (answer) => send(socket, answer) })).onMessage(message)
       return serve
     }
-    read(socket, (hello) => {
-      if (hello._tag !== "Hello") return refuse(socket)
-      send(socket, { _tag: "Welcome", from: self, nonce, proof: proofOf(secret, "Welcome", hello, self, nonce) })
-      return (message, reader) => {
-        if (message._tag !== "Proof" || !isSame(message.proof, proofOf(secret, "Proof", hello, self, nonce))) {
-          return refuse(socket)
-        }
-        reader.most = largest
-        options.onMember?.(hello.from)
-        onGreeted()
-        // It asks again before that, if it is there.
-        socket.setTimeout(pingInterval * (mostMissing + 2), () => socket.destroy())
-        return serve
-      }
+    greeter.welcome(socket, (member) => {
+      options.onMember?.(member)
+      // It asks again before that, if it is there.
+      socket.setTimeout(pingInterval * (mostMissing + 2), () => socket.destroy())
+      return serve
     })
   }
 
@@ -148,27 +100,10 @@ export const makeMembers = Effect.fnUntraced(function*(
     member: string | undefined,
     onOpen: (socket: Net.Socket, from: string) => Step | undefined
   ): Net.Socket => {
-    const hello: Hello = { _tag: "Hello", version, from: self, nonce: makeNonce() }
     // It may have left since somebody looked it up.
     const socket = to === undefined ? new Net.Socket().destroy() : wire.connect(to)
     track(socket)
-    const onGreeted = limit(socket)
-    // A network fails in a system call, TLS does not.
-    const onError = (error: NodeJS.ErrnoException): void =>
-      error.syscall === undefined ? dropInsecure(error, socket) : undefined
-    socket.on("error", onError)
-    send(socket, hello)
-    read(socket, (message, reader) => {
-      if (
-        message._tag !== "Welcome" || message.from !== (member ?? message.from) ||
-        !isSame(message.proof, proofOf(secret, "Welcome", hello, message.from, message.nonce))
-      ) return refuse(socket)
-      reader.most = largest
-      socket.off("error", onError)
-      onGreeted()
-      send(socket, { _tag: "Proof", proof: proofOf(secret, "Proof", hello, message.from, message.nonce) })
-      return onOpen(socket, message.from)
-    })
+    greeter.greet(socket, member, (from) => onOpen(socket, from))
     return socket
   }
 
@@ -263,7 +198,7 @@ export const makeMembers = Effect.fnUntraced(function*(
   const server = yield* Effect.acquireRelease(
     Effect.callback<Net.Server>((resume) => {
       const server = wire.createServer(onConnection)
-      server.on("connection", track).on("tlsClientError", dropInsecure)
+      server.on("connection", track).on("tlsClientError", greeter.dropInsecure)
       server.once("error", (error) => resume(Effect.die(error)))
       // The primary of Node's cluster would give what comes to any worker, and take a member for one that serves.
       server.listen({ ...options.listen, exclusive: true }, () => resume(Effect.succeed(server)))
@@ -287,23 +222,3 @@ export const makeMembers = Effect.fnUntraced(function*(
       Effect.acquireRelease(Effect.sync(() => void (owner = it)), () => Effect.sync(() => owner = undefined))
   }
 })
-
-/** Closes a connection that takes longer than it may, however little it is silent; returns the end of that. */
-const limit = (socket: Net.Socket): () => void => {
-  const timer = setTimeout(() => socket.destroy(), openTimeout)
-  const end = (): void => clearTimeout(timer)
-  socket.setNoDelay(true).once("close", end)
-  return end
-}
-
-/** Several messages of one turn leave together. */
-const send = (socket: Net.Socket, message: Message): void => {
-  if (!socket.writable) return
-  if (socket.writableCorked === 0) {
-    socket.cork()
-    process.nextTick(uncork, socket)
-  }
-  socket.write(encode(message))
-}
-
-const uncork = (socket: Net.Socket): void => socket.uncork()
