@@ -91,7 +91,7 @@ describe("the worker of a program that has one", () => {
   afterAll(() => program.process.kill("SIGKILL"))
 
   it("serves on while a successor hangs, crashes or cannot be forked, until one listens", async () => {
-    for (const why of ["does not listen after 3s", "has died \\(1\\)", "cannot be started \\(spawn .* ENOENT\\)"]) {
+    for (const why of ["does not listen after 5s", "has died \\(1\\)", "cannot be started \\(spawn .* ENOENT\\)"]) {
       program.process.kill("SIGUSR2")
       await program.printed(new RegExp(`A new worker ${why}, so the others stay as they are`))
     }
