@@ -9,6 +9,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Http from "node:http"
 import { BadRequest } from "../../HandshakeError.ts"
 import { see } from "../protocol/see.ts"
+import { refusal as toAnswer } from "../server/answer.ts"
+import { none } from "../server/extraHeaders.ts"
 import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
 import { addHeaders } from "./upgrades.ts"
 
@@ -57,9 +59,8 @@ export const run = (
     onRefused(refusal, request)
     if (response.writableEnded) return
     if (isDone || response.headersSent) return void request.socket.destroy()
-    response.statusCode = refusal.status
-    response.setHeader("Content-Type", "application/json")
-    response.end(JSON.stringify({ code: refusal.code, message: refusal.message }))
+    const { body, headers, status } = toAnswer(refusal, refusal.message, none)
+    response.writeHead(status, headers).end(body)
   }
   const runFrom = (index: number): void => {
     if (isRefused || response.writableEnded || request.socket.destroyed) return
