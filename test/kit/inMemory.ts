@@ -14,7 +14,6 @@ import { leave } from "../../src/internal/server/drain.ts"
 import type { Engine } from "../../src/internal/server/engine.ts"
 import { handshake, type Kind } from "../../src/internal/server/handshake.ts"
 import { makeHandler } from "../../src/internal/server/namedHandler.ts"
-import { nothing as noAnswer } from "../../src/internal/server/answer.ts"
 import { doorsOf } from "../../src/internal/session/doors.ts"
 import { isUpgradable, type Session } from "../../src/internal/session/session.ts"
 import { startUpgrade } from "../../src/internal/session/upgrade.ts"
@@ -323,13 +322,13 @@ class InMemoryCandidate implements contract.Candidate {
 
 const encode = ({ data, type }: Entry): string => revision4.encodeText(type, data)
 
-const inMemory = (client: Client): Kind => ({
+const inMemory = (client: Client): Kind<void> => ({
   transport: client.name,
-  open: (_, __, session, begin) =>
+  hasHeaders: false,
+  open: (_, __, session, start) =>
     Effect.sync(() => {
       client.socket = session
-      begin(new InMemoryTransport(client, doorsOf(session)))
-      return noAnswer
+      start(new InMemoryTransport(client, doorsOf(session)))
     })
 })
 

@@ -10,7 +10,6 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { serverShutdown } from "../../CloseReason.ts"
-import { BadRequest } from "../../HandshakeError.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import { close } from "../session/close.ts"
 import { doorsOf } from "../session/doors.ts"
@@ -24,15 +23,13 @@ import {
   WebTransportConnection,
   type WebTransportSession
 } from "../transport/webTransportConnection.ts"
-import { nothing } from "./answer.ts"
 import { allow, Arrival } from "./arrival.ts"
-import { none } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, type Kind } from "./handshake.ts"
 import { type Factory, named, type NamedHandler } from "./namedHandler.ts"
-import { refuse, type RefuseRaw } from "./refuse.ts"
+import { refuse, type Refused } from "./refuse.ts"
 import { traced } from "./tracing.ts"
-import { verifyWebTransport } from "./verify.ts"
+import { brokenHandshake, verifyWebTransport } from "./verify.ts"
 
 /**
  * What an HTTP/3 library knows of the request behind a WebTransport session: whatever is left out, guards and handlers
@@ -95,7 +92,9 @@ const serve = (
         })
     )
     return Effect.raceFirst(begun, ended).pipe(
-      Effect.flatMap((refusal) => refusal === undefined ? ended : Effect.sync(() => connection.close(refusal))),
+      Effect.flatMap((refused) =>
+        refused === undefined ? ended : Effect.sync(() => connection.close(toCloseInfo(refused)))
+      ),
       Effect.onInterrupt(() => onInterrupt),
       Effect.ensuring(Effect.sync(() => connection.close()))
     )
@@ -132,7 +131,9 @@ const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect
       onTurn: () => {},
       onWritable: () => {},
       onClose: (reason) => {
-        if (reason._tag !== "TransportClose") refused(engine)
+        if (reason._tag === "TransportClose") return
+        const { code, context, message } = brokenHandshake
+        engine.telemetry.refused(code, message, context)
       }
     }
     connection.open(listener)
@@ -140,18 +141,11 @@ const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect
     Effect.timeoutOrElse({ duration: engine.settings.upgradeTimeout, orElse: () => Effect.succeed(undefined) })
   )
 
-const invalid = new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
-
-const refused = (engine: Engine): void => engine.telemetry.refused(invalid.code, invalid.message, invalid.context)
-
 /** Told of the session that is here, or will be when its upgrade is over. */
 type OnJoin = (session: Session, upgrade?: Fiber.Fiber<boolean>) => void
 
-/** How a refused session is closed. */
-interface Refusal {
-  readonly closeCode: number
-  readonly reason: string
-}
+/** The protocol takes no more than 1024 bytes of words. */
+const toCloseInfo = ({ message, status }: Refused) => ({ closeCode: status, reason: message.slice(0, 256) })
 
 /** Joins the connection to its session; gives how it is refused, if it is. */
 const begin = (
@@ -159,34 +153,22 @@ const begin = (
   connection: WebTransportConnection,
   packet: Packet | undefined,
   onJoin: OnJoin
-): Effect.Effect<Refusal | undefined> => {
-  const { engine, handler, request } = arrival
-  let refusal: Refusal | undefined
-  const raw: RefuseRaw = (status, message) =>
-    Effect.sync(() => {
-      // The protocol takes no more than 1024 bytes.
-      refusal = { closeCode: status, reason: message.slice(0, 256) }
-      return nothing
-    })
-  return join(arrival, connection, packet, onJoin).pipe(
-    Effect.catchCause((cause) => refuse(engine, request, raw, cause, none, handler.hooks)),
-    // There is no router to leave it to, and it is logged.
-    Effect.catchCause(() => Effect.void),
-    Effect.map(() => refusal),
+): Effect.Effect<Refused | undefined> =>
+  join(arrival, connection, packet, onJoin).pipe(
+    Effect.catchCause((cause) => refuse(arrival, cause)),
     // What else the factory needs is in the context of the fiber, as the façade's types see to.
-    Effect.provideService(HttpServerRequest.HttpServerRequest, request)
-  ) as Effect.Effect<Refusal | undefined>
-}
+    Effect.provideService(HttpServerRequest.HttpServerRequest, arrival.request)
+  ) as Effect.Effect<Refused | undefined>
 
 const join = Effect.fnUntraced(function*(
   arrival: Arrival,
   connection: WebTransportConnection,
   packet: Packet | undefined,
   onJoin: OnJoin
-): Effect.fn.Return<unknown, unknown, unknown> {
-  if (packet === undefined || packet.type !== "open") return yield* invalid
+): Effect.fn.Return<void, unknown, unknown> {
+  if (packet === undefined || packet.type !== "open") return yield* brokenHandshake
   const sid = packet.data === undefined ? undefined : toSid(packet.data)
-  if (packet.data !== undefined && sid === undefined) return yield* invalid
+  if (packet.data !== undefined && sid === undefined) return yield* brokenHandshake
   const { engine, handler, query, request } = arrival
   // Whoever has the function of a handler may pass its sessions on.
   const mayJoin = (session: Session): boolean => (session.handler as NamedHandler).factory === handler.factory
@@ -199,13 +181,13 @@ const join = Effect.fnUntraced(function*(
   }
 })
 
-const webTransport = (connection: WebTransportConnection, onJoin: OnJoin): Kind => ({
+const webTransport = (connection: WebTransportConnection, onJoin: OnJoin): Kind<void> => ({
   transport: "webtransport",
-  open: (_, __, session, begin) =>
+  hasHeaders: false,
+  open: (_, __, session, start) =>
     Effect.sync(() => {
       onJoin(session)
-      begin(new WebTransportTransport(connection, doorsOf(session)))
-      return nothing
+      start(new WebTransportTransport(connection, doorsOf(session)))
     })
 })
 
@@ -216,7 +198,7 @@ const upgrade = Effect.fnUntraced(function*(
   onJoin: OnJoin
 ) {
   yield* allow(arrival)
-  if (!isUpgradable(session)) return yield* invalid
+  if (!isUpgradable(session)) return yield* brokenHandshake
   onJoin(session, startUpgrade(session, new WebTransportCandidate(connection)))
 })
 

@@ -81,6 +81,3 @@ export const toResponse = (
   }
   return response
 }
-
-/** For what is no request of HTTP: nothing is answered. */
-export const nothing = HttpServerResponse.empty()

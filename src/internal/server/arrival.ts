@@ -55,32 +55,31 @@ export const inTime = <A, E, R>(
       )
   })
 
+export const shuttingDown = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Server shutting down" })))
+
 const stopping = (engine: Engine): Effect.Effect<never, Unavailable> =>
-  Effect.flatMap(engine.stopping.await, () => Effect.fail(new Unavailable({ message: "Server shutting down" })))
+  Effect.andThen(engine.stopping.await, shuttingDown)
 
 /** Asks `allowRequest`, where there is one. */
 export const allow = (
   { engine, request }: Arrival
-): Effect.Effect<void, Forbidden | HttpServerResponse | Unavailable> => {
-  const { allowRequest } = engine.settings
-  return allowRequest === undefined ? Effect.void : inTime(engine, allowRequest(request))
-}
+): Effect.Effect<void, Forbidden | HttpServerResponse | Unavailable> =>
+  Effect.suspend(() => {
+    const { allowRequest } = engine.settings
+    return allowRequest === undefined ? Effect.void : inTime(engine, allowRequest(request))
+  })
 
 /** Decides on the extra headers of the answer for a session. */
-export const decideHeaders = (
-  { extraHeaders, engine, handler, request }: Arrival,
+export const decideHeaders = Effect.fnUntraced(function*(
+  { engine, extraHeaders, handler, request }: Arrival,
   id: SocketId,
   transport: TransportType,
   initial: boolean
-): Effect.Effect<ExtraHeaders.ExtraHeaders, Unavailable> => {
-  const whole = ExtraHeaders.ofSession(
-    engine,
-    extraHeaders,
-    request,
-    id,
-    transport,
-    initial,
-    handler.hooks?.responseHeaders
-  )
-  return Effect.isEffect(whole) ? inTime(engine, whole) : Effect.succeed(whole)
-}
+): Effect.fn.Return<ExtraHeaders.ExtraHeaders, Unavailable> {
+  const info = { request, id, initial, transport }
+  const hook = handler.hooks?.responseHeaders
+  const { responseHeaders } = engine.settings
+  const headers = hook === undefined ? extraHeaders : ExtraHeaders.add(extraHeaders, hook(info))
+  if (responseHeaders === undefined) return headers
+  return ExtraHeaders.add(headers, yield* inTime(engine, responseHeaders(info)))
+})

@@ -2,23 +2,10 @@
  * What goes onto responses besides what the protocol asks for: headers of CORS, of the application, of old browsers,
  * and the cookie.
  */
-import * as Effect from "effect/Effect"
 import type * as Cookies from "effect/http/Cookies"
 import type * as Headers from "effect/http/Headers"
-import type { HttpServerRequest } from "effect/http/HttpServerRequest"
-import type { TransportType } from "../../Transport.ts"
 import { see } from "../protocol/see.ts"
-import type { SocketId } from "../session/model.ts"
-import type { Config } from "./config.ts"
 import { isFraming, isHeaderName, isHeaderValue } from "./headerFields.ts"
-import type { Hooks } from "./namedHandler.ts"
-
-/** What it needs of the server. */
-export interface ExtraHeadersHost {
-  readonly settings: Pick<Config, "cookie" | "responseHeaders">
-  readonly platform: { header(request: HttpServerRequest, name: string): string | undefined }
-  readonly stopped: boolean
-}
 
 export interface ExtraHeaders {
   /** On every answer, refusals too. */
@@ -37,20 +24,20 @@ const everywhere = (headers: Readonly<Record<string, string>>): ExtraHeaders => 
   lines: []
 })
 
-/** None, as on most responses; compared by identity. */
+/** None, as on most responses. */
 export const none = everywhere({})
 
 /** Those that need no session: those of a refusal. */
-export const ofRequest = (host: ExtraHeadersHost, cors: Readonly<Record<string, string>> | undefined): ExtraHeaders => {
-  if (cors === undefined) return host.stopped ? closing : none
-  return everywhere(host.stopped ? { ...cors, ...closing.always } : cors)
+export const ofRequest = (stopped: boolean, cors: Readonly<Record<string, string>> | undefined): ExtraHeaders => {
+  if (cors === undefined) return stopped ? closing : none
+  return everywhere(stopped ? { ...cors, ...closing.always } : cors)
 }
 
 // A server that no longer listens waits for its connections to close.
 const closing = everywhere({ connection: "close" })
 
 /** Adds headers of the application: values of one name stand in one line, but each cookie has its own. */
-const add = (extraHeaders: ExtraHeaders, added: Headers.Input): ExtraHeaders => {
+export const add = (extraHeaders: ExtraHeaders, added: Headers.Input): ExtraHeaders => {
   const success = { ...extraHeaders.success }
   const lines = [...extraHeaders.lines]
   for (const [name, value] of Symbol.iterator in added ? added : Object.entries(added)) {
@@ -70,36 +57,13 @@ const add = (extraHeaders: ExtraHeaders, added: Headers.Input): ExtraHeaders => 
   return { ...extraHeaders, success, lines }
 }
 
-/** All of them, for a session's request. */
-export const ofSession = (
-  host: ExtraHeadersHost,
-  extraHeaders: ExtraHeaders,
-  request: HttpServerRequest,
-  id: SocketId,
-  transport: TransportType,
-  initial: boolean,
-  hook: Hooks["responseHeaders"]
-): ExtraHeaders | Effect.Effect<ExtraHeaders> => {
-  const { cookie, responseHeaders } = host.settings
-  if (transport === "polling") extraHeaders = ofPoll(extraHeaders, host.platform.header(request, "user-agent"))
-  if (initial && cookie !== undefined && transport === "polling") {
-    extraHeaders = { ...extraHeaders, cookies: cookie(id) }
-  }
-  // A WebTransport session has no answer that could carry any.
-  if (transport === "webtransport") return extraHeaders
-  const info = { request, id, initial, transport }
-  if (hook !== undefined) extraHeaders = add(extraHeaders, hook(info))
-  if (responseHeaders === undefined) return extraHeaders
-  return Effect.map(responseHeaders(info), (added) => add(extraHeaders, added))
-}
-
 /** The headers of a 101, several in a list. */
 export const of101 = ({ lines, success }: ExtraHeaders): Readonly<Record<string, string | ReadonlyArray<string>>> =>
   lines.length === 0 ? success : { ...success, "set-cookie": lines }
 
 /** What the client's kind asks for on a poll or a post. */
 export const ofPoll = (extraHeaders: ExtraHeaders, agent: string | undefined): ExtraHeaders =>
-  isExplorer(agent) ? { ...extraHeaders, success: { ...extraHeaders.success, "x-xss-protection": "0" } } : extraHeaders
+  isExplorer(agent) ? { ...extraHeaders, success: { "x-xss-protection": "0", ...extraHeaders.success } } : extraHeaders
 
 // Internet Explorer warns of scripts in what is none (rule R38).
 const isExplorer = (agent: string | undefined): boolean =>

@@ -10,7 +10,7 @@ import type { Unavailable } from "../../HandshakeError.ts"
 import { requestsOf, Session } from "../session/session.ts"
 import type { Exchange, Requests } from "../transport/requests.ts"
 import { otherMethod, preflight, toResponse, upgradeRefusal } from "./answer.ts"
-import { Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
+import { Arrival, decideHeaders, inTime } from "./arrival.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { onStop } from "./drain.ts"
 import * as ExtraHeaders from "./extraHeaders.ts"
@@ -20,9 +20,9 @@ import type { ForeignSession } from "./forwarding.ts"
 import type { CorsOptions } from "./options.ts"
 import type { NamedHandler } from "./namedHandler.ts"
 import type { RoutedExchange, UpgradeFailed } from "./platform.ts"
-import { refuse, type RefuseRaw } from "./refuse.ts"
+import { failed, refuse } from "./refuse.ts"
 import { EngineIO } from "./service.ts"
-import { upgrade } from "./upgradeRequest.ts"
+import { upgrade, upgradeToNone } from "./upgradeRequest.ts"
 import { verify } from "./verify.ts"
 
 /** Handles the request of the current fiber. Fails only with what the factory failed with. */
@@ -95,7 +95,7 @@ const answer = Effect.fnUntraced(function*(
       return toResponse(preflight(cors.optionsSuccessStatus ?? 204, headers))
     }
   }
-  arrival.extraHeaders = ExtraHeaders.ofRequest(engine, headers)
+  arrival.extraHeaders = ExtraHeaders.ofRequest(engine.stopped, headers)
   const origin = engine.platform.header(request, "origin")
   const verified = verify(engine, arrival.handler, request.method, origin, request.url, isUpgrade)
   const asked = verified._tag === "Elsewhere" ? yield* verified.verified : verified
@@ -112,25 +112,30 @@ const answer = Effect.fnUntraced(function*(
     case "OtherMethod":
       return toResponse(otherMethod(arrival.extraHeaders))
     case "Upgrade":
-      return yield* upgrade(arrival, asked.session, asked.transport)
+      return yield* upgrade(arrival, asked.session)
+    case "UpgradeToNone":
+      return yield* upgradeToNone(arrival, asked.session)
     default:
       return yield* asked
   }
 })
 
-const decideCors = ({ engine, request }: Arrival): Effect.Effect<CorsOptions | undefined, Unavailable> => {
+const decideCors = Effect.fnUntraced(function*(
+  { engine, request }: Arrival
+): Effect.fn.Return<CorsOptions | undefined, Unavailable> {
   const cors = engine.settings.cors?.(request)
-  return Effect.isEffect(cors) ? inTime(engine, cors) : Effect.succeed(cors)
-}
+  return Effect.isEffect(cors) ? yield* inTime(engine, cors) : cors
+})
 
 const exchange = Effect.fnUntraced(function*(
   arrival: Arrival,
   method: "Get" | "Post",
   session: Session | ForeignSession
 ) {
-  const { engine, request } = arrival
+  const { engine: { platform }, request } = arrival
   const extraHeaders = yield* decideHeaders(arrival, session.id, "polling", false)
-  const exchange = engine.platform.exchange(request, extraHeaders, yield* Effect.context<never>())
+  const headers = ExtraHeaders.ofPoll(extraHeaders, platform.header(request, "user-agent"))
+  const exchange = platform.exchange(request, headers, yield* Effect.context<never>())
   const requests = session instanceof Session ? requestsOf(session) : session
   // The session may have ended or moved on while the headers were decided.
   if (requests === undefined) exchange.reject(400)
@@ -138,12 +143,14 @@ const exchange = Effect.fnUntraced(function*(
   return exchange
 })
 
-const answerFailure = (
-  { engine, extraHeaders, handler, isUpgrade, request }: Arrival,
+/** Writes the refusal. A failure is the router's too. */
+const answerFailure = Effect.fnUntraced(function*(
+  arrival: Arrival,
   cause: Cause.Cause<unknown>
-): Reply => {
-  const raw: RefuseRaw | undefined = isUpgrade
-    ? (status, message) => engine.platform.refuse(request, upgradeRefusal({ status, message }))
-    : undefined
-  return refuse(engine, request, raw, cause, extraHeaders, handler.hooks)
-}
+): Effect.fn.Return<HttpServerResponse, unknown> {
+  const { engine: { platform }, isUpgrade, request } = arrival
+  const refused = yield* refuse(arrival, cause)
+  if (refused === undefined) return platform.release(request)
+  const response = isUpgrade ? yield* platform.refuse(request, upgradeRefusal(refused)) : refused.response
+  return refused === failed ? yield* Effect.failCause(cause) : response
+})

@@ -18,7 +18,7 @@ import {
   Unavailable,
   UnsupportedProtocolVersion
 } from "../../HandshakeError.ts"
-import type { TransportType } from "../../Transport.ts"
+import { TransportType } from "../../Transport.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import { takesBytes } from "../protocol/query.ts"
 import { see } from "../protocol/see.ts"
@@ -31,31 +31,33 @@ import type { Transport } from "../transport/contract.ts"
 import { type Entry, make } from "../transport/entry.ts"
 import { PollingTransport } from "../transport/polling.ts"
 import { WebSocketTransport } from "../transport/webSocket.ts"
-import { allow, type Arrival, decideHeaders, inTime, type Reply } from "./arrival.ts"
+import { allow, type Arrival, decideHeaders, inTime, type Reply, shuttingDown } from "./arrival.ts"
 import { idOf } from "./cluster.ts"
 import { sessionContext } from "./context.ts"
-import { type ExtraHeaders, of101 } from "./extraHeaders.ts"
+import { type ExtraHeaders, of101, ofPoll } from "./extraHeaders.ts"
 import type { Engine } from "./engine.ts"
 import { generateSid } from "./sid.ts"
 import { traced } from "./tracing.ts"
 
 /** How sessions open on one transport. */
-export interface Kind {
+export interface Kind<A> {
   readonly transport: TransportType
-  /** Makes the transport, gives it to the session by `begin`, and answers the client. */
+  /** Whether the answer is one of HTTP, which has headers. */
+  readonly hasHeaders: boolean
+  /** Makes the transport, gives it to the session by `start`, and answers the client. */
   readonly open: (
     arrival: Arrival,
     extraHeaders: ExtraHeaders,
     session: Session.Session,
-    begin: (transport: Transport) => void
-  ) => Reply
+    start: (transport: Transport) => void
+  ) => Effect.Effect<A, unknown, unknown>
 }
 
 /** Opens a session. Where that comes to nothing, at whatever step, nothing is left of it. */
-export const handshake = (arrival: Arrival, kind: Kind): Reply =>
+export const handshake = <A>(arrival: Arrival, kind: Kind<A>): Effect.Effect<A, unknown, unknown> =>
   traced("EngineIO.handshake", kind.transport, steps(arrival, kind))
 
-const steps = Effect.fnUntraced(function*(arrival: Arrival, kind: Kind) {
+const steps = Effect.fnUntraced(function*<A>(arrival: Arrival, kind: Kind<A>) {
   yield* admit(arrival)
   const id = yield* identify(arrival)
   return yield* Effect.acquireUseRelease(
@@ -75,12 +77,13 @@ const admit = Effect.fnUntraced(function*(arrival: Arrival) {
   if (query["EIO"] !== "4" && !allowEIO3) return yield* new UnsupportedProtocolVersion({ context: { protocol: 3 } })
 })
 
-const shuttingDown = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Server shutting down" })))
 const tooMany = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Too many sessions" })))
 
-const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId, BadRequest | Unavailable> => {
+const identify = Effect.fnUntraced(function*(
+  { engine, handler, request }: Arrival
+): Effect.fn.Return<SocketId, BadRequest | Unavailable> {
   const generateId = handler.hooks?.generateId ?? engine.settings.generateId
-  if (generateId === undefined) return Effect.sync(generateSid)
+  if (generateId === undefined) return generateSid()
   const generated = Effect.catchCause(
     generateId(request),
     (cause) =>
@@ -91,8 +94,8 @@ const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId
           refuseId(Cause.squash(cause))
         )
   )
-  return inTime(engine, generated)
-}
+  return yield* inTime(engine, generated)
+})
 
 const refuseId = (error: unknown) => Effect.fail(new BadRequest({ context: { name: "ID_GENERATION_ERROR", error } }))
 
@@ -124,10 +127,10 @@ const tell = (
 
 const noCookies: Handshake["cookies"] = Object.freeze({})
 
-const decide = Effect.fnUntraced(function*(arrival: Arrival, kind: Kind, session: Session.Session) {
-  const { engine } = arrival
+const decide = Effect.fnUntraced(function*<A>(arrival: Arrival, kind: Kind<A>, session: Session.Session) {
+  const { engine, extraHeaders } = arrival
   const program = yield* ask(arrival, session)
-  const extraHeaders = yield* decideHeaders(arrival, session.id, kind.transport, true)
+  const headers = kind.hasHeaders ? yield* decideHeaders(arrival, session.id, kind.transport, true) : extraHeaders
   if (!isProgram(program)) return yield* notAnApp
   // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
   if (Session.get(session.state) === "closed") return yield* new Forbidden({ message: "Forbidden" })
@@ -135,26 +138,22 @@ const decide = Effect.fnUntraced(function*(arrival: Arrival, kind: Kind, session
   const context = yield* Effect.context<never>()
   return yield* kind.open(
     arrival,
-    extraHeaders,
+    headers,
     session,
     (transport) => begin(engine, session, transport, program, context)
   )
 })
 
 /** Asks the application for its program. */
-const ask = ({ engine, handler }: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> => {
-  let decision: ReturnType<typeof handler.factory>
-  try {
-    decision = handler.factory(session)
-  } catch (defect) {
-    decision = Effect.die(defect)
-  }
-  if (!Effect.isEffect(decision)) return notAnApp
-  // Most have nothing to wait for.
-  return Exit.isExit(decision) && Exit.isSuccess(decision)
-    ? decision
-    : inTime(engine, Effect.provideService(decision, Scope.Scope, session.scope), returnIt)
-}
+const ask = ({ engine, handler }: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> =>
+  Effect.suspend(() => {
+    const decision = handler.factory(session)
+    if (!Effect.isEffect(decision)) return notAnApp
+    // Most have nothing to wait for.
+    return Exit.isExit(decision) && Exit.isSuccess(decision)
+      ? decision
+      : inTime(engine, Effect.provideService(decision, Scope.Scope, session.scope), returnIt)
+  })
 
 // Without types, a function may run its application where it should return it.
 const returnIt = ": return { app: … }, do not run the application in the function itself"
@@ -191,10 +190,11 @@ const begin = (
 const opening = (
   { settings }: Engine,
   session: Session.Session,
-  { isUpgradable }: Transport
+  { isUpgradable, name }: Transport
 ): ReadonlyArray<Entry> => {
+  const { all } = TransportType
   const upgrades = isUpgradable && settings.allowUpgrades
-    ? ["websocket", "webtransport"].filter((name) => settings.transports.has(name))
+    ? all.slice(all.indexOf(name) + 1).filter((better) => settings.transports.has(better))
     : []
   const data = JSON.stringify({
     sid: session.id,
@@ -210,38 +210,46 @@ const opening = (
 const abandonUnlessBegun = (
   engine: Engine,
   session: Session.Session,
-  exit: Exit.Exit<HttpServerResponse, unknown>
-): Effect.Effect<void> => {
-  if (session.fiber !== undefined) return Effect.void
-  engine.registry.release(session.id)
-  end(session, forcedClose)
-  return Scope.close(session.scope, Exit.asVoid(exit))
-}
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (session.fiber !== undefined) return Effect.void
+    engine.registry.release(session.id)
+    end(session, forcedClose)
+    return Scope.close(session.scope, Exit.asVoid(exit))
+  })
 
 /** The first GET of a client that polls: its answer carries the first packets. */
-export const polling: Kind = {
+export const polling: Kind<HttpServerResponse> = {
   transport: "polling",
-  open: Effect.fnUntraced(function*({ engine, query, request }, extraHeaders, session, begin) {
-    const exchange = engine.platform.exchange(request, extraHeaders, yield* Effect.context<never>())
+  hasHeaders: true,
+  open: Effect.fnUntraced(function*({ engine, query, request }, extraHeaders, session, start) {
+    const { platform, settings } = engine
+    const headers = {
+      ...ofPoll(extraHeaders, platform.header(request, "user-agent")),
+      cookies: settings.cookie?.(session.id)
+    }
+    const exchange = platform.exchange(request, headers, yield* Effect.context<never>())
     const { j } = query
     // A callback without a number would make a script that is none.
     const callback = j === undefined ? undefined : jsonp.callbackIndex(j) || "0"
     const isBinary = takesBytes(query) && j === undefined
-    const transport = new PollingTransport(doorsOf(session), engine.settings, isBinary, callback)
+    const transport = new PollingTransport(doorsOf(session), settings, isBinary, callback)
     transport.onFirstGet(exchange)
-    begin(transport)
+    start(transport)
     return yield* exchange.settlement
   })
 }
 
 /** A request to upgrade, to a WebSocket. */
-export const webSocket: Kind = {
+export const webSocket: Kind<HttpServerResponse> = {
   transport: "websocket",
-  open: ({ engine, query, request }, extraHeaders, session, begin) =>
+  hasHeaders: true,
+  open: ({ engine, query, request }, extraHeaders, session, start) =>
     engine.platform.upgrade(
       request,
       of101(extraHeaders),
-      (connection) => begin(new WebSocketTransport(connection, doorsOf(session), takesBytes(query)))
+      (connection) => start(new WebSocketTransport(connection, doorsOf(session), takesBytes(query)))
     )
 }
 

@@ -44,7 +44,10 @@ let made = 0
 /** A handler with a name of its own: its number in the order in which the program makes them. */
 export const makeHandler = (factory: Factory): NamedHandler => named(`handler ${++made}`, factory)
 
-/** The same or, where it is made while a request is handled, one with the name of the request's route. */
+/**
+ * The same or, where it is made while a request is handled, one with the name of the request's route. At once, not when
+ * its first request comes: requests have another order in every process.
+ */
 export const makeRouteHandler = (factory: Factory): NamedHandler => {
   const fiber = Fiber.getCurrent()
   const route = fiber && Context.getOrUndefined(fiber.context as Context.Context<RouteContext>, RouteContext)?.route

@@ -31,6 +31,8 @@ export type Asked =
   /** The same with a method that nobody has. */
   | { readonly _tag: "OtherMethod" }
   | Upgrade
+  /** To a transport that is none. */
+  | { readonly _tag: "UpgradeToNone"; readonly session: Session | ForeignSession }
 
 /** The registry has to look for the session elsewhere, and the rest is decided then. */
 export interface Elsewhere {
@@ -41,8 +43,10 @@ export interface Elsewhere {
 export interface Upgrade<S = Session | ForeignSession> {
   readonly _tag: "Upgrade"
   readonly session: S
-  readonly transport: TransportType
 }
+
+/** What was to be the handshake of a transport is none. */
+export const brokenHandshake = new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
 
 export const verify = (
   engine: Engine,
@@ -68,7 +72,7 @@ export const verify = (
   }
   if (method !== "GET") return new BadHandshakeMethod({ context: { method } })
   if (transport === "polling") return isUpgrade ? openNone : openPolling
-  return isUpgrade ? openWebSocket : new BadRequest({ context: { name: "TRANSPORT_HANDSHAKE_ERROR" } })
+  return isUpgrade ? openWebSocket : brokenHandshake
 }
 
 // By itself, since a closure in `verify` would cost every poll an object.
@@ -163,14 +167,15 @@ const verifyOrigin = ({ settings }: Engine, origin: string | undefined): Handsha
     : new Forbidden({ message: "Origin not allowed" })
 }
 
-const verifyUpgrade = <S extends Session | ForeignSession>(
-  { settings }: Engine,
-  session: S,
+const verifyUpgrade = (
+  engine: Engine,
+  session: Session | ForeignSession,
   transport: TransportType
-): Upgrade<S> | HandshakeError =>
-  settings.allowUpgrades
-    ? { _tag: "Upgrade", session, transport }
-    : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
+): Asked | HandshakeError =>
+  verifyUpgrades(engine, transport) ?? { _tag: transport === "polling" ? "UpgradeToNone" : "Upgrade", session }
+
+const verifyUpgrades = ({ settings }: Engine, transport: TransportType): HandshakeError | undefined =>
+  settings.allowUpgrades ? undefined : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
 
 /** The same checks for a WebTransport session whose first packet named the session it belongs to, or none (rule R86). */
 export const verifyWebTransport = Effect.fnUntraced(function*(
@@ -194,6 +199,6 @@ export const verifyWebTransport = Effect.fnUntraced(function*(
     const previousTransport = transportOf(session)
     return yield* new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
-  const upgrade = verifyUpgrade(engine, session, transport)
-  return upgrade._tag === "Upgrade" ? upgrade : yield* upgrade
+  const disabled = verifyUpgrades(engine, transport)
+  return disabled === undefined ? { _tag: "Upgrade", session } : yield* disabled
 })

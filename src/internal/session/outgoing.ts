@@ -56,16 +56,17 @@ export const isFull = ({ queued, server: { settings: { sendBuffer } }, transport
 export const send = (
   session: Session,
   entries: ReadonlyArray<Entry>
-): Effect.Effect<void, SocketClosed | InvalidMessage> => {
-  for (const entry of entries) {
-    const refusal = refusalOf(session, entry)
-    if (refusal === "Closed") return Effect.fail(closedError(session))
-    if (refusal === "Invalid") return Effect.fail(new InvalidMessage({ id: session.id }))
-  }
-  let sent = 0
-  while (sent < entries.length && accept(session, entries[sent]!) === "Accepted") sent++
-  return sent === entries.length ? Effect.void : waitInLine(session, entries.slice(sent))
-}
+): Effect.Effect<void, SocketClosed | InvalidMessage> =>
+  Effect.suspend(() => {
+    for (const entry of entries) {
+      const refusal = refusalOf(session, entry)
+      if (refusal === "Closed") return Effect.fail(closedError(session))
+      if (refusal === "Invalid") return Effect.fail(new InvalidMessage({ id: session.id }))
+    }
+    let sent = 0
+    while (sent < entries.length && accept(session, entries[sent]!) === "Accepted") sent++
+    return sent === entries.length ? Effect.void : waitInLine(session, entries.slice(sent))
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // waiting

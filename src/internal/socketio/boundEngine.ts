@@ -135,8 +135,9 @@ class EngineHooks implements Hooks {
 }
 
 /** The request that Socket.IO keeps: Node's own or, where there is none behind it, what is known of it. */
-const requestOf = (source: object, { handshake: { headers, query, transport, url } }: Session): EngineRequest => {
-  const connection = { encrypted: transport === "webtransport" }
+const requestOf = (source: object, { handshake: { headers, query, url } }: Session): EngineRequest => {
+  // What is not Node's is one of the web.
+  const connection = { encrypted: (source as Request).url.startsWith("https:") }
   const request = ("socket" in source ? source : { headers, url, method: "GET", connection }) as EngineRequest
   request._query ??= query
   return request

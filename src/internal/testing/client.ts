@@ -68,13 +68,13 @@ const open = Effect.fnUntraced(function*(state: State, transport: TransportType,
   const { accept, awake, visit } = state.ways
   const ear = { awake, hear: (packet: Packet) => hear(state, packet), isOver: () => state.isOver }
   const scope = yield* Scope.fork(state.scope)
-  const line = transport === "polling"
-    ? polling(visit, ear, Deferred.await(state.sid))
-    : transport === "websocket"
-    ? webSocket(visit, ear, sid)
-    : webTransport(accept, ear, sid)
+  const lines = {
+    polling: polling(visit, ear, Deferred.await(state.sid)),
+    websocket: webSocket(visit, ear, sid),
+    webtransport: webTransport(accept, ear, sid)
+  }
   return yield* Effect.onError(
-    Effect.map(Scope.provide(line, scope), (line): Held => ({ line, scope })),
+    Effect.map(Scope.provide(lines[transport], scope), (line): Held => ({ line, scope })),
     () => Scope.close(scope, Exit.void)
   )
 })
