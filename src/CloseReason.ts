@@ -10,6 +10,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
+import { tooLarge } from "./internal/protocol/limits.ts"
 import type { PacketError } from "./Packet.ts"
 import type { PayloadError } from "./Payload.ts"
 
@@ -54,7 +55,7 @@ export class InvalidContent extends Data.TaggedError("InvalidContent")<{ readonl
  * @since 0.1.0
  */
 export class PayloadTooLarge extends Data.TaggedError("PayloadTooLarge")<{ readonly limit: number }> {
-  override readonly message = "Max payload size exceeded"
+  override readonly message = tooLarge
 }
 
 /**

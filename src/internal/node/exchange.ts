@@ -9,6 +9,7 @@ import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
 import type { HandshakeError } from "../../HandshakeError.ts"
+import { longestTimer } from "../protocol/limits.ts"
 import type { Config } from "../server/config.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import * as Answers from "../server/answer.ts"
@@ -268,7 +269,7 @@ const limitReading = (
 ): void => {
   if (request.httpVersionMajor !== 1 || !(request.socket instanceof Net.Socket)) return
   const socket = request.socket as Net.Socket & { readonly server?: Http.Server }
-  socket.setTimeout(Math.min(closeTimeout, 2 ** 31 - 1))
+  socket.setTimeout(Math.min(closeTimeout, longestTimer))
   // Node has let go of it.
   if (isUpgraded(request)) socket.once("timeout", () => socket.destroy())
   lingering.watch(socket, response)

@@ -5,6 +5,7 @@ import { hash } from "node:crypto"
 import { STATUS_CODES } from "node:http"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
+import { longestTimer } from "../protocol/limits.ts"
 import { type Refusal, switchProtocols } from "../protocol/webSocketHandshake.ts"
 import { type Answer, upgradeRefusal } from "../server/answer.ts"
 import type { Config } from "../server/config.ts"
@@ -41,8 +42,7 @@ export class Upgrades {
     readonly closeTimeout: number
     readonly perMessageDeflate: Config["perMessageDeflate"]
   }) {
-    // No timer can run longer.
-    this.settings = { maxPayload, closeTimeout: Math.min(closeTimeout, 2 ** 31 - 1), lingering: new Lingering() }
+    this.settings = { maxPayload, closeTimeout: Math.min(closeTimeout, longestTimer), lingering: new Lingering() }
     this.perMessageDeflate = perMessageDeflate
   }
 

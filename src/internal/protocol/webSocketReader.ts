@@ -3,6 +3,7 @@
  * sections 5 to 8; rule R70). What it is given it leaves as it is: others may read the same chunk.
  */
 import { copyOf, fromUtf8, release } from "./bytes.ts"
+import * as limits from "./limits.ts"
 import { mayBeSent, opcodes, rotated, rsv1, unmask, unmaskTo } from "./webSocketFrames.ts"
 
 /** How the peer broke the protocol; `code` is what it is to be told. */
@@ -32,15 +33,12 @@ const { binary, close, ping, pong, text } = opcodes
 /** More fragments of one message than this are an attack. */
 const maxFragments = 16 * 1024
 
-/** After so many frames of one chunk it is somebody else's turn. */
-const framesPerTurn = 1024
-
 const firstAllocation = 1024
 
 /** Where a text that lies in one chunk loses its mask. */
 const scratch = new Uint8Array(64 * 1024)
 
-export const tooLarge: Fault = { code: 1009, message: "Max payload size exceeded" }
+export const tooLarge: Fault = { code: 1009, message: limits.tooLarge }
 const tooManyFragments: Fault = { code: 1008, message: "Too many message fragments" }
 const invalid = (what: string, code = 1002): Fault => ({ code, message: `Invalid WebSocket frame: ${what}` })
 const notUtf8 = invalid("invalid UTF-8 sequence", 1007)
@@ -85,7 +83,7 @@ export class FrameReader {
     let frames = 0
     while (this.state !== "over") {
       if (this.received < 0) {
-        if (!this.mayRead || frames === framesPerTurn) return at < chunk.length ? chunk.subarray(at) : undefined
+        if (!this.mayRead || frames === limits.mostPerTurn) return at < chunk.length ? chunk.subarray(at) : undefined
         frames++
         at = this.takeHeader(chunk, at)
         if (this.received < 0) break

@@ -4,10 +4,11 @@
  */
 import * as Data from "effect/Data"
 import { copyOf } from "./bytes.ts"
+import { tooLarge } from "./limits.ts"
 
 /** The length of a frame is zero or beyond the limit. */
 export class FrameError extends Data.TaggedError("FrameError")<{ readonly reason: "Empty" | "TooLarge" }> {
-  override readonly message = this.reason === "Empty" ? "a frame of length zero" : "Max payload size exceeded"
+  override readonly message = this.reason === "Empty" ? "a frame of length zero" : tooLarge
 }
 
 const binaryFlag = 0x80

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { longestTimer } from "../protocol/limits.ts"
 import { see } from "../protocol/see.ts"
 import { Connection } from "./connection.ts"
 import { type Hearer, listen, type Listener, unlessInterrupted, type Untyped } from "./programs.ts"
@@ -288,8 +289,7 @@ export const ask = <P extends Schema.Top, S extends Schema.Top, E extends Schema
     const args = yield* argumentsOf(event, payload)
     const millis = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 seconds"))
     const answer = yield* Effect.callback<unknown, NoAnswer>((resume) => {
-      // No timer can run longer.
-      const emitter = socket.timeout(Math.min(millis, 2 ** 31 - 1)) as unknown as Untyped
+      const emitter = socket.timeout(Math.min(millis, longestTimer)) as unknown as Untyped
       emitter.emit(event.name, ...args, (error: unknown, value: unknown) =>
         resume(error ? Effect.fail(new NoAnswer({ event: event.name })) : Effect.succeed(value ?? null)))
     })

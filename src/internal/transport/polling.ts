@@ -9,6 +9,7 @@ import type { Packet, Revision } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import { Cursor } from "../protocol/cursor.ts"
 import * as jsonp from "../protocol/jsonp.ts"
+import { mostPerTurn } from "../protocol/limits.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import { see } from "../protocol/see.ts"
@@ -22,9 +23,6 @@ export interface PollingLimits {
   /** The most packets a POST may carry. */
   readonly maxPacketsPerPayload: number
 }
-
-/** After so many packets of one POST it is somebody else's turn. */
-const packetsPerTurn = 1024
 
 /** Where the GET is: none, one that waits for packets, or one whose answer is being compressed. */
 type Get = undefined | { _tag: "Parked" | "Compressing"; readonly exchange: Exchange }
@@ -209,7 +207,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
         doors.onPacket(packet)
         closePacket = packet.type === "close"
       }
-      return !closePacket && !this.paused && this.end !== "Done" && ++count < packetsPerTurn
+      return !closePacket && !this.paused && this.end !== "Done" && ++count < mostPerTurn
     }
     const { cursor, payload } = post
     const { maxPacketsPerPayload: maxPackets } = this.limits

@@ -13,6 +13,7 @@ import {
 } from "../../CloseReason.ts"
 import { PacketError } from "../../Packet.ts"
 import { fromUtf8Lenient } from "../protocol/bytes.ts"
+import { mostPerTurn } from "../protocol/limits.ts"
 import { FrameDecoder, type FrameError } from "../protocol/webTransportFrames.ts"
 
 /**
@@ -78,9 +79,6 @@ export interface ConnectionHost {
 
 /** How long a stream that broke waits for its session to say why, in milliseconds. */
 const patience = 100
-
-/** After so many frames of one chunk it is somebody else's turn. */
-const framesPerTurn = 1024
 
 const gone = transportClose()
 
@@ -202,7 +200,7 @@ export class WebTransportConnection {
 
   private readonly onFrame = (data: Uint8Array, isBinary: boolean): boolean => {
     tell(this.listener, data, isBinary)
-    return !this.paused && ++this.frames < framesPerTurn
+    return !this.paused && ++this.frames < mostPerTurn
   }
 
   private describe(error: FrameError): CloseReason {
