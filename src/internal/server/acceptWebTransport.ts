@@ -17,7 +17,7 @@ import { end } from "../session/end.ts"
 import { isUpgradable, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
 import type { FrameListener } from "../transport/frameListener.ts"
-import { parseFrame, WebTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
+import { parseFrame, webTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
 import {
   type ConnectionHost,
   WebTransportConnection,
@@ -199,7 +199,7 @@ const upgrade = Effect.fnUntraced(function*(
 ) {
   yield* allow(arrival)
   if (!isUpgradable(session)) return yield* brokenHandshake
-  onJoin(session, startUpgrade(session, new WebTransportCandidate(connection)))
+  onJoin(session, startUpgrade(session, webTransportCandidate(connection)))
 })
 
 /** The id in the first packet of an upgrade; `undefined` where there is none. */

@@ -7,7 +7,7 @@ import { takesBytes } from "../protocol/query.ts"
 import type { SocketId } from "../session/model.ts"
 import { isUpgradable, Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
-import { WebSocketCandidate, type WebSocketConnection } from "../transport/webSocket.ts"
+import { webSocketCandidate, type WebSocketConnection } from "../transport/webSocket.ts"
 import { allow, type Arrival, decideHeaders, type Reply, shuttingDown } from "./arrival.ts"
 import { of101 } from "./extraHeaders.ts"
 import type { ForeignSession } from "./forwarding.ts"
@@ -57,7 +57,7 @@ const acceptAndClose = Effect.fnUntraced(function*(arrival: Arrival, id: SocketI
 
 /** Offers a session a WebSocket. It may have moved on meanwhile; then the client is told by a close (rule R24). */
 export const joinWebSocket = (session: Session, connection: WebSocketConnection, takesBytes: boolean): void => {
-  if (isUpgradable(session)) startUpgrade(session, new WebSocketCandidate(connection, takesBytes))
+  if (isUpgradable(session)) startUpgrade(session, webSocketCandidate(connection, takesBytes))
   else connection.close()
 }
 

@@ -3,7 +3,8 @@
  * transport.
  */
 import type { CloseReason } from "../../CloseReason.ts"
-import type { Message } from "../../Packet.ts"
+import { type Message, type Packet, PacketError, type Revision } from "../../Packet.ts"
+import type { CandidateHost } from "./contract.ts"
 
 export interface FrameListener {
   /** A frame, and its size in bytes; its bytes are the listener's. */
@@ -21,3 +22,14 @@ export const ignore: FrameListener = {
   onWritable: () => {},
   onClose: () => {}
 }
+
+/** For a connection on which a client probes. */
+export const probing = (
+  host: CandidateHost,
+  parse: (data: Message, revision: Revision) => Packet | PacketError | undefined
+): FrameListener => ({
+  ...ignore,
+  // What a session's transport would ignore is no packet of an upgrade either (rule R79).
+  onFrame: (data) => host.onPacket(parse(data, host.revision) ?? new PacketError({ reason: "UnknownType" })),
+  onClose: () => host.onClose()
+})

@@ -7,8 +7,8 @@ import { type CloseReason, parseError, transportClose } from "../../CloseReason.
 import { type Message, type Packet, PacketError, type Revision } from "../../Packet.ts"
 import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
-import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
-import { type FrameListener, ignore } from "./frameListener.ts"
+import type { Candidate, Doors, Transport } from "./contract.ts"
+import { type FrameListener, ignore, probing } from "./frameListener.ts"
 import { type Account, type Entry, take } from "./entry.ts"
 import { encodeEntry, type FrameWriter, takeBatch } from "./webSocketBatch.ts"
 
@@ -140,47 +140,18 @@ export class WebSocketTransport implements Transport, FrameListener {
 }
 
 /** A WebSocket on which a client probes, before it is its session's transport. */
-export class WebSocketCandidate implements Candidate, FrameListener {
-  readonly name = "websocket"
-  private readonly connection: WebSocketConnection
-  private readonly binary: boolean
-  private host: CandidateHost | undefined
-  constructor(connection: WebSocketConnection, binary: boolean) {
-    this.connection = connection
-    this.binary = binary
-  }
-
-  start(host: CandidateHost): void {
-    this.host = host
-    this.connection.listener = this
-  }
-
-  send(packet: Packet): void {
-    this.connection.writeMessage(revision4.encodeText(packet.type, packet.data), false)
-  }
-
-  close(): void {
-    this.connection.listener = ignore
-    this.connection.close()
-  }
-
-  adopt(doors: Doors): Transport {
-    return new WebSocketTransport(this.connection, doors, this.binary)
-  }
-
-  onFrame(data: Message): void {
-    // What a session's transport would ignore is no packet of an upgrade either (rule R79).
-    this.host!.onPacket(parseFrame(data, this.host!.revision) ?? new PacketError({ reason: "UnknownType" }))
-  }
-
-  onTurn(): void {}
-
-  onWritable(): void {}
-
-  onClose(): void {
-    this.host!.onClose()
-  }
-}
+export const webSocketCandidate = (connection: WebSocketConnection, binary: boolean): Candidate => ({
+  name: "websocket",
+  start: (host) => {
+    connection.listener = probing(host, parseFrame)
+  },
+  send: ({ data, type }) => void connection.writeMessage(revision4.encodeText(type, data), false),
+  close: () => {
+    connection.listener = ignore
+    connection.close()
+  },
+  adopt: (doors) => new WebSocketTransport(connection, doors, binary)
+})
 
 /** One frame as a packet; `undefined` for what revision 3 ignores: bytes of an unknown type (rule R64). */
 export const parseFrame = (data: Message, revision: Revision): Packet | PacketError | undefined => {

@@ -7,9 +7,9 @@ import type * as Queue from "effect/Queue"
 import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
 import { type Message, type Packet, PacketError } from "../../Packet.ts"
 import * as revision4 from "../protocol/revision4.ts"
-import type { Candidate, CandidateHost, Doors, Transport } from "./contract.ts"
+import type { Candidate, Doors, Transport } from "./contract.ts"
 import type { Account, Entry } from "./entry.ts"
-import type { FrameListener } from "./frameListener.ts"
+import { type FrameListener, probing } from "./frameListener.ts"
 import type { WebTransportConnection } from "./webTransportConnection.ts"
 import { takeFrames, textFrame } from "./webTransportBatch.ts"
 
@@ -129,44 +129,16 @@ export class WebTransportTransport implements Transport, FrameListener {
 }
 
 /** A WebTransport session on which a client probes, before it is its session's transport. */
-export class WebTransportCandidate implements Candidate, FrameListener {
-  readonly name = "webtransport"
-  private readonly connection: WebTransportConnection
-  private host: CandidateHost | undefined
-  constructor(connection: WebTransportConnection) {
-    this.connection = connection
-  }
-
-  start(host: CandidateHost): void {
-    this.host = host
-    this.connection.listen(this)
-    this.connection.resume()
-  }
-
-  send(packet: Packet): void {
-    if (typeof packet.data !== "object") this.connection.write([textFrame(packet.type, packet.data)])
-  }
-
-  close(): void {
-    this.connection.close()
-  }
-
-  adopt(doors: Doors): Transport {
-    return new WebTransportTransport(this.connection, doors)
-  }
-
-  onFrame(data: Message): void {
-    this.host!.onPacket(parseFrame(data))
-  }
-
-  onTurn(): void {}
-
-  onWritable(): void {}
-
-  onClose(): void {
-    this.host!.onClose()
-  }
-}
+export const webTransportCandidate = (connection: WebTransportConnection): Candidate => ({
+  name: "webtransport",
+  start: (host) => {
+    connection.listen(probing(host, parseFrame))
+    connection.resume()
+  },
+  send: ({ data, type }) => typeof data === "object" ? undefined : connection.write([textFrame(type, data)]),
+  close: () => connection.close(),
+  adopt: (doors) => new WebTransportTransport(connection, doors)
+})
 
 /** One frame as a packet: bytes are a message, text is any. */
 export const parseFrame = (data: Message): Packet | PacketError =>
