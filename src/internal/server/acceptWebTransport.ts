@@ -2,6 +2,7 @@
  * A WebTransport session, from its arrival until it is over: its first packet opens a session or upgrades one (rules
  * R85, R86). What guards the other transports guards this one.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -81,7 +82,7 @@ const serve = (
     const arrival = new Arrival(engine, named("webtransport", factory), request, false)
     // The transport has no other revision.
     arrival.query["EIO"] ??= "4"
-    const ended = Effect.callback<void>((resume) => connection.whenEnded(() => resume(Effect.void)))
+    const ended = Deferred.await(connection.ended)
     let onInterrupt = Effect.void
     const begun = Effect.flatMap(
       firstPacket(engine, connection),

@@ -10,7 +10,8 @@ import { see } from "../protocol/see.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
 import { flush } from "../session/outgoing.ts"
-import { get, isReachable, labelOf, type Session } from "../session/session.ts"
+import { labelOf } from "../session/model.ts"
+import { get, isReachable, type Session } from "../session/session.ts"
 import type { Engine } from "./engine.ts"
 
 // How many are undelivered is known when a session has ended.

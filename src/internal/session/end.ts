@@ -36,20 +36,16 @@ export const settle = (session: Session): void => {
   try {
     get(session.transport).close(reason._tag === "TransportClose")
   } finally {
-    tell(session, reason)
+    publish(session, { _tag: "Closed", reason })
+    if (session.observers !== undefined) endObservers(session.observers)
+    session.upgrade?.interruptUnsafe()
+    refuseSenders(session)
+    Deferred.doneUnsafe(session.closed, Exit.succeed(reason))
+    signal(session)
+    incoming.finish(session)
+    // Then comes what is left to do: see `takeLeave`.
+    session.fiber?.interruptUnsafe()
   }
-}
-
-const tell = (session: Session, reason: CloseReason): void => {
-  publish(session, { _tag: "Closed", reason })
-  if (session.observers !== undefined) endObservers(session.observers)
-  session.upgrade?.interruptUnsafe()
-  refuseSenders(session)
-  Deferred.doneUnsafe(session.closed, Exit.succeed(reason))
-  signal(session)
-  incoming.finish(session)
-  // Then comes what is left to do: see `takeLeave`.
-  session.fiber?.interruptUnsafe()
 }
 
 /** Nothing more is accepted: whoever waited for room is told. */

@@ -17,9 +17,10 @@ import { type Entry, put } from "../transport/entry.ts"
 import { close } from "./close.ts"
 import { heartbeat } from "./heartbeat.ts"
 import { wake } from "./incoming.ts"
+import { labelOf } from "./model.ts"
 import { flush } from "./outgoing.ts"
 import { hear } from "./pulse.ts"
-import { get, labelOf, type Session, set } from "./session.ts"
+import { get, type Session, set } from "./session.ts"
 
 /** The user's program for one session: the parts of a `SocketApp`. */
 export interface Program {

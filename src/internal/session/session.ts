@@ -38,8 +38,6 @@ import {
 import { type Observers, publish as publishTo } from "./observers.ts"
 import type { Settings } from "./settings.ts"
 
-export { labelOf } from "./model.ts"
-
 /** What a session needs of the server it lives in. */
 export interface SessionHost {
   /** What the functions of `Socket` do with its sessions. */

@@ -2,7 +2,8 @@
  * One WebTransport session with its one stream, as a connection that carries frames (rules R85, R87). Whatever a dying
  * session rejects is taken care of here: nothing of it becomes an unhandled rejection.
  */
-import { type FrameListener, ignore } from "./frameListener.ts"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import {
   type CloseReason,
   parseError,
@@ -15,6 +16,7 @@ import { PacketError } from "../../Packet.ts"
 import { fromUtf8Lenient } from "../protocol/bytes.ts"
 import { mostPerTurn } from "../protocol/limits.ts"
 import { FrameDecoder, type FrameError } from "../protocol/webTransportFrames.ts"
+import { type FrameListener, ignore } from "./frameListener.ts"
 
 /**
  * A readable stream of the Streams standard, as far as it is used here.
@@ -84,6 +86,8 @@ const gone = transportClose()
 
 export class WebTransportConnection {
   readonly host: ConnectionHost
+  /** Completed when it has ended, for whatever reason. */
+  readonly ended = Deferred.makeUnsafe<void>()
   /** Bytes written that the stream has not taken. */
   unsent = 0
   private readonly session: WebTransportSession
@@ -105,7 +109,6 @@ export class WebTransportConnection {
   private broken = false
   private cancelSuspicion: (() => void) | undefined
   private end: CloseReason | undefined
-  private onEnded: Array<() => void> = []
 
   constructor(session: WebTransportSession, host: ConnectionHost) {
     this.session = session
@@ -143,12 +146,6 @@ export class WebTransportConnection {
     this.listener = listener
     const { end } = this
     if (end !== undefined) Promise.resolve().then(() => this.listener.onClose(end))
-  }
-
-  /** Calls back when the connection has ended, for whatever reason. */
-  whenEnded(f: () => void): void {
-    if (this.end !== undefined) f()
-    else this.onEnded.push(f)
   }
 
   // --- in ----------------------------------------------------------------------------------------------------------
@@ -291,11 +288,10 @@ export class WebTransportConnection {
     attempt(() => this.session.close(info))
     attempt(() => this.reader?.cancel())
     attempt(() => this.writer?.abort())
-    const { onEnded, waiting } = this
+    const { waiting } = this
     this.waiting = []
-    this.onEnded = []
     for (const [, done] of waiting) done(false)
-    for (const f of onEnded) f()
+    Deferred.doneUnsafe(this.ended, Effect.void)
   }
 }
 
