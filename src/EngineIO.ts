@@ -35,7 +35,7 @@ import { route as addRoute, serve as serveAlone } from "./internal/server/routes
 import { EngineIO, layer as server } from "./internal/server/service.ts"
 import type { SocketApp } from "./internal/server/socketApp.ts"
 import { layer as socketServer } from "./internal/server/socketServer.ts"
-import type { WebTransportSession } from "./internal/transport/webTransportConnection.ts"
+import type { WebTransportSession } from "./internal/transport/webTransportSession.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
 export type { NodeServer } from "./internal/node/attach.ts"
@@ -64,7 +64,7 @@ export type {
   WebTransportSession,
   WebTransportStream,
   WebTransportWritable
-} from "./internal/transport/webTransportConnection.ts"
+} from "./internal/transport/webTransportSession.ts"
 export { Forbidden }
 
 /**

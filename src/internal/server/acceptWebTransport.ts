@@ -19,11 +19,8 @@ import { isUpgradable, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
 import type { FrameListener } from "../transport/frameListener.ts"
 import { parseFrame, webTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
-import {
-  type ConnectionHost,
-  WebTransportConnection,
-  type WebTransportSession
-} from "../transport/webTransportConnection.ts"
+import { type ConnectionHost, WebTransportConnection } from "../transport/webTransportConnection.ts"
+import type { WebTransportSession } from "../transport/webTransportSession.ts"
 import { allow, Arrival } from "./arrival.ts"
 import type { Engine } from "./engine.ts"
 import { handshake, type Kind } from "./handshake.ts"

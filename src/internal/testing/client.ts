@@ -10,7 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Message, Packet } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
-import type { WebTransportSession } from "../transport/webTransportConnection.ts"
+import type { WebTransportSession } from "../transport/webTransportSession.ts"
 import { Disconnected, type Line, polling, type Refused, type Visit, webSocket, webTransport } from "./clientLines.ts"
 
 /** The ways to the server. */

@@ -7,7 +7,7 @@ import { type Packet, parse } from "../../Packet.ts"
 import { toBytes } from "../protocol/bytes.ts"
 import { FrameDecoder, frameHeader } from "../protocol/webTransportFrames.ts"
 import { encodeText } from "../protocol/revision4.ts"
-import type { WebTransportSession, WebTransportStream } from "../transport/webTransportConnection.ts"
+import type { WebTransportSession, WebTransportStream } from "../transport/webTransportSession.ts"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
