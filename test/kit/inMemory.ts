@@ -14,7 +14,7 @@ import { leave } from "../../src/internal/server/drain.ts"
 import type { Engine } from "../../src/internal/server/engine.ts"
 import { handshake, type Kind } from "../../src/internal/server/handshake.ts"
 import { makeHandler } from "../../src/internal/server/namedHandler.ts"
-import { doorsOf } from "../../src/internal/session/doors.ts"
+import { SessionDoors } from "../../src/internal/session/doors.ts"
 import { isUpgradable, type Session } from "../../src/internal/session/session.ts"
 import { startUpgrade } from "../../src/internal/session/upgrade.ts"
 import type * as contract from "../../src/internal/transport/contract.ts"
@@ -328,7 +328,7 @@ const inMemory = (client: Client): Kind<void> => ({
   open: (_, __, session, start) =>
     Effect.sync(() => {
       client.socket = session
-      start(new InMemoryTransport(client, doorsOf(session)))
+      start(new InMemoryTransport(client, new SessionDoors(session)))
     })
 })
 

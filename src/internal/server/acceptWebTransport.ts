@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import { serverShutdown } from "../../CloseReason.ts"
 import { type Packet, PacketError } from "../../Packet.ts"
 import { close } from "../session/close.ts"
-import { doorsOf } from "../session/doors.ts"
+import { SessionDoors } from "../session/doors.ts"
 import { end } from "../session/end.ts"
 import { isUpgradable, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
@@ -185,7 +185,7 @@ const webTransport = (connection: WebTransportConnection, onJoin: OnJoin): Kind<
   open: (_, __, session, start) =>
     Effect.sync(() => {
       onJoin(session)
-      start(new WebTransportTransport(connection, doorsOf(session)))
+      start(new WebTransportTransport(connection, new SessionDoors(session)))
     })
 })
 

@@ -22,7 +22,7 @@ import { TransportType } from "../../Transport.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import { takesBytes } from "../protocol/query.ts"
 import { see } from "../protocol/see.ts"
-import { doorsOf } from "../session/doors.ts"
+import { SessionDoors } from "../session/doors.ts"
 import { end } from "../session/end.ts"
 import { open, type Program } from "../session/life.ts"
 import type { Handshake, SocketId } from "../session/model.ts"
@@ -234,7 +234,7 @@ export const polling: Kind<HttpServerResponse> = {
     // A callback without a number would make a script that is none.
     const callback = j === undefined ? undefined : jsonp.callbackIndex(j) || "0"
     const isBinary = takesBytes(query) && j === undefined
-    const transport = new PollingTransport(doorsOf(session), settings, isBinary, callback)
+    const transport = new PollingTransport(new SessionDoors(session), settings, isBinary, callback)
     transport.onFirstGet(exchange)
     start(transport)
     return yield* exchange.settlement
@@ -249,7 +249,7 @@ export const webSocket: Kind<HttpServerResponse> = {
     engine.platform.upgrade(
       request,
       of101(extraHeaders),
-      (connection) => start(new WebSocketTransport(connection, doorsOf(session), takesBytes(query)))
+      (connection) => start(new WebSocketTransport(connection, new SessionDoors(session), takesBytes(query)))
     )
 }
 

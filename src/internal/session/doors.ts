@@ -15,10 +15,8 @@ import { get, publish, type Session, transportOf } from "./session.ts"
 /** How many pongs may wait for a client of revision 3: one that never takes them must not fill our memory. */
 const mostPongs = 1_000
 
-/** What a transport of this session reports to. */
-export const doorsOf = (session: Session): PollingDoors => new SessionDoors(session)
-
-class SessionDoors implements PollingDoors {
+/** What a transport of a session reports to. */
+export class SessionDoors implements PollingDoors {
   private readonly session: Session
   constructor(session: Session) {
     this.session = session

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { type Packet, PacketError, type PacketType } from "../../Packet.ts"
 import type { Candidate } from "../transport/contract.ts"
-import { doorsOf } from "./doors.ts"
+import { SessionDoors } from "./doors.ts"
 import { flush } from "./outgoing.ts"
 import { get, isPaused, noop, publish, type Session, set } from "./session.ts"
 
@@ -92,7 +92,7 @@ const answerPolls = Effect.fnUntraced(function*(session: Session) {
 const swap = (session: Session, candidate: Candidate, startedAt: number): void => {
   const { server } = session
   const old = get(session.transport)
-  const transport = candidate.adopt(doorsOf(session))
+  const transport = candidate.adopt(new SessionDoors(session))
   set(session.transport, transport)
   session.upgraded = true
   server.telemetry.upgraded(session, old.name, server.now() - startedAt)
