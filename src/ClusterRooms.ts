@@ -39,13 +39,13 @@ import type * as Stream from "effect/Stream"
 import { toMessage } from "./internal/protocol/bytes.ts"
 import { see } from "./internal/protocol/see.ts"
 import type { News } from "./internal/server/clusterMessages.ts"
-import { type Change, type Seat, Seats } from "./internal/server/seats.ts"
+import { type Change, type Presence, Presences } from "./internal/server/presence.ts"
 import { EngineIO } from "./internal/server/service.ts"
 import type { Hear } from "./internal/server/topics.ts"
 import * as Rooms from "./Rooms.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
-export type { Change } from "./internal/server/seats.ts"
+export type { Change } from "./internal/server/presence.ts"
 
 const TypeId: unique symbol = Symbol.for("effect-engine.io/ClusterRooms")
 
@@ -62,7 +62,7 @@ export interface ClusterRooms<in out Person> {
 }
 
 interface State<in out Person> {
-  readonly seats: Seats<Person>
+  readonly presences: Presences<Person>
   readonly encode: (person: Person) => Effect.Effect<string, Schema.SchemaError>
   /** Tells the rooms of all other members. */
   readonly publish: (news: News) => void
@@ -85,45 +85,45 @@ export const make = <Person, Encoded>(
   Effect.gen(function*() {
     const { engine: { supervisor, topics } } = yield* EngineIO
     const here = yield* Rooms.make
-    const seats = new Seats<Person>()
+    const presences = new Presences<Person>()
     const topic = `rooms:${name}`
     const codec = Schema.fromJsonString(Schema.toCodecJson(schema))
     const decode = Schema.decodeUnknownOption(codec)
 
-    const seat = (owner: string | undefined, room: string, sid: SocketId, text: string): void => {
+    const add = (owner: string | undefined, room: string, sid: SocketId, text: string): void => {
       const person = decode(text)
-      if (Option.isSome(person)) return seats.take({ room, sid, person: person.value, text, owner })
+      if (Option.isSome(person)) return presences.take({ room, sid, person: person.value, text, owner })
       supervisor.fork(
         Effect.logWarning(`Somebody in a room of another process does not decode${see("person-that-does-not-decode")}`)
       )
     }
     const hear: Hear = (news, member) => {
       switch (news._tag) {
-        case "Begun":
-          for (const { person, room, sid } of news.seats) seat(member, room, sid, person)
+        case "Snapshot":
+          for (const { person, room, sid } of news.presences) add(member, room, sid, person)
           return
-        case "Seated":
-          return seat(member, news.room, news.sid, news.person)
+        case "Present":
+          return add(member, news.room, news.sid, news.person)
         case "Left": {
-          const left = seats.find(news.room, news.sid)
-          if (left !== undefined) seats.leave(left)
+          const left = presences.find(news.room, news.sid)
+          if (left !== undefined) presences.leave(left)
           return
         }
         case "Gone":
-          for (const left of seats.filter(({ owner }) => owner === member)) seats.leave(left)
+          for (const left of presences.filter(({ owner }) => owner === member)) presences.leave(left)
           return
-        case "Said":
+        case "RoomMessage":
           return void Effect.runSync(Rooms.broadcast(here, news.room, news.payload))
       }
     }
     const state: State<Person> = {
-      seats,
+      presences,
       encode: Schema.encodeEffect(codec),
       publish: (news) => topics.publish(topic, news, hear)
     }
-    const own = () => seats.filter(({ owner }) => typeof owner === "object")
+    const own = () => presences.filter(({ owner }) => typeof owner === "object")
     yield* topics.host(topic, () => own().map(({ room, sid, text }) => ({ room, sid, person: text })))
-    yield* Effect.addFinalizer(() => Effect.sync(() => own().forEach((seat) => giveUp(state, seat))))
+    yield* Effect.addFinalizer(() => Effect.sync(() => own().forEach((presence) => giveUp(state, presence))))
     yield* topics.listen(topic, hear)
     return { here, [TypeId]: state }
   })
@@ -149,12 +149,12 @@ export const join = <Person>(
     yield* Rooms.join(here, room, socket)
     yield* Effect.acquireRelease(
       Effect.sync(() => {
-        const seat = { room, sid: socket.id, person, text, owner: socket }
-        state.seats.take(seat)
-        state.publish({ _tag: "Seated", exchange: 0, room, sid: socket.id, person: text })
-        return seat
+        const presence = { room, sid: socket.id, person, text, owner: socket }
+        state.presences.take(presence)
+        state.publish({ _tag: "Present", exchange: 0, room, sid: socket.id, person: text })
+        return presence
       }),
-      (seat) => Effect.sync(() => giveUp(state, seat))
+      (presence) => Effect.sync(() => giveUp(state, presence))
     )
   })
 
@@ -172,13 +172,13 @@ export const leave = <Person>(
   Effect.andThen(
     Rooms.leave(here, room, socket),
     Effect.sync(() => {
-      const seat = state.seats.find(room, socket.id)
-      if (seat?.owner === socket) giveUp(state, seat)
+      const presence = state.presences.find(room, socket.id)
+      if (presence?.owner === socket) giveUp(state, presence)
     })
   )
 
-const giveUp = <Person>({ publish, seats }: State<Person>, seat: Seat<Person>): void => {
-  if (seats.leave(seat)) publish({ _tag: "Left", exchange: 0, room: seat.room, sid: seat.sid })
+const giveUp = <Person>({ publish, presences }: State<Person>, presence: Presence<Person>): void => {
+  if (presences.leave(presence)) publish({ _tag: "Left", exchange: 0, room: presence.room, sid: presence.sid })
 }
 
 /**
@@ -188,9 +188,9 @@ const giveUp = <Person>({ publish, seats }: State<Person>, seat: Seat<Person>): 
  * @since 0.2.0
  */
 export const people = <Person>(
-  { [TypeId]: { seats } }: ClusterRooms<Person>,
+  { [TypeId]: { presences } }: ClusterRooms<Person>,
   room: string
-): Effect.Effect<ReadonlyArray<Person>> => Effect.sync(() => seats.people(room))
+): Effect.Effect<ReadonlyArray<Person>> => Effect.sync(() => presences.people(room))
 
 /**
  * How many are in each room that has anybody in it, in all members.
@@ -199,8 +199,8 @@ export const people = <Person>(
  * @since 0.2.0
  */
 export const counts = <Person>(
-  { [TypeId]: { seats } }: ClusterRooms<Person>
-): Effect.Effect<ReadonlyMap<string, number>> => Effect.sync(() => seats.counts)
+  { [TypeId]: { presences } }: ClusterRooms<Person>
+): Effect.Effect<ReadonlyMap<string, number>> => Effect.sync(() => presences.counts)
 
 /**
  * Sends one message to everybody in a room, in all members, but for a socket that you name. It waits for nobody: neither for
@@ -225,7 +225,7 @@ export const broadcast = <Person>(
   { except }: { readonly except?: Socket | undefined } = {}
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    publish({ _tag: "Said", exchange: 0, room, payload: toMessage(message) })
+    publish({ _tag: "RoomMessage", exchange: 0, room, payload: toMessage(message) })
     return Effect.asVoid(Rooms.broadcast(here, room, message, { filter: (socket) => socket !== except }))
   })
 
@@ -237,5 +237,5 @@ export const broadcast = <Person>(
  * @category observing
  * @since 0.2.0
  */
-export const changes = <Person>({ [TypeId]: { seats } }: ClusterRooms<Person>): Stream.Stream<Change<Person>> =>
-  seats.changes
+export const changes = <Person>({ [TypeId]: { presences } }: ClusterRooms<Person>): Stream.Stream<Change<Person>> =>
+  presences.changes

@@ -81,17 +81,17 @@ const questions = {
 }
 export type Question = typeof questions[keyof typeof questions]["Type"]
 
-const seat = { room: Schema.String, sid: Schema.String, person: Schema.String }
+const presence = { room: Schema.String, sid: Schema.String, person: Schema.String }
 
 /** What is told to who listens to a topic. The one that tells numbers it as it sends it. */
 const news = {
   /** The first: who is there. */
-  Begun: Schema.TaggedStruct("Begun", { exchange, seats: Schema.Array(Schema.Struct(seat)) }),
+  Snapshot: Schema.TaggedStruct("Snapshot", { exchange, presences: Schema.Array(Schema.Struct(presence)) }),
   Published: Schema.TaggedStruct("Published", { exchange, payload }),
   /** To everybody in a room. */
-  Said: Schema.TaggedStruct("Said", { exchange, room: Schema.String, payload }),
+  RoomMessage: Schema.TaggedStruct("RoomMessage", { exchange, room: Schema.String, payload }),
   /** Somebody is in a room, or is not the same any more. */
-  Seated: Schema.TaggedStruct("Seated", { exchange, ...seat }),
+  Present: Schema.TaggedStruct("Present", { exchange, ...presence }),
   Left: Schema.TaggedStruct("Left", { exchange, room: Schema.String, sid: Schema.String })
 }
 export type News = typeof news[keyof typeof news]["Type"]
@@ -137,10 +137,10 @@ export const Message = Schema.Union([
   Schema.TaggedStruct("Unlisten", { exchange }),
   List,
   // By the owner.
-  news.Begun,
+  news.Snapshot,
   news.Published,
-  news.Said,
-  news.Seated,
+  news.RoomMessage,
+  news.Present,
   news.Left,
   replies.Answer,
   replies.Listed,

@@ -238,10 +238,10 @@ class Forwarder implements LinkHandler {
 
   private tell(message: Message): void {
     switch (message._tag) {
-      case "Begun":
+      case "Snapshot":
       case "Published":
-      case "Said":
-      case "Seated":
+      case "RoomMessage":
+      case "Present":
       case "Left":
         this.listeners.get(message.exchange)?.hear(message)
     }

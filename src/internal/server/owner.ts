@@ -58,7 +58,7 @@ class Asker implements LinkHandler {
         const { topics } = this.engine
         this.leaves.set(number, topics.tell(message.topic, (news) => this.link.send({ ...news, exchange: number })))
         // It is there, and may have things to say itself.
-        return topics.knock()
+        return topics.retry()
       }
       case "Unlisten":
         this.leaves.get(number)?.()

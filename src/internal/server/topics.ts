@@ -11,7 +11,7 @@ import type { Cluster } from "./cluster.ts"
 import type { News } from "./clusterMessages.ts"
 import type { Forwarding } from "./forwarding.ts"
 
-type Seats = Extract<News, { readonly _tag: "Begun" }>["seats"]
+type Presences = Extract<News, { readonly _tag: "Snapshot" }>["presences"]
 
 /** What a member has said holds no longer, until it has begun again. */
 const gone = { _tag: "Gone" } as const
@@ -22,18 +22,18 @@ export type Hear = (news: News | typeof gone, member?: string) => void
 interface Topic {
   readonly listeners: Set<(news: News) => void>
   /** Those here who say who is there. */
-  readonly hosts: Set<() => Seats>
+  readonly hosts: Set<() => Presences>
 }
 
 /** How long after the loss of a link another one is tried, in milliseconds. */
-const pause = 1000
+const retryInterval = 1000
 
 /** How long who begins to listen waits for those who hang, in milliseconds. */
-const patience = 1000
+const snapshotTimeout = 1000
 
 export class Topics {
   private readonly topics = new Map<string, Topic>()
-  private readonly knocks = Latch.makeUnsafe(false)
+  private readonly retries = Latch.makeUnsafe(false)
   private readonly cluster: Cluster | undefined
   private readonly forwarding: Forwarding | undefined
   constructor(cluster: Cluster | undefined, forwarding: Forwarding | undefined) {
@@ -51,7 +51,7 @@ export class Topics {
   tell(name: string, hear: (news: News) => void): () => void {
     const { hosts, listeners } = this.topic(name)
     listeners.add(hear)
-    hear({ _tag: "Begun", exchange: 0, seats: Array.from(hosts, (seats) => seats()).flat() })
+    hear({ _tag: "Snapshot", exchange: 0, presences: Array.from(hosts, (presences) => presences()).flat() })
     return () => {
       listeners.delete(hear)
       this.tidy(name)
@@ -59,21 +59,21 @@ export class Topics {
   }
 
   /** Says who is there, to those who come, until the scope closes. */
-  host(name: string, seats: () => Seats): Effect.Effect<void, never, Scope.Scope> {
+  host(name: string, presences: () => Presences): Effect.Effect<void, never, Scope.Scope> {
     return Effect.asVoid(Effect.acquireRelease(
-      Effect.sync(() => this.topic(name).hosts.add(seats)),
+      Effect.sync(() => this.topic(name).hosts.add(presences)),
       () =>
         Effect.sync(() => {
-          this.topic(name).hosts.delete(seats)
+          this.topic(name).hosts.delete(presences)
           this.tidy(name)
         })
     ))
   }
 
   /** Another member is there: those to which there is no link are worth a try. */
-  knock(): void {
-    this.knocks.openUnsafe()
-    this.knocks.closeUnsafe()
+  retry(): void {
+    this.retries.openUnsafe()
+    this.retries.closeUnsafe()
   }
 
   /** Hears what is published in all members until the scope closes. Those that are known have begun when this is done. */
@@ -82,7 +82,7 @@ export class Topics {
     name: string,
     hear: Hear
   ): Effect.fn.Return<void, never, Scope.Scope> {
-    const { cluster, forwarding, knocks } = this
+    const { cluster, forwarding, retries } = this
     yield* Effect.acquireRelease(Effect.sync(() => this.tell(name, hear)), (leave) => Effect.sync(leave))
     if (cluster === undefined || forwarding === undefined) return
     const { others } = cluster
@@ -95,7 +95,7 @@ export class Topics {
         })
         hear(gone, member)
         Deferred.doneUnsafe(begun, Effect.void)
-        yield* Effect.raceFirst(Effect.sleep(pause), knocks.await)
+        yield* Effect.raceFirst(Effect.sleep(retryInterval), retries.await)
       }
     })
     const run = yield* FiberMap.makeRuntime<never, string>()
@@ -110,7 +110,7 @@ export class Topics {
     )
     yield* Effect.timeoutOption(
       Effect.all(Array.from(others.keys(), start), { concurrency: "unbounded", discard: true }),
-      patience
+      snapshotTimeout
     )
   }).bind(this)
 

@@ -19,7 +19,7 @@ export type Change<Person> =
   /** Somebody is no longer in the room: has left, has lost the connection, or is of a member that cannot be reached. */
   | { readonly _tag: "Left"; readonly room: string; readonly person: Person }
 
-export interface Seat<Person> {
+export interface Presence<Person> {
   readonly room: string
   readonly sid: SocketId
   readonly person: Person
@@ -29,35 +29,35 @@ export interface Seat<Person> {
   readonly owner: Socket | string | undefined
 }
 
-export class Seats<Person> implements Observed<Change<Person>> {
+export class Presences<Person> implements Observed<Change<Person>> {
   observers: Observers<Change<Person>> | undefined
-  private readonly rooms = new Map<string, Map<SocketId, Seat<Person>>>()
+  private readonly rooms = new Map<string, Map<SocketId, Presence<Person>>>()
 
-  take(seat: Seat<Person>): void {
-    const { person, room, sid, text } = seat
-    const seats = this.rooms.get(room) ?? new Map<SocketId, Seat<Person>>()
-    const before = seats.get(sid)
-    this.rooms.set(room, seats.set(sid, seat))
+  take(presence: Presence<Person>): void {
+    const { person, room, sid, text } = presence
+    const presences = this.rooms.get(room) ?? new Map<SocketId, Presence<Person>>()
+    const before = presences.get(sid)
+    this.rooms.set(room, presences.set(sid, presence))
     if (before?.text !== text) this.tell({ _tag: before === undefined ? "Joined" : "Changed", room, person })
   }
 
   /** Whether it was still taken. */
-  leave(seat: Seat<Person>): boolean {
-    const { person, room, sid } = seat
-    const seats = this.rooms.get(room)
-    if (seats?.get(sid) !== seat) return false
-    seats.delete(sid)
-    if (seats.size === 0) this.rooms.delete(room)
+  leave(presence: Presence<Person>): boolean {
+    const { person, room, sid } = presence
+    const presences = this.rooms.get(room)
+    if (presences?.get(sid) !== presence) return false
+    presences.delete(sid)
+    if (presences.size === 0) this.rooms.delete(room)
     this.tell({ _tag: "Left", room, person })
     return true
   }
 
-  find(room: string, sid: SocketId): Seat<Person> | undefined {
+  find(room: string, sid: SocketId): Presence<Person> | undefined {
     return this.rooms.get(room)?.get(sid)
   }
 
-  filter(accept: (seat: Seat<Person>) => boolean): ReadonlyArray<Seat<Person>> {
-    return Array.from(this.rooms.values(), (seats) => Array.from(seats.values()).filter(accept)).flat()
+  filter(accept: (presence: Presence<Person>) => boolean): ReadonlyArray<Presence<Person>> {
+    return Array.from(this.rooms.values(), (presences) => Array.from(presences.values()).filter(accept)).flat()
   }
 
   people(room: string): ReadonlyArray<Person> {
