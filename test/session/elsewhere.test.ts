@@ -2,7 +2,7 @@
  * A socket that is no session of this process: the functions of `Socket` ask nothing of it but its table of operations.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Option, PubSub, Queue, Stream } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option, PubSub, Queue, Stream } from "effect"
 import { CloseReason, type Packet, Socket } from "../../src/index.ts"
 import { broadcast } from "../../src/internal/server/broadcast.ts"
 import { type Operations, TypeId } from "../../src/internal/session/model.ts"
@@ -51,6 +51,7 @@ const closedError = new Socket.SocketClosed({ reason: CloseReason.forcedClose })
 
 const operations: Operations = {
   incoming: ({ arrived }: Elsewhere) => arrived,
+  endIncoming: ({ arrived }: Elsewhere) => void Queue.failCauseUnsafe(arrived, Cause.fail(closedError)),
   take: ({ arrived }: Elsewhere) => Queue.takeUnsafe(arrived),
   listen: ({ arrived: { state } }: Elsewhere, listener) => {
     if (state._tag === "Done") listener.resume(Effect.void)

@@ -3,11 +3,11 @@
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as EffectSocket from "effect/socket/Socket"
 import * as CloseReason from "../../CloseReason.ts"
-import type { Message } from "../../Packet.ts"
 import { type Entry, make } from "../transport/entry.ts"
-import { type InvalidMessage, type Listener, type Socket, type SocketClosed, TypeId } from "./model.ts"
+import { type InvalidMessage, type Socket, type SocketClosed, TypeId } from "./model.ts"
 
 /**
  * The socket for everything that speaks over `effect/socket/Socket`, such as `effect/rpc`.
@@ -56,9 +56,15 @@ export const toEffectSocket = (socket: Socket): EffectSocket.Socket => {
       return operations.close(socket, false)
     })
 
+  /** All that has arrived, or comes together when there is nothing yet. */
+  const pull = Effect.suspend(() => {
+    operations.noteTaken(socket)
+    return Queue.takeAll(operations.incoming(socket))
+  }).pipe(Effect.mapError(({ reason }) => closeError(closeEvent ?? toCloseEvent(reason))))
+
   const reader = Effect.acquireRelease(
-    Effect.sync(() => makeReader(socket, (reason) => closeError(closeEvent ?? toCloseEvent(reason)))),
-    ({ end }) => Effect.andThen(Effect.sync(end), close())
+    Effect.succeed({ pull, upgrade: EffectSocket.SocketUpgradeError.unsupported }),
+    () => Effect.andThen(close(), Effect.sync(() => operations.endIncoming(socket)))
   )
 
   const send = (entries: ReadonlyArray<Entry>) => Effect.mapError(operations.send(socket, entries), writeError)
@@ -74,67 +80,6 @@ export const toEffectSocket = (socket: Socket): EffectSocket.Socket => {
     Effect.suspend(() => send(chunks.map((chunk) => make("message", chunk))))
 
   return EffectSocket.make({ reader, writer: Effect.succeed({ write, writeAll }) })
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// reading
-// ---------------------------------------------------------------------------------------------------------------------
-
-type Batch = NonEmptyReadonlyArray<Message>
-
-/** Reads in batches: as many messages as there are when it is asked, or come together when it waits. */
-const makeReader = (socket: Socket, toError: (reason: CloseReason.CloseReason) => EffectSocket.SocketError) => {
-  const operations = socket[TypeId]
-  let isOver = false
-  /** One for each pull that waits. */
-  const listeners = new Set<Listener>()
-
-  /** What there is, or the end; `undefined` where there is nothing yet. */
-  const next = (): Effect.Effect<Batch, EffectSocket.SocketError> | undefined => {
-    if (isOver) return Effect.fail(toError(CloseReason.forcedClose))
-    const first = operations.take(socket)
-    if (first === undefined) return undefined
-    if (first._tag === "Failure") {
-      return Effect.mapBoth(first, {
-        onFailure: ({ reason }) => toError(reason),
-        onSuccess: (message): Batch => [message]
-      })
-    }
-    const batch: [Message, ...Array<Message>] = [first.value]
-    for (let next = operations.take(socket); next?._tag === "Success"; next = operations.take(socket)) {
-      batch.push(next.value)
-    }
-    return Effect.succeed(batch)
-  }
-
-  const pull = Effect.callback<Batch, EffectSocket.SocketError>((resume) => {
-    operations.noteTaken(socket)
-    const listener: Listener = {
-      ready: () => true,
-      resume: () => {
-        const batch = next()
-        if (batch === undefined) return operations.listen(socket, listener)
-        listeners.delete(listener)
-        resume(batch)
-      }
-    }
-    listeners.add(listener)
-    listener.resume(Effect.void)
-    return Effect.sync(() => {
-      listeners.delete(listener)
-      operations.unlisten(socket, listener)
-    })
-  })
-
-  const end = () => {
-    isOver = true
-    for (const listener of listeners) {
-      operations.unlisten(socket, listener)
-      listener.resume(Effect.void)
-    }
-  }
-
-  return { pull, upgrade: EffectSocket.SocketUpgradeError.unsupported, end }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -81,6 +81,8 @@ export interface Socket extends Branded {
 export interface Operations {
   /** The messages that have arrived. Fails with `SocketClosed` when no more will come and all were taken. */
   incoming(socket: Socket): Queue.Dequeue<Message, SocketClosed>
+  /** Nothing more will come to a socket that was closed: whoever waits for a message need not wait for the end. */
+  endIncoming(socket: Socket): void
   /** Takes the next message, or the end, if there is any. */
   take(socket: Socket): Exit.Exit<Message, SocketClosed> | undefined
   /** Calls `resume` once, when there may be something to take. */
