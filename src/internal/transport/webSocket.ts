@@ -36,6 +36,7 @@ export class WebSocketTransport implements Transport, FrameListener {
   readonly isReachable = true
   readonly isUpgradable = false
   readonly splitsText = false
+  readonly requests = undefined
   private readonly connection: WebSocketConnection
   private readonly doors: Doors
   private readonly binary: boolean
@@ -45,10 +46,6 @@ export class WebSocketTransport implements Transport, FrameListener {
     this.doors = doors
     this.binary = binary
     connection.listener = this
-  }
-
-  get requests(): undefined {
-    return undefined
   }
 
   get writable(): boolean {

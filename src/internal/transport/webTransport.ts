@@ -24,6 +24,7 @@ export class WebTransportTransport implements Transport, FrameListener {
   readonly isReachable = true
   readonly isUpgradable = false
   readonly splitsText = false
+  readonly requests = undefined
   private readonly connection: WebTransportConnection
   private readonly doors: Doors
   /** Pings written whose pongs have not come. */
@@ -35,10 +36,6 @@ export class WebTransportTransport implements Transport, FrameListener {
     this.doors = doors
     connection.listen(this)
     connection.resume()
-  }
-
-  get requests(): undefined {
-    return undefined
   }
 
   get writable(): boolean {
