@@ -28,16 +28,18 @@ type Listener = (...args: Array<unknown>) => void
 /** The listeners of Effect's server, for `error` and `close`, by request. */
 const found = new WeakMap<Http.IncomingMessage, readonly [onError: Listener, onClose: Listener]>()
 
-/** Effect adds its two listeners one after the other, and the second interrupts the handler of the request. */
-const isEffects = (listener: Listener | Http.RequestListener): boolean =>
+/** Whether a listener is one of those by which Effect's server interrupts a request whose client has gone. */
+const interruptsRequests = (listener: Listener | Http.RequestListener): boolean =>
   /\.interruptUnsafe\(.*\bClientAbort\b/.test(String(listener))
 
-/** To be called before Effect's server is told of an upgrade: it adds its listeners in the same turn. */
+/** To be called before Effect's server is told of an upgrade: it adds both listeners in the same turn, one after the other. */
 export const remember = (request: Http.IncomingMessage): void => {
   const { socket } = request
   let onError: Listener | undefined
   const note = (event: string, listener: Listener): void => {
-    if (event === "close" && onError !== undefined && isEffects(listener)) found.set(request, [onError, listener])
+    if (event === "close" && onError !== undefined && interruptsRequests(listener)) {
+      found.set(request, [onError, listener])
+    }
     onError = event === "error" ? listener : undefined
   }
   socket.on("newListener", note)
@@ -72,6 +74,6 @@ export const isStraight = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
 /** The listener by which Effect's server has its requests, where it is the only one of its kind, and the last of all. */
 export const requestListener = (server: Http.Server): Http.RequestListener | undefined => {
   const all = server.listeners("request") as Array<Http.RequestListener>
-  const last = all.findLast(isEffects)
-  return all.at(-1) === last && all.filter(isEffects).length === 1 ? last : undefined
+  const last = all.findLast(interruptsRequests)
+  return all.at(-1) === last && all.filter(interruptsRequests).length === 1 ? last : undefined
 }
