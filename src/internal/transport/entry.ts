@@ -42,6 +42,7 @@ export const make = (
   shared
 })
 
+export const close = make("close")
 export const ping = make("ping")
 export const pong = make("pong")
 export const noop = make("noop")

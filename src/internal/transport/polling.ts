@@ -5,7 +5,7 @@
 import { Aborted, InvalidContent, Overlap, parseError, transportClose, transportError } from "../../CloseReason.ts"
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
-import type { Packet, Revision } from "../../Packet.ts"
+import type { Packet } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import { Cursor } from "../protocol/cursor.ts"
 import * as jsonp from "../protocol/jsonp.ts"
@@ -14,7 +14,7 @@ import * as revision3 from "../protocol/revision3.ts"
 import * as revision4 from "../protocol/revision4.ts"
 import { see } from "../protocol/see.ts"
 import type { PollingDoors, Transport } from "./contract.ts"
-import { type Account, type Entry, take } from "./entry.ts"
+import { type Account, close, type Entry, noop, take } from "./entry.ts"
 import type { Exchange, ExchangeHolder, Requests } from "./requests.ts"
 
 export interface PollingLimits {
@@ -112,7 +112,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     const { end } = this
     if (typeof end === "object" && this.isReachable) {
       this.end = "Told"
-      this.answer(this.control("61"))
+      this.answer([noop, close])
       end.onTold()
     }
   }
@@ -248,47 +248,26 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   write(out: Queue.Dequeue<Entry>, account: Account): void {
-    if (this.doors.revision === 3) this.write3(out, account)
-    else this.write4(out, account)
-  }
-
-  private write4(out: Queue.Dequeue<Entry>, account: Account): void {
-    let payload = ""
-    let compress = false
-    // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
-    while (out.messages.length > 0 && (payload === "" || payload.length < this.limit)) {
-      const entry = take(out, account)!
-      const text = encode4(entry)
-      payload = payload === "" ? text : payload + revision4.separator + text
-      compress ||= entry.compress
-    }
-    if (this.doors.closing && out.messages.length === 0) {
-      payload += revision4.separator + "1"
-      this.end = "Told"
-    }
-    this.answer(payload, compress)
-  }
-
-  private write3(out: Queue.Dequeue<Entry>, account: Account): void {
-    const packets: Array<Packet> = []
+    const packets: Array<Entry> = []
     let bytes = 0
     let compress = false
+    // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
     while (out.messages.length > 0 && bytes < this.limit) {
       const entry = take(out, account)!
-      bytes += entry.size
+      bytes += 1 + entry.size
       packets.push(entry)
       compress ||= entry.compress
     }
     if (this.doors.closing && out.messages.length === 0) {
-      packets.push({ type: "close" })
+      packets.push(close)
       this.end = "Told"
     }
-    this.answer(revision3.encodePayload(packets, this.isBinary), compress)
+    this.answer(packets, compress)
   }
 
   /** Answers a parked GET with a noop, so that a client on its way to another transport stops polling (rule R77). */
   noop(): void {
-    if (this.isReachable) this.answer(this.control("6"))
+    if (this.isReachable) this.answer([noop])
   }
 
   whenWritten(done: (written: boolean) => void): void {
@@ -305,7 +284,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
         this.end = { onTold: done }
         return
       }
-      this.answer(this.control("1"))
+      this.answer([close])
       done()
     })
   }
@@ -316,25 +295,18 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     this.end = "Done"
     if (typeof end === "object") end.onTold()
     this.doors.bodyCame(this)
-    if (this.isReachable) this.answer(this.control(peer ? "6" : "1"))
+    if (this.isReachable) this.answer([peer ? noop : close])
     const { post } = this
     this.post = undefined
     if (post?._tag === "Reading") post.exchange.reject(400)
     else if (post !== undefined) letGo(post)
   }
 
-  /** A payload of control packets, given by their type digits. */
-  private control(types: string): string {
-    const revision: Revision = this.doors.revision
-    let payload = ""
-    for (const type of types) {
-      payload += revision === 3 ? `1:${type}` : payload === "" ? type : revision4.separator + type
-    }
-    return payload
-  }
-
-  private answer(payload: string | Uint8Array, compress = false): void {
+  private answer(packets: ReadonlyArray<Entry>, compress = false): void {
     const { callback } = this
+    const payload = this.doors.revision === 3
+      ? revision3.encodePayload(packets, this.isBinary)
+      : encodePayload4(packets)
     const { exchange } = this.get!
     this.get!._tag = "Compressing"
     this.leaving ??= exchange
@@ -350,6 +322,12 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 const letGo = ({ exchange, isTaken }: Held): void => isTaken ? exchange.ok() : exchange.reject(400)
 
 const read = (transport: PollingTransport): void => transport.read()
+
+const encodePayload4 = (packets: ReadonlyArray<Entry>): string => {
+  let payload = ""
+  for (const entry of packets) payload += payload === "" ? encode4(entry) : revision4.separator + encode4(entry)
+  return payload
+}
 
 const encode4 = ({ data, shared, type }: Entry): string =>
   shared === undefined ? revision4.encodeText(type, data) : shared.text4 ??= revision4.encodeText(type, data)
