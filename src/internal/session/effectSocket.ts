@@ -56,14 +56,21 @@ export const toEffectSocket = (socket: Socket): EffectSocket.Socket => {
       return operations.close(socket, false)
     })
 
-  /** All that has arrived, or comes together when there is nothing yet. */
-  const pull = Effect.suspend(() => {
-    operations.noteTaken(socket)
-    return Queue.takeAll(operations.incoming(socket))
-  }).pipe(Effect.mapError(({ reason }) => closeError(closeEvent ?? toCloseEvent(reason))))
+  const makeReader = Effect.sync(() => {
+    // Made once for all pulls.
+    const all = Effect.mapError(
+      Queue.takeAll(operations.incoming(socket)),
+      ({ reason }) => closeError(closeEvent ?? toCloseEvent(reason))
+    )
+    const pull = Effect.suspend(() => {
+      operations.noteTaken(socket)
+      return all
+    })
+    return { pull, upgrade: EffectSocket.SocketUpgradeError.unsupported }
+  })
 
   const reader = Effect.acquireRelease(
-    Effect.succeed({ pull, upgrade: EffectSocket.SocketUpgradeError.unsupported }),
+    makeReader,
     () => Effect.andThen(close(), Effect.sync(() => operations.endIncoming(socket)))
   )
 
