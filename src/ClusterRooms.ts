@@ -32,7 +32,7 @@
  * @since 0.2.0
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -41,7 +41,7 @@ import { see } from "./internal/protocol/see.ts"
 import type { News } from "./internal/server/clusterMessages.ts"
 import { type Change, type Presence, Presences } from "./internal/server/presence.ts"
 import { EngineIO } from "./internal/server/service.ts"
-import type { Hear } from "./internal/server/topics.ts"
+import { checkName, type Hear } from "./internal/server/topics.ts"
 import * as Rooms from "./Rooms.ts"
 import type { Sendable, Socket, SocketId } from "./Socket.ts"
 
@@ -88,14 +88,15 @@ export const make = <Person, Encoded>(
     const presences = new Presences<Person>()
     const topic = `rooms:${name}`
     const codec = Schema.fromJsonString(Schema.toCodecJson(schema))
-    const decode = Schema.decodeUnknownOption(codec)
+    const decode = Schema.decodeUnknownExit(codec)
 
     const add = (owner: string | undefined, room: string, sid: SocketId, text: string): void => {
       const person = decode(text)
-      if (Option.isSome(person)) return presences.take({ room, sid, person: person.value, text, owner })
-      supervisor.fork(
-        Effect.logWarning(`Somebody in a room of another process does not decode${see("person-that-does-not-decode")}`)
-      )
+      if (Exit.isSuccess(person)) return presences.take({ room, sid, person: person.value, text, owner })
+      supervisor.fork(Effect.logWarning(
+        `Somebody in a room of another process does not decode${see("person-that-does-not-decode")}`,
+        person.cause
+      ))
     }
     const hear: Hear = (news, member) => {
       switch (news._tag) {
@@ -145,6 +146,7 @@ export const join = <Person>(
   person: Person
 ): Effect.Effect<void, Schema.SchemaError, Scope.Scope> =>
   Effect.gen(function*() {
+    checkName(room)
     const text = yield* state.encode(person)
     yield* Rooms.join(here, room, socket)
     yield* Effect.acquireRelease(
@@ -225,6 +227,7 @@ export const broadcast = <Person>(
   { except }: { readonly except?: Socket | undefined } = {}
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
+    checkName(room)
     publish({ _tag: "RoomMessage", exchange: 0, room, payload: toMessage(message) })
     return Effect.asVoid(Rooms.broadcast(here, room, message, { filter: (socket) => socket !== except }))
   })

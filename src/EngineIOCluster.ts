@@ -8,7 +8,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Redis } from "effect/persistence/Redis"
-import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { listedMembers, type MembersOptions } from "./internal/node/listedMembers.ts"
 import { redisMembers, type RedisOptions } from "./internal/node/redisMembers.ts"
@@ -19,6 +18,7 @@ import { Cluster } from "./internal/server/cluster.ts"
 import type { SocketInfo } from "./internal/server/clusterMessages.ts"
 import { askAll, askOwner, listAll } from "./internal/server/everywhere.ts"
 import { EngineIO } from "./internal/server/service.ts"
+import { messagesOn } from "./internal/server/topicMessages.ts"
 import type { Message } from "./Packet.ts"
 import type { Sendable, SocketId } from "./Socket.ts"
 
@@ -266,21 +266,12 @@ export const publish = (topic: string, message: Sendable): Effect.Effect<void, n
 
 /**
  * What members publish on a topic, from the moment the stream runs; of other members, from when there is a link to them,
- * which is a matter of milliseconds. A listener that falls more than 4 096 messages behind loses the oldest. The stream does
- * not end by itself.
+ * which is a matter of milliseconds. However many listen in one process, another one tells it once. A listener that falls
+ * more than 4 096 messages or 16 MiB behind loses the oldest, which a warning in the log tells. The stream does not end by
+ * itself.
  *
  * @category receiving
  * @since 0.2.0
  */
 export const messages = (topic: string): Stream.Stream<Message, never, EngineIO> =>
-  Stream.unwrap(Effect.map(
-    EngineIO,
-    ({ engine }) =>
-      Stream.callback<Message>(
-        (queue) =>
-          engine.topics.listen(topic, (news) => {
-            if (news._tag === "Published") Queue.offerUnsafe(queue, news.payload)
-          }),
-        { bufferSize: 4096, strategy: "sliding" }
-      )
-  ))
+  Stream.unwrap(Effect.map(EngineIO, ({ engine }) => messagesOn(engine.topicMessages, topic)))

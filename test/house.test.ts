@@ -90,7 +90,7 @@ const floors: Readonly<Record<string, Floor>> = {
     level: 4,
     owns: (name) => name.startsWith("internal/server/") || ["ClusterRooms.ts", "Rooms.ts"].includes(name),
     effect: [
-      /^(Context|Layer|Config|HashMap|Metric|Tracer|References|LogLevel|Scheduler)$/,
+      /^(Context|Layer|Config|HashMap|RcMap|Metric|Tracer|References|LogLevel|Scheduler)$/,
       /^(http|socket)\//,
       /^crypto\/SecureRandom$/
     ],

@@ -189,6 +189,9 @@ describe("members of a list", () => {
       ["listen", { members: [], listen: { host: "127.0.0.1", port: 70_000 } }],
       ["tls", { members: [], tls: { key: "", cert: "no certificate", ca: "" } }],
       ["secret", { members: [], secret: "" }],
+      ["secret", { members: [], secret: undefined as never }],
+      ["interval", { members: [], interval: 0 }],
+      ["interval", { members: [], interval: "soon" as never }],
       ["name", { members: [], name: "a-b" }]
     ] as const
   ) {

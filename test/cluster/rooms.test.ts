@@ -2,7 +2,21 @@
  * Rooms and topics of a cluster: who hears and sees whom, when members come, die and lose each other. Most of it in memory.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { type Context, Effect, Exit, Fiber, Layer, References, Schema, Scope, Stream } from "effect"
+import {
+  type Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Latch,
+  Layer,
+  Logger,
+  References,
+  Schema,
+  SchemaGetter,
+  Scope,
+  Stream
+} from "effect"
 import { TestClock } from "effect/testing"
 import { mkdtempSync, rmSync } from "node:fs"
 import type { NetConnectOpts } from "node:net"
@@ -271,6 +285,44 @@ describe("rooms of a cluster", () => {
       assert.deepStrictEqual(yield* ClusterRooms.people(older, "lobby"), [{ nick: "bobby" }])
     }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
 
+  it.effect("skip people whose schema fails, or waits, as it decodes", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const decode = (text: string) =>
+        text === "waits"
+          ? Effect.as(Effect.sleep("1 second"), text)
+          : text === "fails"
+          ? Effect.die(text)
+          : Effect.succeed(text)
+      const Text = Schema.String.pipe(Schema.decodeTo(Schema.String, {
+        decode: SchemaGetter.transformEffect(decode),
+        encode: SchemaGetter.passthrough()
+      }))
+      const make = ({ context }: Member) => Effect.provideContext(ClusterRooms.make("texts", Text), context)
+      const [here, there] = [yield* make(a), yield* make(b)]
+      for (const name of ["waits", "fails", "ada"]) {
+        yield* ClusterRooms.join(here, "lobby", (yield* a.join(name, "attic")).socket, name)
+      }
+      yield* settled
+      assert.deepStrictEqual(yield* ClusterRooms.people(there, "lobby"), ["ada"])
+      assert.lengthOf(yield* ClusterRooms.people(here, "lobby"), 3)
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
+
+  it.effect("die of a name that is no text, before any other member is told", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const { socket } = yield* a.join("ada")
+      for (
+        const use of [
+          ClusterRooms.join(a.rooms, undefined as never, socket, { name: "ada" }),
+          ClusterRooms.broadcast(a.rooms, undefined as never, "hello"),
+          Effect.provideContext(Stream.runDrain(EngineIOCluster.messages(undefined as never)), a.context)
+        ]
+      ) assert.isTrue(Exit.hasDies(yield* Effect.exit(use)))
+      yield* settled
+      assert.deepStrictEqual(yield* ClusterRooms.counts(b.rooms), new Map([["lobby", 1]]))
+    }))
+
   it.effect("leave nothing behind when their scope closes, here or elsewhere", () =>
     Effect.gen(function*() {
       const { a, b } = yield* makePair
@@ -352,6 +404,70 @@ describe("a topic", () => {
       yield* publish(a, "news", "three")
       assert.lengthOf(there.heard, 3)
     }))
+
+  it.effect("is told to a process once, however many listen there, until the last of them ends", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const told = () =>
+        Effect.map(
+          Effect.provideContext(EngineIO.EngineIO, a.context),
+          ({ engine }) =>
+            (Reflect.get(engine.topics, "topics") as Map<string, { readonly listeners: ReadonlySet<unknown> }>)
+              .get("news")?.listeners.size
+        )
+      const [first, second] = [yield* listen(b, "news"), yield* listen(b, "news")]
+      assert.strictEqual(yield* told(), 1)
+      yield* publish(a, "news", "one")
+      yield* settled
+      yield* Fiber.interrupt(first.fiber)
+      yield* publish(a, "news", "two")
+      yield* settled
+      assert.deepStrictEqual([first.heard, second.heard], [["one"], ["one", "two"]])
+      yield* Fiber.interrupt(second.fiber)
+      yield* settled
+      assert.isUndefined(yield* told())
+    }))
+
+  it.effect("is told no more to a member that has gone, also where it said twice that it listens", () =>
+    Effect.gen(function*() {
+      const { a, network } = yield* makePair
+      const before = yield* a.topics
+      const cluster = yield* network.join("liar")
+      const link = cluster.connect("a", { onMessage: () => {}, onClose: () => {} })
+      for (let i = 0; i < 2; i++) link.send({ _tag: "Listen", exchange: 1, topic: "news" })
+      yield* settled
+      assert.strictEqual(yield* a.topics, before + 1)
+      network.kill("liar")
+      yield* settled
+      assert.strictEqual(yield* a.topics, before)
+    }))
+
+  it.effect("keeps no more than 16 MiB for one that takes nothing, which loses the oldest and is told so", () =>
+    Effect.gen(function*() {
+      const messages: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ message }) => void messages.push(message))])
+      const first = yield* Deferred.make<string>()
+      const goOn = Latch.makeUnsafe(false)
+      const sizes: Array<number> = []
+      yield* EngineIOCluster.messages("news").pipe(
+        Stream.runForEach((message) =>
+          Effect.gen(function*() {
+            sizes.push(message.length)
+            yield* Deferred.succeed(first, "")
+            yield* goOn.await
+          })
+        ),
+        Effect.provide(logger),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* EngineIOCluster.publish("news", "first")
+      yield* Deferred.await(first)
+      for (let i = 0; i < 20; i++) yield* EngineIOCluster.publish("news", "x".repeat(2 ** 20))
+      yield* goOn.open
+      yield* settled
+      assert.lengthOf(sizes, 17)
+      assert.match(String(messages), /too slow, and missed 4 events/)
+    }).pipe(Effect.provide(EngineIOTest.layer())))
 
   it.effect("needs no cluster", () =>
     Effect.gen(function*() {

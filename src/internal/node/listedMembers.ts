@@ -12,7 +12,7 @@ import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { Others } from "../server/cluster.ts"
 import type { Members } from "./memberSockets.ts"
-import { isPort, makeNetworkMembers, type NetworkOptions } from "./networkMembers.ts"
+import { checkDuration, isPort, makeNetworkMembers, type NetworkOptions } from "./networkMembers.ts"
 
 /**
  * Options of `layerMembers`.
@@ -48,6 +48,7 @@ export const membersAt = Effect.fnUntraced(function*(
   addresses: Effect.Effect<ReadonlyArray<Address>>,
   interval: Duration.Input
 ): Effect.fn.Return<Members, OptionsError, Scope.Scope> {
+  yield* checkDuration("interval", interval)
   const others = new Others<Net.NetConnectOpts>()
   /** Where a member is, or is looked for. */
   const taken = new Set<string>()

@@ -1,11 +1,13 @@
 /**
  * A member that listens for the others in a network, wherever it knows them from.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
+import { isDuration } from "../protocol/expectation.ts"
 import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import type { Others } from "../server/cluster.ts"
 import { generateSid } from "../server/sid.ts"
@@ -35,6 +37,10 @@ export interface NetworkOptions {
 export const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
 export const isPort: (value: unknown) => value is number = Schema.is(Port)
 
+/** Without it, members would look for each other without a pause. */
+export const checkDuration = (name: string, value: Duration.Input): Effect.Effect<void, OptionsError> =>
+  isDuration(value) ? Effect.void : Effect.fail(optionsError(`${name}: must be a duration above zero, is ${value}`))
+
 export interface NetworkMembers extends Members {
   readonly address: Net.AddressInfo
 }
@@ -44,8 +50,9 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   others: Others<Net.NetConnectOpts>,
   onMember?: (member: string) => void
 ): Effect.fn.Return<NetworkMembers, OptionsError, Scope.Scope> {
-  const word = typeof secret === "string" ? secret : Redacted.value(secret)
-  if (word === "") return yield* optionsError("secret: must not be empty")
+  const word = Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
+  // What comes from the environment may not be there.
+  if (typeof word !== "string" || word === "") return yield* optionsError("secret: must be text, and not empty")
   if (name !== undefined && !/^[0-9A-Za-z]+$/.test(name)) {
     return yield* optionsError(`name: must be letters and digits, is ${JSON.stringify(name)}`)
   }

@@ -16,7 +16,7 @@ import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { Others } from "../server/cluster.ts"
 import type { Members } from "./memberSockets.ts"
-import { isPort, makeNetworkMembers, type NetworkOptions, Port } from "./networkMembers.ts"
+import { checkDuration, isPort, makeNetworkMembers, type NetworkOptions, Port } from "./networkMembers.ts"
 
 /**
  * Options of `layerRedis`.
@@ -56,6 +56,7 @@ export const redisMembers = Effect.fnUntraced(function*(
   if (advertise?.port !== undefined && !isPort(advertise.port)) {
     return yield* optionsError(`advertise: ${advertise.port} is no port`)
   }
+  yield* checkDuration("timeToLive", timeToLive)
   const redis = yield* Redis.Redis
   const millis = Duration.toMillis(timeToLive)
   const others = new Others<Net.NetConnectOpts>()

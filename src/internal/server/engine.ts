@@ -23,6 +23,7 @@ import { Registry } from "./registry.ts"
 import { SessionScheduler } from "./sessionScheduler.ts"
 import { Supervisor } from "./supervisor.ts"
 import { Telemetry } from "./telemetry.ts"
+import { makeTopicMessages, type TopicMessages } from "./topicMessages.ts"
 import { Topics } from "./topics.ts"
 
 export interface Engine extends SessionHost {
@@ -41,6 +42,7 @@ export interface Engine extends SessionHost {
   readonly cluster: Cluster | undefined
   readonly forwarding: Forwarding | undefined
   readonly topics: Topics
+  readonly topicMessages: TopicMessages
   /** The time of day, in milliseconds. */
   currentMillis(): number
   /** What most sessions have for a context; see `context.ts`. */
@@ -75,6 +77,7 @@ export const makeEngine = Effect.fnUntraced(function*(
       return engine.stopped
     }
   })
+  const topics = new Topics(cluster, forwarding)
   const engine: Engine = {
     settings,
     platform,
@@ -87,7 +90,8 @@ export const makeEngine = Effect.fnUntraced(function*(
     candidates: new Expiry(settings.upgradeTimeout, expiryHost, (giveUp) => giveUp()),
     cluster,
     forwarding,
-    topics: new Topics(cluster, forwarding),
+    topics,
+    topicMessages: yield* makeTopicMessages(topics),
     currentMillis: () => clock.currentTimeMillisUnsafe(),
     now,
     operations,

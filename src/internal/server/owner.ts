@@ -56,6 +56,7 @@ class Asker implements LinkHandler {
         return this.link.send({ _tag: "Answer", exchange: message.exchange, count: answer(this.engine, message) })
       case "Listen": {
         const { topics } = this.engine
+        this.leaves.get(number)?.()
         this.leaves.set(number, topics.tell(message.topic, (news) => this.link.send({ ...news, exchange: number })))
         // It is there, and may have things to say itself.
         return topics.retry()

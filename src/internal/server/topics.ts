@@ -31,6 +31,11 @@ const retryInterval = 1000
 /** How long who begins to listen waits for those who hang, in milliseconds. */
 const snapshotTimeout = 1000
 
+/** Without types it could be something else, for which the other members would drop the connection. */
+export const checkName = (name: string): void => {
+  if (typeof name !== "string") throw new TypeError("the name of a room or a topic is text")
+}
+
 export class Topics {
   private readonly topics = new Map<string, Topic>()
   private readonly retries = Latch.makeUnsafe(false)
