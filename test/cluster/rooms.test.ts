@@ -337,21 +337,23 @@ describe("rooms of a cluster", () => {
 })
 
 describe("rooms on real sockets", () => {
+  const temporary = Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "rooms-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+  )
+  const memberOf = (folder: string, self: string, other: string) => {
+    const pathOf = (name: string) => ({ path: join(folder, name) })
+    const others = new Others<NetConnectOpts>().set(other, pathOf(other))
+    return makeMemberBy(makeMembers({ self, others, listen: pathOf(self), secret: "secret" }), self)
+  }
+
   it.live("are those of all members, also of one that starts later, and end with it", () =>
     Effect.gen(function*() {
-      const folder = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "rooms-"))),
-        (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
-      )
-      const pathOf = (name: string) => ({ path: join(folder, name) })
-      const memberOf = (self: string, other: string) => {
-        const others = new Others<NetConnectOpts>().set(other, pathOf(other))
-        return makeMemberBy(makeMembers({ self, others, listen: pathOf(self), secret: "secret" }), self)
-      }
-      const a = yield* memberOf("a", "b")
+      const folder = yield* temporary
+      const a = yield* memberOf(folder, "a", "b")
       const ada = yield* a.join("ada")
       const later = yield* Scope.make()
-      const b = yield* Scope.provide(memberOf("b", "a"), later)
+      const b = yield* Scope.provide(memberOf(folder, "b", "a"), later)
       assert.deepStrictEqual(yield* b.sees(), ["ada"])
       const bob = yield* b.join("bob")
       const seenByA = (...names: ReadonlyArray<string>) =>
@@ -367,6 +369,34 @@ describe("rooms on real sockets", () => {
       yield* Scope.close(later, Exit.void)
       yield* seenByA("ada")
     }))
+
+  it.live("keep no more than 64 MiB of what is said for a member that does not read, and tell it who is there", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporary
+      const a = yield* memberOf(folder, "a", "b")
+      const b = yield* memberOf(folder, "b", "a")
+      const heard: Array<string> = []
+      yield* EngineIOCluster.messages("news").pipe(
+        Stream.runForEach((message) => Effect.sync(() => void heard.push(String(message).slice(0, 4)))),
+        Effect.provideContext(b.context),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      const publish = (message: string) => Effect.provideContext(EngineIOCluster.publish("news", message), a.context)
+      const hears = (text: string) =>
+        Effect.promise(() =>
+          eventually("a message", () => (Effect.runFork(publish(text)), heard.includes(text)), (it) => it)
+        )
+      yield* hears("here")
+      const before = heard.length
+      // In one turn, in which nobody reads. Each is as large as what a listener keeps.
+      for (let i = 0; i < 8; i++) Effect.runSync(publish(`${i}${"x".repeat(16 * 1024 * 1024)}`))
+      yield* a.join("ada")
+      yield* hears("back")
+      const people = (): Promise<ReadonlyArray<string>> => Effect.runPromise(b.sees())
+      yield* Effect.promise(() => eventually("people", people, (names) => names.join() === "ada"))
+      const large = heard.slice(before).filter((text) => text.endsWith("xxx"))
+      assert.deepStrictEqual(large, ["0xxx", "1xxx", "2xxx", "3xxx"])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
 })
 
 describe("a topic", () => {

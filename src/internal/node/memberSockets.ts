@@ -21,6 +21,9 @@ import { leaveTo } from "./upgrades.ts"
 const pingInterval = 2500
 const mostMissing = 3
 
+/** How much waits for a member that does not read, in bytes, before it loses what is published. */
+const mostUnread = 64 * 1024 * 1024
+
 export interface MemberOptions {
   readonly self: string
   /** Where the others listen, by name. */
@@ -76,11 +79,17 @@ export const makeMembers = Effect.fnUntraced(function*(
   const onConnection = (socket: Net.Socket): void => {
     let handler: LinkHandler | undefined
     socket.once("close", () => handler?.onClose())
+    const link: Link = {
+      send: (answer) => send(socket, answer),
+      get isStuck() {
+        return socket.writableLength > mostUnread
+      }
+    }
     const serve: Step = (message, reader) => {
       if (message._tag === "Upgrade") return void take(message, socket, reader.takeRest())
       if (message._tag === "Ping") send(socket, { _tag: "Pong" })
       else if (owner === undefined) socket.destroy()
-      else (handler ??= owner.onLink({ send: (answer) => send(socket, answer) })).onMessage(message)
+      else (handler ??= owner.onLink(link)).onMessage(message)
       return serve
     }
     greeter.welcome(socket, (member) => {

@@ -19,6 +19,8 @@ export interface Link {
   send(message: Message): void
   /** Whether what was sent has not left yet: what is large can wait for `onRoom`, and what is not overtakes it. */
   readonly isFull?: boolean
+  /** Whether more waits than is worth to be kept: what may be lost is not sent any more. */
+  readonly isStuck?: boolean
 }
 
 /** Who listens to a link. */

@@ -1,11 +1,13 @@
 /**
  * What a member of a cluster does for the others: it serves the requests that they have for its sessions.
  */
+import * as Effect from "effect/Effect"
 import { UnknownSid } from "../../HandshakeError.ts"
+import { see } from "../protocol/see.ts"
 import { noop, Session } from "../session/session.ts"
 import type { Body, Exchange, ExchangeHolder } from "../transport/requests.ts"
 import type { Link, LinkHandler, Owner } from "./cluster.ts"
-import type { List, Message } from "./clusterMessages.ts"
+import type { List, Message, News } from "./clusterMessages.ts"
 import type { Engine } from "./engine.ts"
 import { answer, takeNext } from "./everywhere.ts"
 import { joinWebSocket } from "./upgradeRequest.ts"
@@ -32,6 +34,7 @@ class Asker implements LinkHandler {
   private readonly leaves = new Map<number, () => void>()
   /** The lists of sessions that have more, by their numbers. */
   private readonly lists = new Map<number, Iterator<Session>>()
+  private wasStuck = false
   constructor(engine: Engine, link: Link) {
     this.engine = engine
     this.link = link
@@ -57,7 +60,7 @@ class Asker implements LinkHandler {
       case "Listen": {
         const { topics } = this.engine
         this.leaves.get(number)?.()
-        this.leaves.set(number, topics.tell(message.topic, (news) => this.link.send({ ...news, exchange: number })))
+        this.leaves.set(number, topics.tell(message.topic, (news) => this.tell(number, news)))
         // It is there, and may have things to say itself.
         return topics.retry()
       }
@@ -81,6 +84,18 @@ class Asker implements LinkHandler {
       exchange.onEnd(false)
     }
     for (const leave of this.leaves.values()) leave()
+  }
+
+  /** Who is there is always told, in a few bytes; what is said is lost for a member that does not read. */
+  private tell(exchange: number, news: News): void {
+    const isLost = "payload" in news && this.link.isStuck === true
+    if (!isLost) this.link.send({ ...news, exchange })
+    else if (!this.wasStuck) {
+      this.engine.supervisor.fork(
+        Effect.logWarning(`A member of the cluster is too slow, and misses what is published${see("slow-member")}`)
+      )
+    }
+    this.wasStuck = isLost
   }
 
   private list({ exchange, list }: List): void {
