@@ -39,6 +39,8 @@ const wrap = (server: Http.Server): Watched => {
     const closed = close.apply(this, args)
     for (const watcher of watchers) watcher()
     closing.delete(server)
+    // What the watchers have answered is idle only now.
+    this.closeIdleConnections?.()
     return closed
   })
   return {
