@@ -72,8 +72,9 @@ interface State<in out Person> {
  * Makes rooms, the same in all members that make some with this name, until the scope closes. Make them once in a process,
  * in a `Layer` say.
  *
- * It waits until the members that are known have said who is there, for a second at most. Whoever is no `Person` here,
- * since that member runs another version of the program, is not seen, which a warning in the log tells.
+ * It waits until the members that are known have said who is there, for a second at most: make them before the server
+ * listens, in the layer of a service that is provided below the server's. Whoever is no `Person` here, since that member
+ * runs another version of the program, is not seen, which a warning in the log tells.
  *
  * @category constructors
  * @since 0.2.0

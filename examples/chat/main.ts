@@ -53,9 +53,10 @@ const server = Layer.unwrap(
 
 HttpRouter.serve(Layer.mergeAll(pages, chat), { disableLogger: true, disableListenLog: true }).pipe(
   (served) => Layer.merge(served, announce),
+  // Above what it serves, so that it listens when that is there: a request before would get no answer.
+  Layer.provide(server),
   Layer.provide(Chat.layer),
   Layer.provide(EngineIOLive),
-  Layer.provide(server),
   Layer.provide(cores),
   Layer.launch,
   // Ctrl-C and SIGTERM are how it is meant to end.

@@ -2,7 +2,7 @@
  * Effect's RPC for a page: the page, bundled as the server starts, and its API over Engine.IO.
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Cause, Config, Console, Effect, Exit, Layer } from "effect"
+import { Cause, Config, Console, Context, Effect, Exit, Layer } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { RpcSerialization, RpcServer } from "effect/rpc"
 import { EngineIO, EngineIOLive } from "effect-engine.io"
@@ -19,12 +19,29 @@ const headers = { "cache-control": "no-cache", "content-security-policy": "defau
 const file = (url: `/${string}`, location: string) =>
   HttpRouter.add("GET", url, HttpServerResponse.file(path(location), { headers }))
 
-const script = Layer.unwrap(Effect.gen(function*() {
-  const { output: [{ code }] } = yield* Effect.promise(() =>
-    build({ input: path("./page.ts"), platform: "browser", output: { minify: true }, write: false, logLevel: "silent" })
+class Script extends Context.Service<Script, string>()("Script") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function*() {
+      const { output: [{ code }] } = yield* Effect.promise(() =>
+        build({
+          input: path("./page.ts"),
+          platform: "browser",
+          output: { minify: true },
+          write: false,
+          logLevel: "silent"
+        })
+      )
+      return code
+    })
   )
-  return HttpRouter.add("GET", "/page.js", HttpServerResponse.text(code, { contentType: "text/javascript", headers }))
-}))
+}
+
+const script = HttpRouter.add(
+  "GET",
+  "/page.js",
+  Effect.map(Script, (code) => HttpServerResponse.text(code, { contentType: "text/javascript", headers }))
+)
 
 const pages = Layer.mergeAll(file("/", "./index.html"), file("/style.css", "./style.css"), script)
 
@@ -50,11 +67,12 @@ const server = Layer.unwrap(
 
 const served = HttpRouter.serve(Layer.mergeAll(pages, rpc), { disableLogger: true, disableListenLog: true })
 
-// The page is bundled by then.
 announce.pipe(
   Layer.provide(served),
-  Layer.provide(EngineIOLive),
+  // Above what it serves, so that it listens when that is there: a request before would get no answer.
   Layer.provide(server),
+  Layer.provide(Script.layer),
+  Layer.provide(EngineIOLive),
   Layer.launch,
   // Ctrl-C and SIGTERM are how it is meant to end.
   NodeRuntime.runMain({
