@@ -37,6 +37,8 @@ export { SocketInfo } from "./internal/server/clusterMessages.ts"
  *
  * Provide it last, so that it is built first: the process that was started gets no further than this layer.
  *
+ * Fails with `OptionsError` where an option has a value it cannot have.
+ *
  * The function of a handler, its `app` and `onDisconnect` run once for a session, on its worker. `EngineIO.count`,
  * `sockets` and `broadcast` know the sessions of the worker that asks.
  *
@@ -65,7 +67,7 @@ export { SocketInfo } from "./internal/server/clusterMessages.ts"
  * @category layers
  * @since 0.2.0
  */
-export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<never> =>
+export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<never, OptionsError> =>
   Layer.effect(
     Cluster,
     isPrimary

@@ -15,7 +15,7 @@ export const serve = (
   app: (socket: Socket.Socket) => Effect.Effect<unknown, unknown>,
   burst: Parameters<typeof announce>[1],
   references: Layer.Layer<never> = Layer.empty,
-  cluster: Layer.Layer<never> = Layer.empty
+  cluster: Layer.Layer<never, EngineIO.OptionsError> = Layer.empty
 ): void => {
   const echo = EngineIO.handler((socket) => Effect.succeed({ app: app(socket) }))
   const ready = Layer.effectDiscard(Effect.gen(function*() {

@@ -143,7 +143,7 @@ describe("a link", () => {
     }).finally(() => timed.mockRestore())
   })
 
-  it("closes at once where nobody listens, where the member is known no more, and where what comes is no message", async () => {
+  it("closes at once where nobody listens or can, where the member is known no more, and where what comes is no message", async () => {
     await withMember(async ({ connect }) => {
       const { handler, isClosed } = closed()
       connect("other", handler)
@@ -153,6 +153,12 @@ describe("a link", () => {
       const { handler, isClosed } = closed()
       connect("forgotten", handler)
       await within(isClosed, "the end of a link to a member that is known no more")
+    })
+    await withMember(async ({ connect, others }) => {
+      others.set("nowhere", { host: "no\0host", port: 1 })
+      const { handler, isClosed } = closed()
+      connect("nowhere", handler)
+      await within(isClosed, "the end of a link to what is no address")
     })
     await withOther((message, socket) => {
       if (message._tag === "Get") socket.write(randomBytes(50))

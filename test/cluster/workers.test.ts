@@ -2,9 +2,10 @@
  * A program on several workers, with real clients: what they see when requests reach any of them, and when workers die.
  */
 import { Socket as EngineSocket } from "engine.io-client"
+import { Effect, Layer } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import type * as EngineIOCluster from "../../src/EngineIOCluster.ts"
+import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { EngineClient3 } from "../kit/client3.ts"
 import { eventually, Mailbox, pause, within } from "../kit/events.ts"
@@ -15,6 +16,16 @@ import { WebSocketClient } from "../kit/ws.ts"
 import { type Client, count, open } from "./requests.ts"
 
 const fixture = "test/cluster/fixtures/server.ts"
+
+for (
+  const [what, options] of [["workers", { workers: Number("many") }], ["startTimeout", { startTimeout: 0 }]] as const
+) {
+  it(`${what} are refused with a value that they cannot have`, async () => {
+    const layer = EngineIOCluster.layerNodeCluster(options)
+    const error = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(layer))))
+    assert.match(error.message, new RegExp(`^${what}: `))
+  })
+}
 
 /** One program for all of them, since it takes its time to start. */
 let program: Program

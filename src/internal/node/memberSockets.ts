@@ -109,8 +109,7 @@ export const makeMembers = Effect.fnUntraced(function*(
     member: string | undefined,
     onOpen: (socket: Net.Socket, from: string) => Step | undefined
   ): Net.Socket => {
-    // It may have left since somebody looked it up.
-    const socket = to === undefined ? new Net.Socket().destroy() : wire.connect(to)
+    const socket = connectBy(wire, to)
     track(socket)
     greeter.greet(socket, member, (from) => onOpen(socket, from))
     return socket
@@ -231,3 +230,14 @@ export const makeMembers = Effect.fnUntraced(function*(
       Effect.acquireRelease(Effect.sync(() => void (owner = it)), () => Effect.sync(() => owner = undefined))
   }
 })
+
+const connectBy = (wire: Wire, to: Net.NetConnectOpts | undefined): Net.Socket => {
+  // It may have left since somebody looked it up.
+  if (to === undefined) return new Net.Socket().destroy()
+  try {
+    return wire.connect(to)
+  } catch (error) {
+    // What stands for a host may be none at all.
+    return new Net.Socket().destroy(error as Error)
+  }
+}

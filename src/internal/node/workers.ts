@@ -16,10 +16,12 @@ import { availableParallelism, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Others } from "../server/cluster.ts"
 import type { Upgrade } from "../server/clusterMessages.ts"
+import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { generateSid } from "../server/sid.ts"
 import { stopReading } from "./handle.ts"
 import { closeUntaken } from "./handedOut.ts"
+import { checkDuration } from "./networkMembers.ts"
 import { makeMembers, type Members } from "./memberSockets.ts"
 
 const folderVariable = "EFFECT_ENGINE_IO_WORKERS"
@@ -134,7 +136,11 @@ class WorkerFailed extends Data.TaggedError("WorkerFailed")<{
 /** Runs workers until it is interrupted, each replaced when it dies. */
 export const primary = Effect.fnUntraced(function*(
   { restartSignal = "SIGUSR2", startTimeout = "1 minute", workers = availableParallelism() }: NodeClusterOptions
-): Effect.fn.Return<never, never, Scope.Scope> {
+): Effect.fn.Return<never, OptionsError, Scope.Scope> {
+  if (!Number.isSafeInteger(workers) || workers < 1) {
+    return yield* optionsError(`workers: must be a whole number above zero, is ${workers}`)
+  }
+  yield* checkDuration("startTimeout", startTimeout)
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "engine.io-"))),
     (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
