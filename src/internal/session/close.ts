@@ -2,6 +2,7 @@
  * The orderly end of a session: what was accepted is delivered, the client is told, and then it ends (rules R-C3 to R-C6).
  */
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import type { CloseReason } from "../../CloseReason.ts"
 import { end, refuseSenders } from "./end.ts"
 import * as incoming from "./incoming.ts"
@@ -26,7 +27,7 @@ const deliver = Effect.fnUntraced(function*(session: Session) {
   flush(session)
   while (get(session.state) === "closing") {
     const transport = get(session.transport)
-    if (session.outgoing.messages.length > 0) {
+    if (Queue.sizeUnsafe(session.outgoing) > 0) {
       yield* progress(session)
     } else {
       yield* transport.finish

@@ -1,6 +1,7 @@
 /**
  * The doors of a session: what its transport reports to it, and what follows from that (rules R62, R63, R91).
  */
+import * as Queue from "effect/Queue"
 import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
 import { sizeOf } from "../protocol/bytes.ts"
@@ -52,7 +53,7 @@ export class SessionDoors implements PollingDoors {
     if (isHeartbeat) {
       hear(session)
       publish(session, { _tag: "Heartbeat" })
-      const waiting = session.outgoing.messages.length - session.queued.messages
+      const waiting = Queue.sizeUnsafe(session.outgoing) - session.queued.messages
       return session.protocol === 3 && waiting < mostPongs ? push(session, pong) : undefined
     }
     switch (packet.type) {
@@ -74,7 +75,7 @@ export class SessionDoors implements PollingDoors {
     const wasScheduled = session.scheduled
     session.scheduled = true
     incoming.wake(session)
-    if (session.outgoing.messages.length > 0) flush(session)
+    if (Queue.sizeUnsafe(session.outgoing) > 0) flush(session)
     else session.scheduled = wasScheduled
   }
 

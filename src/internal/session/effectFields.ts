@@ -3,6 +3,7 @@
  * low-level. `test/effect.test.ts` names the version they were seen in, and fails when one comes to mean something else.
  */
 import * as Effect from "effect/Effect"
+import * as MutableList from "effect/MutableList"
 import type * as PubSub from "effect/PubSub"
 import type * as Queue from "effect/Queue"
 
@@ -52,6 +53,12 @@ export const addTaker = <A, E>(queue: Queue.Queue<A, E>, taker: Queue.Queue.Take
 export const removeTaker = <A, E>(queue: Queue.Queue<A, E>, taker: Queue.Queue.Taker<E>): void => {
   if (queue.state._tag !== "Done") queue.state.takers.delete(taker)
 }
+
+/** What is in a queue, and stays there. */
+export const contentsOf = <A, E>(queue: Queue.Dequeue<A, E>): Array<A> => MutableList.toArray<A>(queue.messages)
+
+/** Takes all that is in a queue. */
+export const takeContents = <A, E>(queue: Queue.Dequeue<A, E>): Array<A> => MutableList.takeAll<A>(queue.messages)
 
 /** What the first offer that waits for room would put into the queue next. */
 export const firstOffered = <A, E>(queue: Queue.Queue<A, E>): A | undefined => {

@@ -6,6 +6,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import { pingTimeout as timedOut } from "../../CloseReason.ts"
 import { noop, ping } from "../transport/entry.ts"
 import { end } from "./end.ts"
@@ -72,12 +73,12 @@ const mayBeThere = (session: Session): boolean => {
     pulse.seenWrites = -1
     return !isLate(session)
   }
-  if (session.outgoing.messages.length === 0 || session.writes !== pulse.seenWrites) {
+  if (Queue.sizeUnsafe(session.outgoing) === 0 || session.writes !== pulse.seenWrites) {
     pulse.seenWrites = session.writes
     pulse.seenAt = now
   } else if (now - pulse.seenAt >= pingInterval + pingTimeout) return false
   if (isLate(session)) pulse.deadline = (isPaused(session) ? now : pulse.resumedAt) + pingTimeout
   // Only by writing do we learn whether anybody is there: a connection whose other end is gone answers with an error.
-  if (session.outgoing.messages.length === 0) push(session, session.protocol === 4 ? ping : noop)
+  if (Queue.sizeUnsafe(session.outgoing) === 0) push(session, session.protocol === 4 ? ping : noop)
   return true
 }

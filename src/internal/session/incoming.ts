@@ -5,11 +5,10 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import type { Message } from "../../Packet.ts"
 import { sizeOf } from "../protocol/bytes.ts"
-import { addTaker, capacityOf, isDone, letWait, removeTaker, setCapacity } from "./effectFields.ts"
+import { addTaker, capacityOf, contentsOf, isDone, letWait, removeTaker, setCapacity } from "./effectFields.ts"
 import { type Listener, SocketClosed } from "./model.ts"
 import { extend } from "./pulse.ts"
 import { fork, get, type Session } from "./session.ts"
@@ -22,7 +21,7 @@ export const receive = (session: Session, message: Message, length: number): voi
   const size = length + overhead
   if (session.held !== undefined) return holdInstead(session, message, size)
   const { incoming, server: { settings: { receiveBuffer } } } = session
-  const waiting = incoming.messages.length
+  const waiting = Queue.sizeUnsafe(incoming)
   session.receivedBytes = waiting === 0 ? size : session.receivedBytes + size
   if (waiting >= receiveBuffer.messages || (waiting > 0 && session.receivedBytes > receiveBuffer.bytes)) {
     const capacity = roomFor(session, size)
@@ -45,7 +44,7 @@ export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed>
 export const listen = (session: Session, listener: Listener): void => {
   const { incoming } = session
   // Its fiber may have let others run since it looked.
-  if (isDone(incoming) || incoming.messages.length > 0) listener.resume(Effect.void)
+  if (isDone(incoming) || Queue.sizeUnsafe(incoming) > 0) listener.resume(Effect.void)
   else if (session.listener === undefined) session.listener = listener
   else addTaker(incoming, listener)
 }
@@ -70,7 +69,7 @@ export const wake = (session: Session): void => {
  */
 const roomFor = (session: Session, size: number): number => {
   const { incoming, server: { settings: { receiveBuffer } } } = session
-  const sizes = MutableList.toArray<Message>(incoming.messages).map(spaceOf)
+  const sizes = contentsOf(incoming).map(spaceOf)
   let bytes = sizes.reduce((sum, size) => sum + size, size)
   session.receivedBytes = bytes
   const most = { messages: Math.ceil(receiveBuffer.messages * 0.75), bytes: receiveBuffer.bytes * 0.75 }

@@ -7,7 +7,6 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as CloseReason from "../../CloseReason.ts"
@@ -15,6 +14,7 @@ import { see } from "../protocol/see.ts"
 import type { Transport } from "../transport/contract.ts"
 import { type Entry, put } from "../transport/entry.ts"
 import { close } from "./close.ts"
+import { takeContents } from "./effectFields.ts"
 import { heartbeat } from "./heartbeat.ts"
 import { wake } from "./incoming.ts"
 import { labelOf } from "./model.ts"
@@ -47,7 +47,7 @@ export const open = (
   set(session.state, "open")
   set(session.transport, transport)
   // What the factory sent steps aside; it is booked already.
-  const sent = MutableList.takeAll(outgoing.messages)
+  const sent = takeContents(outgoing)
   for (const entry of opening) put(outgoing, queued, entry)
   transport.write(outgoing, queued)
   Queue.offerAllUnsafe(outgoing, sent)

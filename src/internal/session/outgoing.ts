@@ -4,13 +4,12 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as MutableList from "effect/MutableList"
 import * as Queue from "effect/Queue"
 import { transportError, WriteFailed } from "../../CloseReason.ts"
 import type { Packet } from "../../Packet.ts"
 import { hasSeparator } from "../protocol/revision4.ts"
 import { type Entry, put } from "../transport/entry.ts"
-import { firstOffered } from "./effectFields.ts"
+import { contentsOf, firstOffered } from "./effectFields.ts"
 import { end, signal } from "./end.ts"
 import { closedError } from "./incoming.ts"
 import { type Acceptance, InvalidMessage, type SocketClosed, type SocketEvent } from "./model.ts"
@@ -98,7 +97,7 @@ const admit = Effect.fnUntraced(function*(session: Session) {
       // First, since its sender then goes on, and may wait for the flush or close the session.
       push(session, next)
       Queue.takeUnsafe(line)
-    } else if (session.outgoing.messages.length > 0 || !(yield* written(session))) {
+    } else if (Queue.sizeUnsafe(session.outgoing) > 0 || !(yield* written(session))) {
       yield* progress(session)
     }
   }
@@ -150,9 +149,9 @@ export const flush = (session: Session): void => {
   if (get(session.state) === "closed") return
   const { outgoing, queued, server } = session
   const transport = get(session.transport)
-  if (outgoing.messages.length > 0 && transport.writable) {
+  if (Queue.sizeUnsafe(outgoing) > 0 && transport.writable) {
     const { bytes, messages } = queued
-    const waiting = session.observers === undefined ? undefined : MutableList.toArray<Entry>(outgoing.messages)
+    const waiting = session.observers === undefined ? undefined : contentsOf(outgoing)
     if (transport.unsent === 0) session.unsent = 0
     try {
       transport.write(outgoing, queued)
@@ -163,10 +162,10 @@ export const flush = (session: Session): void => {
     session.writes++
     server.telemetry.sent(transport.name, messages - queued.messages, bytes - queued.bytes)
     if (waiting !== undefined) {
-      const taken = waiting.slice(0, waiting.length - outgoing.messages.length)
+      const taken = waiting.slice(0, waiting.length - Queue.sizeUnsafe(outgoing))
       publish(session, { _tag: "Flushed", packets: taken.map(toPacket) })
     }
-    if (outgoing.messages.length === 0) publish(session, drained)
+    if (Queue.sizeUnsafe(outgoing) === 0) publish(session, drained)
   }
   signal(session)
 }

@@ -285,7 +285,7 @@ export const noop = (session: Session): void => get(session.transport).noop()
 /** Whether what is sent now would leave at once, with nothing before it (rule R92). */
 export const isWritable = (session: Session): boolean => {
   const transport = get(session.transport)
-  return transport.writable && transport.unsent === 0 && session.outgoing.messages.length === 0
+  return transport.writable && transport.unsent === 0 && Queue.sizeUnsafe(session.outgoing) === 0
 }
 
 /** The bytes that wait for the client, those included that its connection holds unsent. */

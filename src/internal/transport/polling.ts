@@ -4,7 +4,7 @@
  */
 import { Aborted, InvalidContent, Overlap, parseError, transportClose, transportError } from "../../CloseReason.ts"
 import * as Effect from "effect/Effect"
-import type * as Queue from "effect/Queue"
+import * as Queue from "effect/Queue"
 import type { Packet } from "../../Packet.ts"
 import { utf8Length } from "../protocol/bytes.ts"
 import { Cursor } from "../protocol/cursor.ts"
@@ -252,13 +252,13 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     let bytes = 0
     let compress = false
     // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
-    while (out.messages.length > 0 && bytes < this.limit) {
+    while (Queue.sizeUnsafe(out) > 0 && bytes < this.limit) {
       const entry = take(out, account)!
       bytes += 1 + entry.size
       packets.push(entry)
       compress ||= entry.compress
     }
-    if (this.doors.closing && out.messages.length === 0) {
+    if (this.doors.closing && Queue.sizeUnsafe(out) === 0) {
       packets.push(close)
       this.end = "Told"
     }

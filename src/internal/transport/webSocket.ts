@@ -2,7 +2,7 @@
  * Packets over one WebSocket: a packet a frame, both ways (rules R59, R70–R75).
  */
 import * as Effect from "effect/Effect"
-import type * as Queue from "effect/Queue"
+import * as Queue from "effect/Queue"
 import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
 import { type Message, type Packet, PacketError, type Revision } from "../../Packet.ts"
 import * as revision3 from "../protocol/revision3.ts"
@@ -60,7 +60,7 @@ export class WebSocketTransport implements Transport, FrameListener {
     const { connection } = this
     const { frames } = connection
     const revision = this.doors.revision
-    while (out.messages.length > 0) {
+    while (Queue.sizeUnsafe(out) > 0) {
       let more: boolean
       if (frames !== undefined) {
         more = frames.write(takeBatch(out, account, revision, this.binary, frames))

@@ -1,7 +1,7 @@
 /**
  * Packets as frames of a WebSocket, written by hand so that a batch of packets is one buffer and one system call.
  */
-import type * as Queue from "effect/Queue"
+import * as Queue from "effect/Queue"
 import type { Revision } from "../../Packet.ts"
 import { toBase64, toUtf8, writeUtf8 } from "../protocol/bytes.ts"
 import { numbers } from "../protocol/digits.ts"
@@ -95,7 +95,7 @@ export const takeBatch = (
   memory: FrameMemory
 ): Array<Uint8Array> => {
   let entry = take(out, account)
-  if (binary && out.messages.length === 0 && isShared(entry!)) return [sharedFrame(entry, revision, memory)]
+  if (binary && Queue.sizeUnsafe(out) === 0 && isShared(entry!)) return [sharedFrame(entry, revision, memory)]
   const buffers: Array<Uint8Array> = []
   let total = 0
   const group: Array<Entry> = []

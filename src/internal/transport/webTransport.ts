@@ -3,7 +3,7 @@
  * Revision 4 only.
  */
 import * as Effect from "effect/Effect"
-import type * as Queue from "effect/Queue"
+import * as Queue from "effect/Queue"
 import { type CloseReason, parseError, transportClose } from "../../CloseReason.ts"
 import { type Message, type Packet, PacketError } from "../../Packet.ts"
 import * as revision4 from "../protocol/revision4.ts"
@@ -48,7 +48,7 @@ export class WebTransportTransport implements Transport, FrameListener {
 
   write(out: Queue.Dequeue<Entry>, account: Account): void {
     const { connection } = this
-    while (out.messages.length > 0 && connection.writable) {
+    while (Queue.sizeUnsafe(out) > 0 && connection.writable) {
       const { buffers, pings } = takeFrames(out, account)
       this.pings += pings
       connection.write(buffers)
