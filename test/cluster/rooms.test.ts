@@ -204,6 +204,26 @@ describe("rooms of a cluster", () => {
       yield* hear(eve, "welcome")
     }))
 
+  it.effect("show very many to a member that comes in several messages, of which the last says so", () =>
+    Effect.gen(function*() {
+      const { a, network } = yield* makePair
+      const { socket } = yield* a.join("ada", "room 0")
+      for (let i = 1; i < 250; i++) yield* ClusterRooms.join(a.rooms, `room ${i}`, socket, { name: "ada" })
+      const seen: Array<readonly [number, boolean]> = []
+      const comer = yield* network.join("c")
+      const link = comer.connect("a", {
+        onMessage: (message) => {
+          if (message._tag === "Snapshot") seen.push([message.presences.length, message.isLast])
+        },
+        onClose: () => {}
+      })
+      link.send({ _tag: "Listen", exchange: 1, topic: "rooms:chat" })
+      yield* settled
+      assert.deepStrictEqual(seen, [[100, false], [100, false], [50, true]])
+      const d = yield* makeMember(network, "d")
+      assert.strictEqual((yield* ClusterRooms.counts(d.rooms)).size, 250)
+    }))
+
   it.effect("are left by the people of a member that dies, and by no others", () =>
     Effect.gen(function*() {
       const { a, b, network } = yield* makePair

@@ -85,8 +85,12 @@ const presence = { room: Schema.String, sid: Schema.String, person: Schema.Strin
 
 /** What is told to who listens to a topic. The one that tells numbers it as it sends it. */
 const news = {
-  /** The first: who is there. */
-  Snapshot: Schema.TaggedStruct("Snapshot", { exchange, presences: Schema.Array(Schema.Struct(presence)) }),
+  /** The first: some of those who are there. The last of these is `isLast`. */
+  Snapshot: Schema.TaggedStruct("Snapshot", {
+    exchange,
+    presences: Schema.Array(Schema.Struct(presence)),
+    isLast: Schema.Boolean
+  }),
   Published: Schema.TaggedStruct("Published", { exchange, payload }),
   /** To everybody in a room. */
   RoomMessage: Schema.TaggedStruct("RoomMessage", { exchange, room: Schema.String, payload }),

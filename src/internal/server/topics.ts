@@ -25,6 +25,9 @@ interface Topic {
   readonly hosts: Set<() => Presences>
 }
 
+/** How many are told of in one message: who hears of very many serves others in between. */
+const mostAtOnce = 100
+
 /** How long after the loss of a link another one is tried, in milliseconds. */
 const retryInterval = 1000
 
@@ -56,7 +59,11 @@ export class Topics {
   tell(name: string, hear: (news: News) => void): () => void {
     const { hosts, listeners } = this.topic(name)
     listeners.add(hear)
-    hear({ _tag: "Snapshot", exchange: 0, presences: Array.from(hosts, (presences) => presences()).flat() })
+    const all = Array.from(hosts, (presences) => presences()).flat()
+    for (let i = 0, isLast = false; !isLast; i += mostAtOnce) {
+      isLast = i + mostAtOnce >= all.length
+      hear({ _tag: "Snapshot", exchange: 0, presences: all.slice(i, i + mostAtOnce), isLast })
+    }
     return () => {
       listeners.delete(hear)
       this.tidy(name)
@@ -96,7 +103,7 @@ export class Topics {
       while (others.has(member)) {
         yield* forwarding.listen(member, name, (news) => {
           hear(news, member)
-          Deferred.doneUnsafe(begun, Effect.void)
+          if (news._tag === "Snapshot" && news.isLast) Deferred.doneUnsafe(begun, Effect.void)
         })
         hear(gone, member)
         Deferred.doneUnsafe(begun, Effect.void)
