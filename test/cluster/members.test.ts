@@ -192,7 +192,8 @@ describe("members of a list", () => {
       ["secret", { members: [], secret: undefined as never }],
       ["interval", { members: [], interval: 0 }],
       ["interval", { members: [], interval: "soon" as never }],
-      ["name", { members: [], name: "a-b" }]
+      ["name", { members: [], name: "a-b" }],
+      ["name", { members: [], name: "a".repeat(65) }]
     ] as const
   ) {
     it(`are refused with ${JSON.stringify(options)}`, async () => {

@@ -27,7 +27,7 @@ export interface NetworkOptions {
   readonly listen: { readonly host: string; readonly port?: number | undefined }
   /**
    * What the ids of its sessions begin with, before a `-`: letters and digits, so that a load balancer can send requests
-   * to their owner by the id. Default: nothing a balancer could know.
+   * to their owner by the id; 64 at most. Default: nothing a balancer could know.
    */
   readonly name?: string | undefined
   /** Encrypts what members say to each other. Default: it is not encrypted. */
@@ -53,8 +53,8 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   const word = Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
   // What comes from the environment may not be there.
   if (typeof word !== "string" || word === "") return yield* optionsError("secret: must be text, and not empty")
-  if (name !== undefined && !/^[0-9A-Za-z]+$/.test(name)) {
-    return yield* optionsError(`name: must be letters and digits, is ${JSON.stringify(name)}`)
+  if (name !== undefined && !/^[0-9A-Za-z]{1,64}$/.test(name)) {
+    return yield* optionsError(`name: must be letters and digits, 64 at most, is ${JSON.stringify(name)}`)
   }
   const port = listen.port ?? 0
   if (port !== 0 && !isPort(port)) return yield* optionsError(`listen: ${port} is no port`)
