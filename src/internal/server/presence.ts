@@ -38,7 +38,7 @@ export class Presences<Person> implements Observed<Change<Person>> {
     const presences = this.rooms.get(room) ?? new Map<SocketId, Presence<Person>>()
     const before = presences.get(sid)
     this.rooms.set(room, presences.set(sid, presence))
-    if (before?.text !== text) this.tell({ _tag: before === undefined ? "Joined" : "Changed", room, person })
+    if (before?.text !== text) this.tell({ _tag: before === undefined ? "Joined" : "Changed", room, person }, presence)
   }
 
   /** Whether it was still taken. */
@@ -48,7 +48,7 @@ export class Presences<Person> implements Observed<Change<Person>> {
     if (presences?.get(sid) !== presence) return false
     presences.delete(sid)
     if (presences.size === 0) this.rooms.delete(room)
-    this.tell({ _tag: "Left", room, person })
+    this.tell({ _tag: "Left", room, person }, presence)
     return true
   }
 
@@ -72,7 +72,7 @@ export class Presences<Person> implements Observed<Change<Person>> {
     return observe<Change<Person>>(this, () => false)
   }
 
-  private tell(change: Change<Person>): void {
-    if (this.observers !== undefined) publish(this.observers, change, 0)
+  private tell(change: Change<Person>, { text }: Presence<Person>): void {
+    if (this.observers !== undefined) publish(this.observers, change, text.length)
   }
 }
