@@ -108,7 +108,7 @@ export const make = <Person, Encoded>(
           return add(member, news.room, news.sid, news.person)
         case "Left": {
           const left = presences.find(news.room, news.sid)
-          if (left !== undefined) presences.leave(left)
+          if (left !== undefined && left.owner === member) presences.leave(left)
           return
         }
         case "Gone":
@@ -235,8 +235,8 @@ export const broadcast = <Person>(
 
 /**
  * Who joins, changes and leaves, in all members, from the moment the stream runs. Costs nothing while nobody listens; a
- * listener that falls more than 4 096 changes behind loses the oldest, which a warning in the log tells. The stream does
- * not end by itself.
+ * listener that falls more than 4 096 changes or 16 MiB behind loses the oldest, which a warning in the log tells. The
+ * stream does not end by itself.
  *
  * @category observing
  * @since 0.2.0

@@ -179,6 +179,15 @@ describe("rooms of a cluster", () => {
       assert.deepStrictEqual(yield* ClusterRooms.counts(b.rooms), new Map())
     }))
 
+  it.effect("are left by nobody because another member says so whose person it is not", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* makePair
+      const { socket } = yield* a.join("ada")
+      const { engine } = yield* Effect.provideContext(EngineIO.EngineIO, b.context)
+      engine.topics.publish("rooms:chat", { _tag: "Left", exchange: 0, room: "lobby", sid: socket.id })
+      assert.deepStrictEqual([yield* a.sees(), yield* b.sees()], [["ada"], ["ada"]])
+    }))
+
   it.effect("take nobody who is none of the schema", () =>
     Effect.gen(function*() {
       const { a, b } = yield* makePair
