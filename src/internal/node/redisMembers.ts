@@ -155,7 +155,7 @@ export const redisMembers = Effect.fnUntraced(function*(
       Effect.timeoutOption(Effect.interruptible(Fiber.await(staying)), "1 second")
     )
   )
-  // Who knows nobody does not begin.
+  // Clients come only when this member knows the others.
   yield* Deferred.await(known)
   return members
 })

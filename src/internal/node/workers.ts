@@ -96,7 +96,7 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
     () => Effect.sync(() => process.off("message", onMessage))
   )
   tell(process, { _tag: "Joined", self })
-  // Who does not know the others does not begin.
+  // Clients come only when this member knows the others.
   yield* Deferred.await(known)
   return members
 })
