@@ -325,7 +325,7 @@ export const acceptWebTransport = <A extends SocketApp, E, R>(
  */
 export const sockets: Effect.Effect<ReadonlyMap<SocketId, Socket>, never, EngineIO> = Effect.map(
   EngineIO,
-  ({ engine }) => new Map(engine.registry.all)
+  ({ engine }) => new Map(Array.from(engine.registry.all, (session) => [session.id, session]))
 )
 
 /**
@@ -353,7 +353,7 @@ export const count: Effect.Effect<number, never, EngineIO> = Effect.map(EngineIO
  * @since 0.1.0
  */
 export const broadcast = (message: Sendable, options?: BroadcastOptions): Effect.Effect<number, never, EngineIO> =>
-  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine.registry.all.values(), message, options))
+  Effect.map(EngineIO, ({ engine }) => broadcastTo(engine.registry.all, message, options))
 
 /**
  * What happens to the server from the moment the stream runs. Costs nothing while nobody listens; a listener that falls

@@ -4,29 +4,29 @@
 import type * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Net from "node:net"
+import { Place, Roster } from "../protocol/roster.ts"
 
-interface Connection {
+export interface Connection {
   terminate(): void
 }
 
 export class Lingering {
-  private readonly connections = new Set<Connection>()
+  private readonly connections = new Roster<Connection>()
   private readonly none = Latch.makeUnsafe(true)
 
-  add(connection: Connection): void {
-    this.connections.add(connection)
+  add(connection: Connection): Place<Connection> {
     this.none.closeUnsafe()
+    return this.connections.enter(new Place(connection))
   }
 
-  delete(connection: Connection): void {
-    if (this.connections.delete(connection) && this.connections.size === 0) this.none.openUnsafe()
+  delete(place: Place<Connection>): void {
+    if (this.connections.leave(place) && this.connections.size === 0) this.none.openUnsafe()
   }
 
   /** Adds a connection until it is closed, or the response is that it waits for. */
   watch(socket: Net.Socket, until: NodeJS.EventEmitter = socket): void {
-    const connection = { terminate: () => void socket.destroy() }
-    this.add(connection)
-    until.once("close", () => this.delete(connection))
+    const place = this.add({ terminate: () => void socket.destroy() })
+    until.once("close", () => this.delete(place))
   }
 
   /** Waits until there are none. */
@@ -36,9 +36,9 @@ export class Lingering {
 
   /** Waits no longer. */
   destroyAll(): void {
-    for (const connection of this.connections) {
-      connection.terminate()
-      this.delete(connection)
+    for (let { first } = this.connections; first !== undefined; { first } = this.connections) {
+      first.item!.terminate()
+      this.delete(first)
     }
   }
 }

@@ -11,6 +11,7 @@ import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
+import { Place, Roster } from "../protocol/roster.ts"
 import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import { handle } from "../server/handler.ts"
 import type { NamedHandler } from "../server/namedHandler.ts"
@@ -23,20 +24,22 @@ import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
 
 /** One that ends with its scope, as a fiber would. */
 class ScopedExchange extends DirectExchange {
-  private readonly all: Set<ScopedExchange>
+  private readonly all: Roster<DirectExchange>
+  private readonly place: Place<DirectExchange>
   constructor(
-    all: Set<ScopedExchange>,
+    all: Roster<DirectExchange>,
     source: Http.IncomingMessage,
     response: Http.ServerResponse,
     extraHeaders: ExtraHeaders,
     host: ExchangeHost
   ) {
     super(source, response, extraHeaders, host)
-    this.all = all.add(this)
+    this.all = all
+    this.place = all.enter(new Place(this))
   }
 
   override onClose(written: boolean): void {
-    this.all.delete(this)
+    this.all.leave(this.place)
     super.onClose(written)
   }
 }
@@ -55,7 +58,7 @@ export const shorten = Effect.fnUntraced(function*(
   // What else a router makes of paths is its own affair.
   if (!(platform instanceof NodePlatform) || !/^\/[\w./~-]*$/.test(path)) return handled
   const target = `${path.endsWith("/") ? path : `${path}/`}?`
-  const all = new Set<ScopedExchange>()
+  const all = new Roster<DirectExchange>()
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       for (const exchange of all) exchange.interrupt()

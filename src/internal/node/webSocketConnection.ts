@@ -10,7 +10,8 @@ import { type Fault, type FrameHandler, FrameReader, tooLarge } from "../protoco
 import { type FrameListener, ignore } from "../transport/frameListener.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 import type { FrameWriter } from "../transport/webSocketBatch.ts"
-import type { Lingering } from "./lingering.ts"
+import type { Place } from "../protocol/roster.ts"
+import type { Connection, Lingering } from "./lingering.ts"
 
 const nothing = new Uint8Array(0)
 
@@ -57,6 +58,8 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
   /** What the connection died of, where that is more than a close. */
   private failure: CloseReason.TransportFailure | undefined
   private closing: NodeJS.Timeout | undefined
+  /** Its place among those that linger. */
+  private place: Place<Connection> | undefined
   /** The ping whose pong waits for room: of several, only the last needs one (RFC 6455, section 5.5.3). */
   private ping: Uint8Array | undefined
   constructor(socket: Net.Socket, settings: WebSocketSettings) {
@@ -177,7 +180,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
     const { closeTimeout, lingering } = this.settings
     if (this.closing !== undefined || this.socket.closed) return
     this.closing = setTimeout(destroy, closeTimeout, this.socket)
-    lingering.add(this)
+    this.place = lingering.add(this)
   }
 
   onMessage(data: Message, size: number): void {
@@ -257,7 +260,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
       this.rest = socket.read(socket.readableLength) as Uint8Array
       if (!this.takeRest()) return
     }
-    this.settings.lingering.delete(this)
+    if (this.place !== undefined) this.settings.lingering.delete(this.place)
     this.report()
   }
 

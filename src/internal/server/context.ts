@@ -8,13 +8,16 @@ import { HttpServerRequest, ParsedSearchParams } from "effect/http/HttpServerReq
 import * as Scope from "effect/Scope"
 import type { Session } from "../session/session.ts"
 
-/** The session whose application a fiber belongs to. */
-class CurrentSession extends Context.Service<CurrentSession, Session>()("effect-engine.io/CurrentSession") {}
+/**
+ * The session whose application a fiber belongs to. It is known by its state alone: what a context holds may stay in memory
+ * until the whole heap is collected.
+ */
+class CurrentSession extends Context.Service<CurrentSession, Session["state"]>()("effect-engine.io/CurrentSession") {}
 
 /** Whether the application of a session, or a fiber of its own, runs at this moment. */
 export const isRunning = (session: Session): boolean => {
   const fiber = Fiber.getCurrent()
-  return fiber !== undefined && Context.getOrUndefined(fiber.context, CurrentSession) === session
+  return fiber !== undefined && Context.getOrUndefined(fiber.context, CurrentSession) === session.state
 }
 
 /** Who holds the context that most of its sessions have in common. */
@@ -44,7 +47,7 @@ export const sessionContext = (
   session: Session
 ): Context.Context<never> =>
   Context.add(
-    Context.add(shared(holder, context), CurrentSession, session),
+    Context.add(shared(holder, context), CurrentSession, session.state),
     Scope.Scope,
     session.scope
   ) as Context.Context<

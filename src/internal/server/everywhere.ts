@@ -18,9 +18,9 @@ export const answer = ({ registry }: Engine, question: Question): number => {
     case "Count":
       return registry.count
     case "Broadcast":
-      return broadcast(registry.all.values(), question.payload)
+      return broadcast(registry.all, question.payload)
     case "Close": {
-      const session = registry.all.get(question.sid)
+      const session = registry.get(question.sid)
       if (session !== undefined) close(session, forcedClose)
       return session === undefined ? 0 : 1
     }
@@ -74,7 +74,7 @@ export const takeNext = (list: Iterator<Session>): { sockets: ReadonlyArray<Sock
 /** The sessions of all members, of each in the order in which they were opened. */
 export const listAll = ({ cluster, forwarding, registry }: Engine): Stream.Stream<SocketInfo> =>
   Stream.suspend(() => {
-    const own = Stream.map(Stream.fromIterable(registry.all.values()), infoOf)
+    const own = Stream.map(Stream.fromIterable(registry.all), infoOf)
     if (cluster === undefined || forwarding === undefined) return own
     const others = Array.from(cluster.others.keys(), (member) => forwarding.list(member))
     return Stream.mergeAll([own, ...others], { concurrency: "unbounded" })

@@ -1,9 +1,10 @@
 /**
  * Things that are due the same time after they began. The oldest is due first, so one fiber sleeps until then; to begin
- * and to cancel one costs an entry in a map, and no timer.
+ * and to cancel one costs an entry in a set, and no timer.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { Place, Roster } from "../protocol/roster.ts"
 import { see } from "../protocol/see.ts"
 
 /** What it needs of the server. */
@@ -12,8 +13,16 @@ export interface ExpiryHost {
   fork(effect: Effect.Effect<void>): Fiber.Fiber<void>
 }
 
+export class Due<A> extends Place<A> {
+  readonly at: number
+  constructor(item: A, at: number) {
+    super(item)
+    this.at = at
+  }
+}
+
 export class Expiry<A> {
-  private readonly dueAt = new Map<A, number>()
+  private readonly all = new Roster<A, Due<A>>()
   private readonly millis: number
   private readonly host: ExpiryHost
   private readonly expire: (item: A) => void
@@ -25,37 +34,41 @@ export class Expiry<A> {
     this.expire = expire
   }
 
-  add(item: A): void {
-    this.dueAt.set(item, this.host.now() + this.millis)
-    if (this.isRunning || this.millis === Infinity) return
-    this.isRunning = true
-    this.host.fork(this.run)
+  add(item: A): Due<A> {
+    const due = this.all.enter(new Due(item, this.host.now() + this.millis))
+    if (!this.isRunning && this.millis !== Infinity) {
+      this.isRunning = true
+      this.host.fork(this.run)
+    }
+    return due
   }
 
-  cancel(item: A): void {
-    this.dueAt.delete(item)
+  cancel(due: Due<A>): void {
+    this.all.leave(due)
+  }
+
+  /** Does not wait for what is due first. */
+  expireFirst(): void {
+    const { first } = this.all
+    if (first?.item === undefined) return
+    const { item } = first
+    this.all.leave(first)
+    this.expire(item)
   }
 
   private readonly run: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
-    for (let first = this.first; first !== undefined; first = this.first) {
-      const [item, at] = first
-      const left = at - this.host.now()
+    for (let { first } = this.all; first !== undefined; { first } = this.all) {
+      const left = first.at - this.host.now()
       if (left > 0) {
         yield* Effect.sleep(Math.ceil(left))
       } else {
-        this.dueAt.delete(item)
         // One that fails must not take the others with it.
         yield* Effect.catchCause(
-          Effect.sync(() => this.expire(item)),
+          Effect.sync(() => this.expireFirst()),
           (cause) => Effect.logError(`What was due failed${see("fault-of-the-engine")}`, cause)
         )
       }
     }
     this.isRunning = false
   })
-
-  private get first(): readonly [A, number] | undefined {
-    for (const entry of this.dueAt) return entry
-    return undefined
-  }
 }

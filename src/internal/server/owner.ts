@@ -100,7 +100,7 @@ class Asker implements LinkHandler {
 
   private list({ exchange, list }: List): void {
     // It goes on where it was, also when sessions have come and gone since.
-    const sessions = this.lists.get(list) ?? this.engine.registry.all.values()
+    const sessions = this.lists.get(list) ?? this.engine.registry.all[Symbol.iterator]()
     const next = takeNext(sessions)
     if (next.isLast) this.lists.delete(list)
     else this.lists.set(list, sessions)

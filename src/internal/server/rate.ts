@@ -32,18 +32,10 @@ export class HandshakeRate {
       this.counts.set(client, count + 1)
       return true
     }
-    if (this.counts.size >= mostAddresses) this.closeOldest()
+    if (this.counts.size >= mostAddresses) this.expiry.expireFirst()
     this.counts.set(client, 1)
     this.expiry.add(client)
     return true
-  }
-
-  private closeOldest(): void {
-    for (const oldest of this.counts.keys()) {
-      this.expiry.cancel(oldest)
-      this.counts.delete(oldest)
-      return
-    }
   }
 }
 

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pingTimeout } from "../../CloseReason.ts"
+import { Place } from "../protocol/roster.ts"
 import { end } from "../session/end.ts"
 import { isOverdue } from "../session/heartbeat.ts"
 import type { SocketId } from "../session/model.ts"
@@ -21,8 +22,10 @@ export interface Registry {
   unregister(session: Session): boolean
   /** The session with an id. What is known at once is no Effect, since most polls are served without a fiber. */
   lookup(id: SocketId): Session | undefined | Effect.Effect<Session | undefined>
+  /** The session with an id, where it is one of this process. */
+  get(id: SocketId): Session | undefined
   /** The sessions of this process. */
-  readonly all: ReadonlyMap<SocketId, Session>
+  readonly all: Iterable<Session>
   readonly count: number
   /** How many sessions there are or may be in a moment. */
   readonly occupied: number
@@ -38,33 +41,45 @@ export const find = (registry: Registry, id: SocketId): Effect.Effect<Session | 
   })
 
 const makeLocal = (): Registry => {
-  const sessions = new Map<SocketId, Session>()
+  const places = new Map<SocketId, Place<Session>>()
   /** Ids of handshakes that are not decided yet. */
   const reserved = new Set<SocketId>()
+  const get = (id: SocketId): Session | undefined => places.get(id)?.item
   return {
     reserve: (id) => {
-      if (sessions.has(id) || reserved.has(id)) return false
+      if (places.has(id) || reserved.has(id)) return false
       reserved.add(id)
       return true
     },
     release: (id) => void reserved.delete(id),
     register: (session) => {
       reserved.delete(session.id)
-      sessions.set(session.id, session)
+      places.set(session.id, new Place(session))
     },
-    unregister: (session) => sessions.get(session.id) === session && sessions.delete(session.id),
+    unregister: (session) => {
+      const place = places.get(session.id)
+      if (place?.item !== session) return false
+      place.item = undefined
+      return places.delete(session.id)
+    },
     lookup: (id) => {
-      const session = sessions.get(id)
+      const session = get(id)
+      if (session === undefined || !isOverdue(session)) return session
       // One whose time is over is none any more, whether its fiber has noticed or not (rule R-H1).
-      if (session !== undefined && isOverdue(session)) end(session, pingTimeout)
-      return sessions.get(id)
+      end(session, pingTimeout)
+      return get(id)
     },
-    all: sessions,
+    get,
+    all: {
+      *[Symbol.iterator]() {
+        for (const { item } of places.values()) if (item !== undefined) yield item
+      }
+    },
     get count() {
-      return sessions.size
+      return places.size
     },
     get occupied() {
-      return sessions.size + reserved.size
+      return places.size + reserved.size
     }
   }
 }

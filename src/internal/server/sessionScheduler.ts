@@ -56,7 +56,7 @@ export class SessionScheduler {
 
   /** Does something with every session of this process. */
   each(f: (session: Session) => void): void {
-    for (const session of this.registry.all.values()) this.attempt(session, f)
+    for (const session of this.registry.all) this.attempt(session, f)
   }
 
   private attempt(session: Session, f: (session: Session) => void): void {

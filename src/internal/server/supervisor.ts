@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Scheduler from "effect/Scheduler"
+import { Place, Roster } from "../protocol/roster.ts"
 import { see } from "../protocol/see.ts"
 import type { Session } from "../session/session.ts"
 
@@ -16,7 +17,7 @@ export class Supervisor {
   /** What the layer was built with: the context of everything that belongs to no request. */
   readonly context: Context.Context<never>
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
-  readonly alive = new Set<Session>()
+  readonly alive = new Roster<Session>()
   private readonly nothingRuns = Latch.makeUnsafe(true)
   private readonly fibers: FiberSet.FiberSet
   constructor(context: Context.Context<never>, fibers: FiberSet.FiberSet) {
@@ -55,12 +56,12 @@ export class Supervisor {
   }
 
   onBegin(session: Session): void {
-    this.alive.add(session)
+    session.place = this.alive.enter(new Place(session))
     this.nothingRuns.closeUnsafe()
   }
 
   onLeft(session: Session): void {
-    this.alive.delete(session)
+    if (session.place !== undefined) this.alive.leave(session.place)
     if (this.alive.size === 0) this.nothingRuns.openUnsafe()
   }
 

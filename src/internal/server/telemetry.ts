@@ -35,7 +35,7 @@ export class Telemetry implements Observed<EngineEvent> {
     this.supervisor = supervisor
     this.metrics = new MetricsRecorder(context, () => {
       let bytes = 0
-      for (const session of registry.all.values()) bytes += bytesWaiting(session)
+      for (const session of registry.all) bytes += bytesWaiting(session)
       return bytes
     })
     this.isDebug = LogLevel.isLessThanOrEqualTo(Context.get(context, References.MinimumLogLevel), "Debug")

@@ -141,7 +141,7 @@ export const verifyHere = (
   transport: TransportType,
   isUpgrade: boolean
 ): Asked | HandshakeError => {
-  const session = engine.registry.all.has(sid) ? engine.registry.lookup(sid) : undefined
+  const session = engine.registry.get(sid) !== undefined ? engine.registry.lookup(sid) : undefined
   return session instanceof Session
     ? verifySession(engine, { name: handler }, method, sid, session, transport, isUpgrade)
     : new UnknownSid({ context: { sid } })

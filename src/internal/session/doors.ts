@@ -4,6 +4,7 @@
 import * as Queue from "effect/Queue"
 import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
+import type { Place } from "../protocol/roster.ts"
 import { sizeOf } from "../protocol/bytes.ts"
 import type { BodyWaiter, PollingDoors } from "../transport/contract.ts"
 import { pong } from "../transport/entry.ts"
@@ -79,12 +80,12 @@ export class SessionDoors implements PollingDoors {
     else session.scheduled = wasScheduled
   }
 
-  awaitBody(waiter: BodyWaiter): void {
-    this.session.server.bodies.add(waiter)
+  awaitBody(waiter: BodyWaiter): Place<BodyWaiter> {
+    return this.session.server.bodies.add(waiter)
   }
 
-  bodyCame(waiter: BodyWaiter): void {
-    this.session.server.bodies.cancel(waiter)
+  bodyCame(place: Place<BodyWaiter>): void {
+    this.session.server.bodies.cancel(place)
   }
 
   onPostRefused(limit: number): void {

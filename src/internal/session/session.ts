@@ -19,6 +19,7 @@ import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import type { CloseReason } from "../../CloseReason.ts"
 import type { Message, Revision } from "../../Packet.ts"
+import type { Place } from "../protocol/roster.ts"
 import type { TransportType } from "../../Transport.ts"
 import { type BodyWaiter, pending, type Transport } from "../transport/contract.ts"
 import type { Requests } from "../transport/requests.ts"
@@ -73,9 +74,9 @@ export interface SessionHost {
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */
-  readonly candidates: { add(giveUp: () => void): void; cancel(giveUp: () => void): void }
+  readonly candidates: { add(giveUp: () => void): Place<() => void>; cancel(place: Place<() => void>): void }
   /** The bodies of POSTs that are awaited. */
-  readonly bodies: { add(waiter: BodyWaiter): void; cancel(waiter: BodyWaiter): void }
+  readonly bodies: { add(waiter: BodyWaiter): Place<BodyWaiter>; cancel(place: Place<BodyWaiter>): void }
   /** The session is no longer reachable. */
   onEnd(session: Session, reason: CloseReason): void
 }
@@ -132,6 +133,8 @@ export class Session implements Socket, Equal.Equal {
   /** The fiber that keeps the heartbeat, as long as the session is there. */
   fiber: Fiber.Fiber<unknown, unknown> | undefined = undefined
   application: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** Where its server has it, as long as something of it runs. */
+  place: Place<Session> | undefined = undefined
 
   // What only some sessions need: made when first needed.
 

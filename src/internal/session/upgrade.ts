@@ -37,7 +37,7 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
   }
   const giveUp = (): void => arrive(undefined)
   // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
-  candidates.add(giveUp)
+  const place = candidates.add(giveUp)
   return session.server.supervisor.run(
     Effect.onExit(
       Effect.withFiber<boolean>((fiber) => {
@@ -46,7 +46,7 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
         return upgrade(session, candidate, first, second)
       }),
       (exit) => {
-        candidates.cancel(giveUp)
+        candidates.cancel(place)
         session.upgrade = undefined
         if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
         return Effect.void

@@ -9,6 +9,7 @@ import type { CloseReason } from "../../CloseReason.ts"
 import type { Message, Packet, PacketError, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import type { Account, Entry } from "./entry.ts"
+import type { Place } from "../protocol/roster.ts"
 import type { Requests } from "./requests.ts"
 
 /** One way to carry packets for one session. */
@@ -71,9 +72,9 @@ export interface BodyWaiter {
 /** The doors for a transport whose client sends by POST. */
 export interface PollingDoors extends Doors {
   /** Begins to wait for the body of a POST; if it comes too late, `waiter` is told. */
-  awaitBody(waiter: BodyWaiter): void
+  awaitBody(waiter: BodyWaiter): Place<BodyWaiter>
   /** It has come, or will not. */
-  bodyCame(waiter: BodyWaiter): void
+  bodyCame(place: Place<BodyWaiter>): void
   /** A POST of more than `limit` bytes was refused. */
   onPostRefused(limit: number): void
   /** A POST came without its body, which somebody else in this program has read; `words` say what to do. */

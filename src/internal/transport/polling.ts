@@ -6,8 +6,6 @@ import { Aborted, InvalidContent, Overlap, parseError, transportClose, transport
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Packet } from "../../Packet.ts"
-import { utf8Length } from "../protocol/bytes.ts"
-import { Cursor } from "../protocol/cursor.ts"
 import * as jsonp from "../protocol/jsonp.ts"
 import { mostPerTurn } from "../protocol/limits.ts"
 import * as revision3 from "../protocol/revision3.ts"
@@ -15,6 +13,7 @@ import * as revision4 from "../protocol/revision4.ts"
 import { see } from "../protocol/see.ts"
 import type { PollingDoors, Transport } from "./contract.ts"
 import { type Account, close, type Entry, noop, take } from "./entry.ts"
+import { type End, Get, Held, letGo, Reading } from "./pollingStates.ts"
 import type { Exchange, ExchangeHolder, Requests } from "./requests.ts"
 
 export interface PollingLimits {
@@ -22,35 +21,6 @@ export interface PollingLimits {
   readonly maxPayload: number
   /** The most packets a POST may carry. */
   readonly maxPacketsPerPayload: number
-}
-
-/** Where the GET is: none, one that waits for packets, or one whose answer is being compressed. */
-type Get = undefined | { _tag: "Parked" | "Compressing"; readonly exchange: Exchange }
-
-/** Where the POST is: none, one whose body is on its way, or one whose answer waits until its packets are taken. */
-type Post = undefined | Reading | Held
-
-interface Reading {
-  readonly _tag: "Reading"
-  readonly exchange: Exchange
-}
-
-interface Held {
-  readonly _tag: "Held"
-  readonly exchange: Exchange
-  readonly payload: string | Uint8Array
-  /** Then the length of each text is its size. */
-  readonly isAscii: boolean
-  readonly cursor: Cursor
-  /** Whether all its packets are taken, and the answer only waits for room. */
-  isTaken: boolean
-}
-
-/** Where the end is: not begun, waiting for a GET to tell the client by, told to the client, or over. */
-type End = "Open" | Waiting | "Told" | "Done"
-
-interface Waiting {
-  readonly onTold: () => void
 }
 
 const taken = "The body of a POST was read before it came to the engine, and request.body is neither text nor bytes: " +
@@ -67,10 +37,10 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   private readonly isBinary: boolean
   /** The `j` of a JSONP client, digits only; `undefined` for all others. */
   private readonly callback: string | undefined
-  private get: Get
+  private get: Get | undefined
   /** An answer to a GET, until it has left for the network. The next GET waits for that, or one client takes all memory. */
   private leaving: Exchange | undefined
-  private post: Post
+  private post: Reading | Held | undefined
   private turn: NodeJS.Immediate | undefined
   private paused = false
   private end: End = "Open"
@@ -97,7 +67,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   /** Parks the GET of the handshake, for the packets that open the session. */
   onFirstGet(exchange: Exchange): void {
-    this.get = { _tag: "Parked", exchange }
+    this.get = new Get(exchange)
     exchange.holder = this
   }
 
@@ -106,7 +76,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       this.doors.onClose(transportError(new Overlap({ method: "GET" })))
       return exchange.reject(400)
     }
-    this.get = { _tag: "Parked", exchange }
+    this.get = new Get(exchange)
     exchange.holder = this
     this.doors.onWritable()
     const { end } = this
@@ -122,8 +92,10 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       const first = this.post
       this.post = undefined
       this.doors.onClose(transportError(new Overlap({ method: "POST" })))
-      if (first._tag === "Reading") first.exchange.destroy()
-      else letGo(first)
+      if (first._tag === "Reading") {
+        this.doors.bodyCame(first.place)
+        first.exchange.destroy()
+      } else letGo(first)
       return exchange.reject(400)
     }
     const binary = exchange.contentType === "application/octet-stream"
@@ -131,12 +103,12 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       this.doors.onClose(transportError(new InvalidContent({ contentType: exchange.contentType! })))
       return exchange.reject(400)
     }
-    this.post = { _tag: "Reading", exchange }
+    const reading = new Reading(exchange, this.doors.awaitBody(this))
+    this.post = reading
     exchange.holder = this
-    this.doors.awaitBody(this)
     exchange.readBody(this.limits.maxPayload, binary, (read) => {
-      this.doors.bodyCame(this)
-      if (this.post?.exchange !== exchange) return
+      this.doors.bodyCame(reading.place)
+      if (this.post !== reading) return
       if (typeof read === "object") return this.receive(exchange, read.body)
       this.post = undefined
       if (read === "too large") {
@@ -156,6 +128,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       // What was in the answer is in no queue any more.
       this.doors.onClose(transportError(new Aborted({ method: "GET" })))
     } else if (this.post._tag === "Reading") {
+      this.doors.bodyCame(this.post.place)
       this.post = undefined
       this.doors.onClose(transportError(new Aborted({ method: "POST" })))
     }
@@ -188,8 +161,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       this.post = undefined
       return exchange.ok()
     }
-    const isAscii = typeof payload === "string" && utf8Length(payload) === payload.length
-    this.post = { _tag: "Held", exchange, payload, isAscii, cursor: new Cursor(), isTaken: false }
+    this.post = new Held(exchange, payload)
     this.read()
   }
 
@@ -294,12 +266,13 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (end === "Done") return
     this.end = "Done"
     if (typeof end === "object") end.onTold()
-    this.doors.bodyCame(this)
     if (this.isReachable) this.answer([peer ? noop : close])
     const { post } = this
     this.post = undefined
-    if (post?._tag === "Reading") post.exchange.reject(400)
-    else if (post !== undefined) letGo(post)
+    if (post?._tag === "Reading") {
+      this.doors.bodyCame(post.place)
+      post.exchange.reject(400)
+    } else if (post !== undefined) letGo(post)
   }
 
   private answer(packets: ReadonlyArray<Entry>, compress = false): void {
@@ -317,9 +290,6 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     } else exchange.respond(jsonp.wrap(callback, payload as string), "text/javascript; charset=UTF-8", compress)
   }
 }
-
-/** Of a body that was not taken as a whole, the rest will not be. */
-const letGo = ({ exchange, isTaken }: Held): void => isTaken ? exchange.ok() : exchange.reject(400)
 
 const read = (transport: PollingTransport): void => transport.read()
 
