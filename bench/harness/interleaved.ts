@@ -23,12 +23,14 @@ const takeSlices = async (
   slices: Slices
 ): Promise<void> => {
   const most = workload.kind === "cpu" ? workload.mostUnits : undefined
-  const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 4 }
+  const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 16 }
   // A tail needs more samples than a mean.
   const usual = workload.kind === "latency" ? options.sliceMillis * 3 : options.sliceMillis
   const { count, millis } = workload.slices ?? { count: options.passes, millis: usual }
   const limit: Limit = { millis, units: most }
   const runIn: Limit = { millis: 30, units: most === undefined ? undefined : most / 20 }
+  const [first] = site.alive(servers)
+  if (first !== undefined) await site.attempt(first, () => site.warmUp(first, workload.traffic, warmup))
   for (const server of site.alive(servers)) {
     await site.attempt(server, async () => {
       await site.open(server, workload.traffic)

@@ -39,11 +39,21 @@ export interface Slice extends Tally {
   readonly server: Usage
 }
 
+interface Running {
+  readonly child: Child<ServerCalls>
+  readonly target: Target
+}
+
+const startServer = async (server: string, options: ReadonlyArray<string>): Promise<Running> => {
+  const { child, ready } = await Child.start<ServerCalls, ServerReady>(serverFile(server), ["--expose-gc", ...options])
+  return { child, target: { server, dialect: dialectOf(kindOf(server)), ...ready } }
+}
+
 export class Site {
   readonly failures: Array<Failure> = []
   readonly #workload: string
   readonly #load: Child<LoadCalls>
-  readonly #servers = new Map<string, { readonly child: Child<ServerCalls>; readonly target: Target }>()
+  readonly #servers = new Map<string, Running>()
 
   private constructor(workload: string, load: Child<LoadCalls>) {
     this.#workload = workload
@@ -56,12 +66,26 @@ export class Site {
     const profiling = options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`]
     await Promise.all(servers.map((server) =>
       site.attempt(server, async () => {
-        const started = await Child.start<ServerCalls, ServerReady>(serverFile(server), ["--expose-gc", ...profiling])
-        const target = { server, dialect: dialectOf(kindOf(server)), ...started.ready }
-        site.#servers.set(server, { child: started.child, target })
+        site.#servers.set(server, await startServer(server, profiling))
       })
     ))
     return site
+  }
+
+  /**
+   * Has the load generator work on a server that nobody measures. While it is compiled it is slow, and V8 decides for good,
+   * by how much of a server is alive then, which of its objects are born old: the first server would be worse off.
+   */
+  async warmUp(server: string, traffic: Traffic, limit: Limit): Promise<void> {
+    const { child, target } = await startServer(server, [])
+    const name = "warm-up"
+    try {
+      await this.#load.call("open", { target: { ...target, server: name }, traffic }, 30_000)
+      await this.run(name, limit)
+      await this.#load.call("close", { server: name }, 30_000)
+    } finally {
+      await child.stop()
+    }
   }
 
   /** Those that have not failed, in the order they were asked for. */

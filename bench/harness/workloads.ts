@@ -161,6 +161,17 @@ const compared: ReadonlyArray<Workload> = [
     mostUnits: 400
   },
   {
+    kind: "cpu",
+    name: "arrivals-upgrade",
+    title: "polling handshake, upgrade, one echo, close: 1 000 clients a second",
+    unit: "session",
+    servers: connecting,
+    goal: goal(1, 0.7),
+    traffic: { kind: "arrivals", rate: 1000 },
+    slices: { count: 8, millis: 300 },
+    mostUnits: 400
+  },
+  {
     kind: "idle",
     name: "idle-ws",
     title: "idle ws session",

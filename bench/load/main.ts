@@ -2,7 +2,7 @@
 import type { LoadCalls, Target, Traffic } from "../shared/calls.ts"
 import { answer } from "../shared/rpc.ts"
 import { since, usage } from "../shared/usage.ts"
-import { openConnect } from "./drivers/connect.ts"
+import { openArrivals, openConnect } from "./drivers/connect.ts"
 import { openEcho } from "./drivers/echo.ts"
 import { openIdle } from "./drivers/idle.ts"
 import { openPaced } from "./drivers/paced.ts"
@@ -31,6 +31,8 @@ const open = async (target: Target, traffic: Traffic, trouble: Trouble): Promise
       return openPoll(target, trouble, traffic)
     case "connect":
       return openConnect(target, trouble, traffic)
+    case "arrivals":
+      return openArrivals(target, trouble, traffic)
     case "paced":
       return openPaced(target, trouble, traffic)
     case "idle":

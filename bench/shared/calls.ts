@@ -42,6 +42,8 @@ export type Traffic =
     readonly binary: boolean
   }
   | { readonly kind: "connect"; readonly concurrency: number; readonly upgrade: boolean }
+  /** Clients that connect, upgrade and go, so many a second. */
+  | { readonly kind: "arrivals"; readonly rate: number }
   | { readonly kind: "paced"; readonly clients: number; readonly rate: number }
   | { readonly kind: "idle"; readonly transport: "websocket" | "polling" }
   | { readonly kind: "rpc"; readonly clients: number; readonly window: number }

@@ -53,3 +53,26 @@ export const openConnect = (
   },
   close: () => {}
 })
+
+/** They come when their time is there, whether those before them are done or not, as clients do. */
+export const openArrivals = (target: Target, trouble: Trouble, { rate }: { readonly rate: number }): Load => ({
+  run: (limit) => {
+    const run = new Run(limit)
+    const start = performance.now()
+    let begun = 0
+    // One more, until all have come.
+    run.begin(0)
+    const arrive = () => {
+      for (const due = (performance.now() - start) * rate / 1000; begun < due; begun++) {
+        if (!run.begin(1)) {
+          clearInterval(clock)
+          return run.finish(0)
+        }
+        upgradeAndClose(target, trouble).then(() => run.finish(1)).catch(trouble.fail)
+      }
+    }
+    const clock = setInterval(arrive, 1)
+    return run.done
+  },
+  close: () => {}
+})
