@@ -26,7 +26,7 @@ const takeSlices = async (
   const warmup: Limit = { millis: options.warmupMillis, units: most === undefined ? undefined : most * 16 }
   // A tail needs more samples than a mean.
   const usual = workload.kind === "latency" ? options.sliceMillis * 3 : options.sliceMillis
-  const { count, millis } = workload.slices ?? { count: options.passes, millis: usual }
+  const { count, millis } = (options.quick ? undefined : workload.slices) ?? { count: options.passes, millis: usual }
   const limit: Limit = { millis, units: most }
   const runIn: Limit = { millis: 30, units: most === undefined ? undefined : most / 20 }
   const [first] = site.alive(servers)

@@ -111,6 +111,18 @@ const socketIO = (
 ): ReadonlyArray<Workload> =>
   rows.map((row) => ({ ...row, servers: ["socket.io", "ours-socket.io"], baseline: "socket.io" }))
 
+/** Rare pauses show in long slices alone: five rounds are five runs of 20 s for each server. */
+const tail = (name: string, rate: number, servers: ReadonlyArray<string>): Workload => ({
+  kind: "latency",
+  name,
+  title: `open loop, 50 ws clients, ${rate / 1000} 000 msg/s`,
+  servers,
+  goal50: goal(0.95, 0.9),
+  goal99: goal(1.1, 0.9),
+  slices: { count: 4, millis: 5000 },
+  traffic: { kind: "paced", clients: 50, rate }
+})
+
 const compared: ReadonlyArray<Workload> = [
   echo("ws-echo-32", "ws echo, 32 B text, one in flight", 32, false),
   echo("ws-echo-1k", "ws echo, 1 KiB binary, one in flight", 1024, true),
@@ -187,15 +199,7 @@ const compared: ReadonlyArray<Workload> = [
     goal: goal(0.9, 0.6),
     traffic: { kind: "idle", transport: "polling" }
   },
-  {
-    kind: "latency",
-    name: "latency",
-    title: "open loop, 50 ws clients, 5 000 msg/s",
-    servers: webSocket,
-    goal50: goal(1, 0.9),
-    goal99: goal(1.1, 0.9),
-    traffic: { kind: "paced", clients: 50, rate: 5000 }
-  },
+  tail("latency", 5000, ["engine.io", "ours", "ws"]),
   {
     kind: "cpu",
     name: "clients-4000",
@@ -257,19 +261,6 @@ const compared: ReadonlyArray<Workload> = [
     servers: ["engine.io", "ours"]
   }
 ]
-
-/** Rare pauses: five rounds are five runs of 20 s for each server. */
-const tail = (rate: number): Workload => ({
-  kind: "latency",
-  name: `tail-${rate}`,
-  title: `open loop, 50 ws clients, ${rate / 1000} 000 msg/s, 20 s`,
-  servers: ["engine.io", "ours"],
-  long: true,
-  goal50: goal(0.95, 0.9),
-  goal99: goal(1.1, 0.9),
-  slices: { count: 4, millis: 5000 },
-  traffic: { kind: "paced", clients: 50, rate }
-})
 
 /** The ways of a large message there and back: who takes part, and what the clients do. */
 const ways = {
@@ -368,8 +359,7 @@ const together: ReadonlyArray<Workload> = [
 
 export const workloads: ReadonlyArray<Workload> = [
   ...compared,
-  tail(5000),
-  tail(20_000),
+  { ...tail("tail-20000", 20_000, ["engine.io", "ours"]), long: true },
   ...growth,
   ...large,
   ...observed,
