@@ -79,8 +79,8 @@ export const layerNodeCluster = (options: NodeClusterOptions = {}): Layer.Layer<
  * Serves on several machines, or in several processes that somebody else starts: each is a member, and knows the others by
  * Redis. What clients send never goes through Redis, but straight from one member to the other.
  *
- * Fails with `OptionsError` where an option has a value it cannot have. Without Redis the layer waits for it; members that
- * know each other go on without it.
+ * Fails with `OptionsError` where an option has a value it cannot have, or nobody can listen at `listen`. Without Redis the
+ * layer waits for it; members that know each other go on without it.
  *
  * **Details**
  *
@@ -128,8 +128,8 @@ export const layerRedis = (options: RedisOptions): Layer.Layer<never, OptionsErr
 /**
  * Like `layerRedis`, without Redis: the members know each other by their addresses, from a list or from DNS.
  *
- * Fails with `OptionsError` where an option has a value it cannot have. It does not wait for members that are not there:
- * it looks for them again, and they for this one.
+ * Fails with `OptionsError` where an option has a value it cannot have, or nobody can listen at `listen`. It does not wait
+ * for members that are not there: it looks for them again, and they for this one.
  *
  * **Details**
  *

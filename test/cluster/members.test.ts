@@ -181,28 +181,61 @@ describe("members of a list", () => {
 
   for (
     const [what, options] of [
+      ["members", { members: undefined as never }],
+      ["members", { members: null as never }],
+      ["members", { members: 7000 as never }],
+      ["members", { members: "127.0.0.1:7000" as never }],
+      ["members", { members: [7000 as never] }],
+      ["members", { members: {} as never }],
+      ["members", { members: { dns: "localhost" } as never }],
+      ["members", { members: { dns: "", port: 7000 } }],
       ["members", { members: ["127.0.0.1"] }],
       ["members", { members: ["127.0.0.1:0"] }],
       ["members", { members: ["::1:7000"] }],
       ["members", { members: { dns: "localhost", port: 70_000 } }],
+      ["listen", { members: [], listen: undefined as never }],
+      ["listen", { members: [], listen: "127.0.0.1" as never }],
+      ["listen", { members: [], listen: { port: 7000 } as never }],
+      ["listen", { members: [], listen: { host: "", port: 7000 } }],
+      ["listen", { members: [], listen: { host: 1, port: 7000 } as never }],
       ["listen", { members: [], listen: { host: "127.0.0.1" } }],
       ["listen", { members: [], listen: { host: "127.0.0.1", port: 70_000 } }],
+      ["tls", { members: [], tls: "no" as never }],
+      ["tls", { members: [], tls: { key: "", cert: "" } as never }],
       ["tls", { members: [], tls: { key: "", cert: "no certificate", ca: "" } }],
       ["secret", { members: [], secret: "" }],
       ["secret", { members: [], secret: undefined as never }],
       ["interval", { members: [], interval: 0 }],
       ["interval", { members: [], interval: "soon" as never }],
+      ["name", { members: [], name: 7 as never }],
       ["name", { members: [], name: "a-b" }],
-      ["name", { members: [], name: "a".repeat(65) }]
+      ["name", { members: [], name: "a".repeat(65) }],
+      ["nobody", { members: [], nobody: "knows" } as never]
     ] as const
   ) {
     it(`are refused with ${JSON.stringify(options)}`, async () => {
       const error = await Effect.runPromise(
         Effect.flip(Effect.scoped(Layer.build(EngineIOCluster.layerMembers({ ...shared, ...options }))))
       )
-      assert.match(error.message, new RegExp(`^${what}: `))
+      assert.instanceOf(error, EngineIO.OptionsError)
+      assert.match(error.message, new RegExp(`^${what}: |at \\["${what}"\\]`))
     })
   }
+
+  it("are refused where they cannot listen, with the address and why", async () => {
+    const taken = createNetServer()
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve))
+    const { port } = taken.address() as AddressInfo
+    // No name is so long, so nobody is asked.
+    const nowhere = "x".repeat(64)
+    for (const [host, code] of [["127.0.0.1", "EADDRINUSE"], [nowhere, "ENOTFOUND"]] as const) {
+      const layer = EngineIOCluster.layerMembers({ ...shared, members: [], listen: { host, port } })
+      const error = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(layer))))
+      assert.instanceOf(error, EngineIO.OptionsError)
+      assert.include(error.message, `listen: ${host}, port ${port}, cannot be listened on (${code})`)
+    }
+    taken.close()
+  })
 })
 
 describe("members in DNS", () => {

@@ -373,7 +373,10 @@ describe("rooms on real sockets", () => {
   const memberOf = (folder: string, self: string, other: string) => {
     const pathOf = (name: string) => ({ path: join(folder, name) })
     const others = new Others<NetConnectOpts>().set(other, pathOf(other))
-    return makeMemberBy(makeMembers({ self, others, listen: pathOf(self), secret: "secret" }), self)
+    return makeMemberBy(
+      Effect.orDie(makeMembers({ self, others, listen: pathOf(self), secret: "secret" })),
+      self
+    )
   }
 
   it.live("are those of all members, also of one that starts later, and end with it", () =>

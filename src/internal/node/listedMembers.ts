@@ -8,11 +8,21 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Dns from "node:dns/promises"
 import type * as Net from "node:net"
+import { isText } from "../protocol/expectation.ts"
 import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { Others } from "../server/cluster.ts"
+import { checker, structOf } from "../server/optionsSchema.ts"
 import type { Members } from "./memberSockets.ts"
-import { checkDuration, isPort, makeNetworkMembers, type NetworkOptions } from "./networkMembers.ts"
+import {
+  duration,
+  hasHost,
+  isPort,
+  makeNetworkMembers,
+  neededOptions,
+  type NetworkOptions,
+  networkOptions
+} from "./networkMembers.ts"
 
 /**
  * Options of `layerMembers`.
@@ -48,7 +58,6 @@ export const membersAt = Effect.fnUntraced(function*(
   addresses: Effect.Effect<ReadonlyArray<Address>>,
   interval: Duration.Input
 ): Effect.fn.Return<Members, OptionsError, Scope.Scope> {
-  yield* checkDuration("interval", interval)
   const others = new Others<Net.NetConnectOpts>()
   /** Where a member is, or is looked for. */
   const taken = new Set<string>()
@@ -88,9 +97,23 @@ export const membersAt = Effect.fnUntraced(function*(
   return members
 })
 
+const check = checker(
+  "layerMembers",
+  "layerMembers",
+  structOf({ ...networkOptions, interval: duration }, {
+    ...neededOptions,
+    members: {
+      expects: "a list of addresses like \"10.0.0.1:7000\", or { dns: text, port: number }",
+      check: (value) => Array.isArray(value) ? value.every(isText) : hasHost("dns", isPort)(value)
+    }
+  }),
+  {}
+)
+
 export const listedMembers = Effect.fnUntraced(function*(
   options: MembersOptions
 ): Effect.fn.Return<Members, OptionsError, Scope.Scope> {
+  yield* check(options)
   const { listen, members, tls } = options
   if ("dns" in members) {
     const { dns, port } = members

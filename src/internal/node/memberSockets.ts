@@ -2,6 +2,7 @@
  * The connections between the members of a cluster: links, which carry messages, and pipes, which carry a WebSocket.
  */
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Scope from "effect/Scope"
@@ -55,10 +56,13 @@ export interface Members extends Cluster {
   readonly take: (upgrade: Upgrade, socket: Net.Socket) => void
 }
 
+/** Nobody can listen where this member was to. */
+export class ListenFailed extends Data.TaggedError("ListenFailed")<{ readonly code: string | undefined }> {}
+
 /** This member, which listens until the scope closes. */
 export const makeMembers = Effect.fnUntraced(function*(
   options: MemberOptions
-): Effect.fn.Return<Members, never, Scope.Scope> {
+): Effect.fn.Return<Members, ListenFailed, Scope.Scope> {
   const { others, secret, self, wire = plain } = options
   const context = yield* Effect.context<Scope.Scope>()
   const greeter = new Greeter(
@@ -204,10 +208,11 @@ export const makeMembers = Effect.fnUntraced(function*(
   }
 
   const server = yield* Effect.acquireRelease(
-    Effect.callback<Net.Server>((resume) => {
+    Effect.callback<Net.Server, ListenFailed>((resume) => {
       const server = wire.createServer(onConnection)
       server.on("connection", track).on("tlsClientError", greeter.dropInsecure)
-      server.once("error", (error) => resume(Effect.die(error)))
+      // Later ones are of connections that cannot be taken: there are too many.
+      server.on("error", ({ code }: NodeJS.ErrnoException) => resume(Effect.fail(new ListenFailed({ code }))))
       // The primary of Node's cluster would give what comes to any worker, and take a member for one that serves.
       server.listen({ ...options.listen, exclusive: true }, () => resume(Effect.succeed(server)))
     }),

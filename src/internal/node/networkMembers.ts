@@ -1,15 +1,15 @@
 /**
  * A member that listens for the others in a network, wherever it knows them from.
  */
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { isDuration } from "../protocol/expectation.ts"
+import { type Expectation, isDuration, isText } from "../protocol/expectation.ts"
 import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
 import type { Others } from "../server/cluster.ts"
+import { hasOnly, isObject } from "../server/optionsSchema.ts"
 import { generateSid } from "../server/sid.ts"
 import { makeMembers, type Members } from "./memberSockets.ts"
 import { type MemberTls, plain, secure } from "./memberWire.ts"
@@ -37,9 +37,34 @@ export interface NetworkOptions {
 export const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
 export const isPort: (value: unknown) => value is number = Schema.is(Port)
 
-/** Without it, members would look for each other without a pause. */
-export const checkDuration = (name: string, value: Duration.Input): Effect.Effect<void, OptionsError> =>
-  isDuration(value) ? Effect.void : Effect.fail(optionsError(`${name}: must be a duration above zero, is ${value}`))
+const isWord = (value: unknown): boolean => isText(value) && value !== ""
+
+/** Whether a value has a host by this name, and no more than a port beside it. */
+export const hasHost = (name: string, isPort: (value: unknown) => boolean) => (value: unknown): boolean =>
+  hasOnly({ [name]: isWord, port: isPort })(value) && (value as Readonly<Record<string, unknown>>)[name] !== undefined
+
+export const duration: Expectation = { expects: "a duration above zero", check: isDuration }
+
+/** What all members may be told, and then what they have to be told. */
+export const networkOptions = {
+  name: {
+    expects: "letters and digits, 64 at most",
+    check: (value: unknown) => isText(value) && /^[0-9A-Za-z]{1,64}$/.test(value as string)
+  },
+  tls: {
+    expects: "{ key, cert, ca, servername? }",
+    check: (value: unknown) => isObject(value) && ["key", "cert", "ca"].every((name) => value[name] !== undefined)
+  }
+}
+
+// What comes from the environment may not be there.
+export const neededOptions = {
+  secret: {
+    expects: "text that is not empty, or a Redacted of it",
+    check: (value: unknown) => isWord(Redacted.isRedacted(value) ? Redacted.value(value) : value)
+  },
+  listen: { expects: "{ host: text, port?: number }", check: hasHost("host", (port) => port === 0 || isPort(port)) }
+}
 
 export interface NetworkMembers extends Members {
   readonly address: Net.AddressInfo
@@ -50,14 +75,7 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   others: Others<Net.NetConnectOpts>,
   onMember?: (member: string) => void
 ): Effect.fn.Return<NetworkMembers, OptionsError, Scope.Scope> {
-  const word = Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
-  // What comes from the environment may not be there.
-  if (typeof word !== "string" || word === "") return yield* optionsError("secret: must be text, and not empty")
-  if (name !== undefined && !/^[0-9A-Za-z]{1,64}$/.test(name)) {
-    return yield* optionsError(`name: must be letters and digits, 64 at most, is ${JSON.stringify(name)}`)
-  }
-  const port = listen.port ?? 0
-  if (port !== 0 && !isPort(port)) return yield* optionsError(`listen: ${port} is no port`)
+  const { host, port = 0 } = listen
   const wire = yield* Effect.try({
     try: () => tls === undefined ? plain : secure(tls),
     catch: (error) => optionsError(`tls: ${error instanceof Error ? error.message : error}`)
@@ -67,10 +85,12 @@ export const makeNetworkMembers = Effect.fnUntraced(function*(
   const members = yield* makeMembers({
     self,
     others,
-    listen: { ...listen, port },
-    secret: word,
+    listen: { host, port },
+    secret: Redacted.isRedacted(secret) ? Redacted.value(secret) : secret,
     wire,
     onMember
-  })
+  }).pipe(
+    Effect.mapError(({ code }) => optionsError(`listen: ${host}, port ${port}, cannot be listened on (${code})`))
+  )
   return { ...members as NetworkMembers, isBalanced: true }
 })

@@ -12,11 +12,22 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
+import { isText } from "../protocol/expectation.ts"
+import type { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
 import { Others } from "../server/cluster.ts"
+import { checker, structOf } from "../server/optionsSchema.ts"
 import type { Members } from "./memberSockets.ts"
-import { checkDuration, isPort, makeNetworkMembers, type NetworkOptions, Port } from "./networkMembers.ts"
+import {
+  duration,
+  hasHost,
+  isPort,
+  makeNetworkMembers,
+  neededOptions,
+  type NetworkOptions,
+  networkOptions,
+  Port
+} from "./networkMembers.ts"
 
 /**
  * Options of `layerRedis`.
@@ -49,14 +60,23 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`
 /** A member that was not listed so often is gone: after a time without Redis, all have to be noted anew. */
 const mostMisses = 3
 
+const check = checker(
+  "layerRedis",
+  "layerRedis",
+  structOf({
+    ...networkOptions,
+    advertise: { expects: "{ host: text, port?: number }", check: hasHost("host", isPort) },
+    prefix: { expects: "text", check: isText },
+    timeToLive: duration
+  }, neededOptions),
+  {}
+)
+
 export const redisMembers = Effect.fnUntraced(function*(
   options: RedisOptions
 ): Effect.fn.Return<Members, OptionsError, Redis.Redis | Scope.Scope> {
+  yield* check(options)
   const { advertise, listen, prefix = "engine.io", timeToLive = "5 seconds" } = options
-  if (advertise?.port !== undefined && !isPort(advertise.port)) {
-    return yield* optionsError(`advertise: ${advertise.port} is no port`)
-  }
-  yield* checkDuration("timeToLive", timeToLive)
   const redis = yield* Redis.Redis
   const millis = Duration.toMillis(timeToLive)
   const others = new Others<Net.NetConnectOpts>()

@@ -12,16 +12,18 @@ import type * as Scope from "effect/Scope"
 import NodeCluster, { type Worker } from "node:cluster"
 import { mkdtempSync, rmSync } from "node:fs"
 import type * as Net from "node:net"
-import { availableParallelism, tmpdir } from "node:os"
+import { availableParallelism, constants, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Others } from "../server/cluster.ts"
 import type { Upgrade } from "../server/clusterMessages.ts"
-import { type OptionsError, optionsError } from "../protocol/optionsError.ts"
+import { isText } from "../protocol/expectation.ts"
+import type { OptionsError } from "../protocol/optionsError.ts"
 import { see } from "../protocol/see.ts"
+import { checker, isCount, structOf } from "../server/optionsSchema.ts"
 import { generateSid } from "../server/sid.ts"
 import { stopReading } from "./handle.ts"
 import { closeUntaken } from "./handedOut.ts"
-import { checkDuration } from "./networkMembers.ts"
+import { duration } from "./networkMembers.ts"
 import { makeMembers, type Members } from "./memberSockets.ts"
 
 const folderVariable = "EFFECT_ENGINE_IO_WORKERS"
@@ -80,7 +82,7 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
       )
       return true
     }
-  })
+  }).pipe(Effect.orDie)
   const known = yield* Deferred.make<void>()
   const onMessage = (message: unknown, handle: unknown): void => {
     const note = noteOf(message)
@@ -127,6 +129,21 @@ export interface NodeClusterOptions {
   readonly startTimeout?: Duration.Input | undefined
 }
 
+const check = checker(
+  "layerNodeCluster",
+  "layerNodeCluster",
+  structOf({
+    workers: { expects: "a whole number above zero", check: isCount },
+    restartSignal: {
+      expects: "a signal that a process can handle",
+      check: (value) =>
+        isText(value) && Object.hasOwn(constants.signals, value as string) && !/^SIG(KILL|STOP)$/.test(value as string)
+    },
+    startTimeout: duration
+  }),
+  {}
+)
+
 /** Why a worker serves nobody. */
 class WorkerFailed extends Data.TaggedError("WorkerFailed")<{
   readonly worker?: Worker
@@ -135,12 +152,10 @@ class WorkerFailed extends Data.TaggedError("WorkerFailed")<{
 
 /** Runs workers until it is interrupted, each replaced when it dies. */
 export const primary = Effect.fnUntraced(function*(
-  { restartSignal = "SIGUSR2", startTimeout = "1 minute", workers = availableParallelism() }: NodeClusterOptions
+  options: NodeClusterOptions
 ): Effect.fn.Return<never, OptionsError, Scope.Scope> {
-  if (!Number.isSafeInteger(workers) || workers < 1) {
-    return yield* optionsError(`workers: must be a whole number above zero, is ${workers}`)
-  }
-  yield* checkDuration("startTimeout", startTimeout)
+  yield* check(options)
+  const { restartSignal = "SIGUSR2", startTimeout = "1 minute", workers = availableParallelism() } = options
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "engine.io-"))),
     (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))

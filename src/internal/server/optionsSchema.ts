@@ -14,17 +14,26 @@ import { type CookieOptions, type HandshakeRate, OptionsError } from "./options.
 const optionOf = ({ check, expects }: Expectation) =>
   Schema.optional(Schema.Unknown.check(Schema.makeFilter((value) => value === undefined || check(value) || expects)))
 
-/** The options of a table, each of which may be left out. */
-export const structOf = <K extends string>(table: Readonly<Record<K, Expectation>>) =>
+const neededOf = ({ check, expects }: Expectation) =>
+  Schema.Unknown.check(Schema.makeFilter((value) => check(value) || expects)).annotateKey({
+    messageMissingKey: expects
+  })
+
+const fields = <A>(table: Readonly<Record<string, Expectation>>, fieldOf: (expectation: Expectation) => A) =>
+  Object.fromEntries(Object.entries(table).map(([name, expectation]) => [name, fieldOf(expectation)]))
+
+/** The options of a table, each of which may be left out, and those that may not. */
+export const structOf = <K extends string>(
+  table: Readonly<Record<K, Expectation>>,
+  needed: Readonly<Record<string, Expectation>> = {}
+) =>
   Schema.Struct(
-    Object.fromEntries(
-      Object.entries<Expectation>(table).map(([name, expectation]) => [name, optionOf(expectation)])
-    ) as Record<K, ReturnType<typeof optionOf>>
+    { ...fields(needed, neededOf), ...fields(table, optionOf) } as Record<K, ReturnType<typeof optionOf>>
   )
 
 export const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
+export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 const isOr = (...values: ReadonlyArray<unknown>) => (value: unknown): boolean => values.includes(value)
