@@ -80,8 +80,10 @@ export class Upgrades {
       // The packets that open the session leave together, in a later turn than the 101 (rule R29). Not in the very next:
       // a client that is slow to wake up would still read both at once.
       socket.cork()
-      setTimeout(uncork, openDelay, socket)
       done(connection)
+      // To a candidate for an upgrade there is nothing to say yet.
+      if (socket.writableLength === 0) socket.uncork()
+      else setTimeout(uncork, openDelay, socket)
     }
     // Before somebody listens, or it would be read at once.
     if (early.length > 0) socket.unshift(early)

@@ -65,9 +65,10 @@ const shared = (holder: ContextHolder, context: Context.Context<never>): Context
 
 const isSame = (known: ReadonlyMap<string, unknown>, services: ReadonlyMap<string, unknown>): boolean => {
   let count = 0
-  for (const [key, service] of services) {
-    if (known.get(key) === service) count++
-    else if (!requestKeys.has(key)) return false
+  for (const key of services.keys()) {
+    if (requestKeys.has(key)) continue
+    if (known.get(key) !== services.get(key)) return false
+    count++
   }
   return count === known.size
 }
