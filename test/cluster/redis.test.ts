@@ -1,10 +1,11 @@
 /**
  * Members in programs of their own, which know each other by a real Redis, behind real balancers.
  */
-import { Effect, Logger, Queue } from "effect"
+import { Effect, Layer, Logger, Queue } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { redisMembers } from "../../src/internal/node/redisMembers.ts"
+import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { balancers, missingOf, withBalancer } from "../kit/balancers.ts"
 import { EngineClient, modes } from "../kit/client.ts"
 import { eventually, pause } from "../kit/events.ts"
@@ -46,6 +47,19 @@ it("drops what stands in Redis and is no member, with one warning for each", asy
     )
   )
 })
+
+for (const timeToLive of [0, "-1 seconds", Number.NaN, "soon"]) {
+  it(`is refused with a timeToLive of ${timeToLive}`, async () => {
+    const layer = EngineIOCluster.layerRedis({
+      secret: "secret",
+      listen: { host: "127.0.0.1" },
+      timeToLive: timeToLive as number
+    })
+    const redis = Layer.succeed(Redis.Redis, {} as never)
+    const error = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(Layer.provide(layer, redis)))))
+    assert.include(error.message, `timeToLive: must be a duration above zero, is ${timeToLive}`)
+  })
+}
 
 describe.skipIf(missing !== "")(`a cluster by Redis${missing}`, () => {
   const cluster = new RedisCluster()

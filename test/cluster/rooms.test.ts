@@ -287,6 +287,35 @@ describe("rooms of a cluster", () => {
       assert.deepStrictEqual(yield* b.sees(), ["ada"])
     }))
 
+  it.effect("keep no more than 16 MiB of changes for one that takes nothing, which loses the oldest and is told so", () =>
+    Effect.gen(function*() {
+      const { rooms, ...a } = yield* makeMember(new MemoryNetwork(), "a")
+      const { socket } = yield* EngineIOTest.connect(() => Effect.succeed({ app: Effect.never })).pipe(
+        Effect.provideContext(a.context)
+      )
+      const logs: Array<unknown> = []
+      const goOn = Latch.makeUnsafe(false)
+      const seen: Array<string> = []
+      yield* ClusterRooms.changes(rooms).pipe(
+        Stream.runForEach(({ person }) => {
+          seen.push(person.name)
+          return goOn.await
+        }),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void logs.push(message))])),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* settled
+      const mood = "x".repeat(2 ** 20 - 100)
+      for (let n = 0; n <= 20; n++) {
+        yield* ClusterRooms.join(rooms, "lobby", socket, { name: String(n), mood })
+        yield* settled
+      }
+      yield* goOn.open
+      yield* settled
+      assert.deepStrictEqual(seen.map(Number), [0, ...Array.from({ length: 16 }, (_, n) => n + 5)])
+      assert.match(String(logs), /too slow, and missed 4 events/)
+    }))
+
   it.effect("are others under another name, and the same under one, also in one process", () =>
     Effect.gen(function*() {
       const { a, b } = yield* makePair

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, type Fiber } from "effect"
+import { Clock, Effect, Fiber } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
@@ -216,20 +216,26 @@ describe("handshakeRate", () => {
     assert.isAtMost(clientOf("x".repeat(100_000)).length, 64)
   })
 
+  /** A limit on the test's clock, asked by number; what it forked ends with the scope. */
+  const makeRate = Effect.fnUntraced(function*(limit: number) {
+    const clock = yield* Clock.Clock
+    const forked: Array<Fiber.Fiber<void>> = []
+    const fork = Effect.runForkWith(yield* Effect.context<never>())
+    const rate = new HandshakeRate({ limit, window: 1_000 }, {
+      now: () => clock.currentTimeMillisUnsafe(),
+      fork: (effect) => {
+        const fiber = fork(effect)
+        forked.push(fiber)
+        return fiber
+      }
+    })
+    yield* Effect.addFinalizer(() => Fiber.interruptAll(forked))
+    return { forked, admit: (n: number) => rate.admit(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`) }
+  })
+
   it.effect("what is remembered is bounded, and forgotten by itself", () =>
     Effect.gen(function*() {
-      const clock = yield* Clock.Clock
-      const forked: Array<Fiber.Fiber<void>> = []
-      const fork = Effect.runForkWith(yield* Effect.context<never>())
-      const rate = new HandshakeRate({ limit: 1, window: 1_000 }, {
-        now: () => clock.currentTimeMillisUnsafe(),
-        fork: (effect) => {
-          const fiber = fork(effect)
-          forked.push(fiber)
-          return fiber
-        }
-      })
-      const admit = (n: number) => rate.admit(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`)
+      const { admit, forked } = yield* makeRate(1)
       for (let n = 0; n < 200_000; n++) assert.isTrue(admit(n))
       assert.isFalse(admit(199_999))
       assert.isFalse(admit(200_000 - 65_536))
@@ -238,6 +244,20 @@ describe("handshakeRate", () => {
       yield* TestClock.adjust("1 second")
       assert.isTrue(admit(199_999))
       assert.isTrue(admit(200_000 - 65_537))
-      for (const fiber of forked) fiber.interruptUnsafe()
+    }))
+
+  it.effect("an address whose window was closed early is counted anew, in a window of full length", () =>
+    Effect.gen(function*() {
+      const { admit } = yield* makeRate(2)
+      const threeTimes = () => [admit(0), admit(0), admit(0)]
+      assert.deepStrictEqual(threeTimes(), [true, true, false])
+      for (let n = 1; n <= 65_536; n++) admit(n)
+      yield* TestClock.setTime(500)
+      assert.deepStrictEqual(threeTimes(), [true, true, false])
+      // When its first window would have closed, and then the second.
+      yield* TestClock.setTime(1_499)
+      assert.isFalse(admit(0))
+      yield* TestClock.setTime(1_500)
+      assert.deepStrictEqual(threeTimes(), [true, true, false])
     }))
 })
