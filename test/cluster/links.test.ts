@@ -30,16 +30,21 @@ const proof = (by: "Welcome" | "Proof", ...names: ReadonlyArray<string>): string
   createHmac("sha256", "secret").update(JSON.stringify([by, ...names])).digest("base64")
 
 /** Runs `body` with a member `self` that knows one other, which listens at the path. */
-const withMember = (body: (members: Effect.Success<ReturnType<typeof makeMembers>>) => Promise<void>) =>
-  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-    const members = yield* makeMembers({
-      self: "self",
-      others: new Others<NetConnectOpts>().set("other", { path: join(folder, "other") }),
-      listen: { path: join(folder, "self") },
-      secret: "secret"
-    })
-    yield* Effect.promise(() => body(members))
-  })))
+const withMember = (
+  body: (members: Effect.Success<ReturnType<typeof makeMembers>>) => Promise<void>,
+  warnings: Array<string> = []
+) =>
+  Effect.runPromise(
+    Effect.scoped(Effect.gen(function*() {
+      const members = yield* makeMembers({
+        self: "self",
+        others: new Others<NetConnectOpts>().set("other", { path: join(folder, "other") }),
+        listen: { path: join(folder, "self") },
+        secret: "secret"
+      })
+      yield* Effect.promise(() => body(members))
+    })).pipe(Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))])))
+  )
 
 /** Calls back with each message on a connection. */
 const read = (socket: Socket, onMessage: (message: Message) => void) => {
@@ -184,6 +189,20 @@ describe("a link", () => {
         await within(say(bytes).isClosed, "the end of the connection")
       }))
   }
+
+  it("is refused with one warning a second, however many are, which says how many", async () => {
+    const warnings: Array<string> = []
+    await withMember(async () => {
+      const knock = () => within(say(encode({ _tag: "Ping" })).isClosed, "the end of the connection")
+      await knock()
+      await eventually("a warning", () => warnings.length, (count) => count === 1)
+      for (let i = 0; i < 20; i++) await knock()
+      assert.lengthOf(warnings, 1)
+      await eventually("another warning", () => warnings.length, (count) => count === 2)
+    }, warnings)
+    assert.match(warnings[0]!, /^Dropped a connection within the cluster: .* version \(/)
+    assert.match(warnings[1]!, /^Dropped a connection within the cluster: .* version; 19 more were dropped \(/)
+  })
 
   it("is there for who proves that it knows the secret, and for nobody else", () =>
     withMember(async () => {

@@ -3,7 +3,6 @@
  * secret. Then what comes goes, message by message, to whoever takes it.
  */
 import type * as Net from "node:net"
-import { see } from "../protocol/see.ts"
 import { type Hello, type Message, version } from "../server/clusterMessages.ts"
 import { encode, MessageReader } from "./memberMessages.ts"
 import { isSame, makeNonce, proofOf } from "./memberProof.ts"
@@ -18,15 +17,15 @@ const largest = 2 ** 30
 /** What takes the next message of a connection, and says what takes the one after it: nothing, where that is none. */
 export type Step = (message: Message, reader: MessageReader) => Step | undefined
 
-/** One member, as it meets others. `warn` is told of connections that are dropped. */
+/** One member, as it meets others. `onDrop` is told why a connection is dropped. */
 export class Greeter {
   private readonly self: string
   private readonly secret: string
-  private readonly warn: (words: string) => void
-  constructor(self: string, secret: string, warn: (words: string) => void) {
+  private readonly onDrop: (why: string) => void
+  constructor(self: string, secret: string, onDrop: (why: string) => void) {
     this.self = self
     this.secret = secret
-    this.warn = warn
+    this.onDrop = onDrop
   }
 
   /** Answers whoever has connected; once it has proved to be a member, `onMember` says what takes its messages. */
@@ -90,7 +89,7 @@ export class Greeter {
   }
 
   private drop(socket: Net.Socket, why: string): undefined {
-    this.warn(`Dropped a connection within the cluster: ${why}${see("connections-within-a-cluster")}`)
+    this.onDrop(why)
     socket.destroy()
   }
 

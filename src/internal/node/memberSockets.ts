@@ -1,13 +1,14 @@
 /**
  * The connections between the members of a cluster: links, which carry messages, and pipes, which carry a WebSocket.
  */
-import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
-import * as Scope from "effect/Scope"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import { type HandshakeError, UnknownSid } from "../../HandshakeError.ts"
+import { see } from "../protocol/see.ts"
 import type { Cluster, Link, LinkHandler, Others, Owner, Pipe } from "../server/cluster.ts"
 import type { Message, Upgrade } from "../server/clusterMessages.ts"
 import { UpgradeFailed } from "../server/platform.ts"
@@ -64,12 +65,18 @@ export const makeMembers = Effect.fnUntraced(function*(
   options: MemberOptions
 ): Effect.fn.Return<Members, ListenFailed, Scope.Scope> {
   const { others, secret, self, wire = plain } = options
-  const context = yield* Effect.context<Scope.Scope>()
-  const greeter = new Greeter(
-    self,
-    secret,
-    (words) => void Effect.runForkWith(Context.omit(Scope.Scope)(context))(Effect.logWarning(words))
-  )
+  const dropped = yield* Queue.unbounded<string>()
+  const greeter = new Greeter(self, secret, (why) => void Queue.offerUnsafe(dropped, why))
+  // Whoever reaches this member can connect as often as he likes, and is not to fill the log.
+  const warn = Effect.gen(function*() {
+    const [why, ...rest] = yield* Queue.takeAll(dropped)
+    const more = rest.length === 0 ? "" : `; ${rest.length} more were dropped`
+    yield* Effect.logWarning(
+      `Dropped a connection within the cluster: ${why}${more}${see("connections-within-a-cluster")}`
+    )
+    yield* Effect.sleep("1 second")
+  })
+  yield* Effect.forkScoped(Effect.forever(warn))
   const sockets = new Set<Net.Socket>()
   const pipes = new Set<Pipe>()
   let owner: Owner | undefined
