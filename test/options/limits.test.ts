@@ -104,6 +104,16 @@ describe("bodyTimeout", () => {
   )
 
   it(
+    "the shortest time is over only when the body is waited for",
+    withServer({ application: sink, bodyTimeout: "1 nanos" }, async (server) => {
+      const client = await PollingClient.connect(server)
+      const connection = await client.beginPost("4hello", 100)
+      assert.strictEqual((await connection.response()).status, 408)
+      await isTooLate(server, client.sid)
+    })
+  )
+
+  it(
     "a body that comes byte by byte has no more time",
     withServer({ application: sink, bodyTimeout: 200 }, async (server) => {
       const client = await PollingClient.connect(server)

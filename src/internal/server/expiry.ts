@@ -57,6 +57,8 @@ export class Expiry<A> {
   }
 
   private readonly run: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    // However short the time is, nothing is due before whoever adds it knows its place.
+    yield* Effect.sleep(Math.ceil(this.millis))
     for (let { first } = this.all; first !== undefined; { first } = this.all) {
       const left = first.at - this.host.now()
       if (left > 0) {
