@@ -252,6 +252,7 @@ describe("handshakeRate", () => {
       assert.isTrue(admit(200_000 - 65_537))
       assert.lengthOf(forked, 1)
       yield* TestClock.adjust("1 second")
+      yield* Fiber.await(forked[0]!)
       assert.isTrue(admit(199_999))
       assert.isTrue(admit(200_000 - 65_537))
     }))
