@@ -16,7 +16,7 @@ import { count, open, polling } from "./requests.ts"
 
 const missing = missingOf([redisServer, ...balancers])
 
-it("drops what stands in Redis and is no member, with one warning for each", async () => {
+it("drops what stands in Redis and is no member, with one warning for each until it has gone", async () => {
   const members = ["a", "b"].map((self) => JSON.stringify({ self, host: "127.0.0.1", port: 7000 }))
   const others = [
     "no JSON",
@@ -28,18 +28,27 @@ it("drops what stands in Redis and is no member, with one warning for each", asy
   ]
   const warned: Array<unknown> = []
   let asked = 0
+  let standing = others
   const ask = Effect.sync(() => {
     asked++
-    return [members[0], ...others, members[1]]
+    return [members[0], ...standing, members[1]]
   })
   const connection = { send: (command: string) => command === "EVAL" ? ask : Effect.void }
   const redis = { reserve: Effect.succeed(connection), subscribe: () => Queue.unbounded() }
   await Effect.runPromise(
     Effect.gen(function*() {
       const found = yield* redisMembers({ secret: "secret", listen: { host: "127.0.0.1" }, timeToLive: "30 millis" })
-      yield* Effect.promise(() => eventually("a third look", () => asked, (times) => times > 2))
+      const look = (all: ReadonlyArray<string>) => {
+        standing = [...all]
+        const seen = asked
+        return Effect.promise(() => eventually("more looks", () => asked - seen, (more) => more > 2))
+      }
+      yield* look(others)
       assert.deepStrictEqual(Array.from(found.others.keys()), ["a", "b"])
       assert.deepStrictEqual(warned, others)
+      yield* look(others.slice(1))
+      yield* look(others)
+      assert.deepStrictEqual(warned, [...others, others[0]])
     }).pipe(
       Effect.scoped,
       Effect.provideService(Redis.Redis, redis as never),

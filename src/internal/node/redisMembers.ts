@@ -108,6 +108,7 @@ export const redisMembers = Effect.fnUntraced(function*(
   })
   const learnAll = Effect.fnUntraced(function*(all: ReadonlyArray<string>) {
     const listed = new Set(yield* Effect.forEach(all, learn))
+    for (const text of malformed) if (!all.includes(text)) malformed.delete(text)
     for (const other of others.keys()) {
       const missed = listed.has(other) ? 0 : (misses.get(other) ?? 0) + 1
       misses.set(other, missed)
