@@ -1,14 +1,14 @@
 /**
  * Members in programs of their own, which know each other by a real Redis, behind real balancers.
  */
-import { Effect, Layer, Logger, Queue } from "effect"
+import { Deferred, Effect, Fiber, Layer, Logger, Queue } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { redisMembers } from "../../src/internal/node/redisMembers.ts"
 import * as EngineIOCluster from "../../src/EngineIOCluster.ts"
 import { balancers, missingOf, withBalancer } from "../kit/balancers.ts"
 import { EngineClient, modes } from "../kit/client.ts"
-import { eventually, pause } from "../kit/events.ts"
+import { eventually, pause, within } from "../kit/events.ts"
 import { Connection, engineTarget, PollingClient } from "../kit/http.ts"
 import { type Target, unwatched } from "../kit/server.ts"
 import { RedisCluster, redisServer } from "./redisCluster.ts"
@@ -66,9 +66,22 @@ for (const timeToLive of [0, "-1 seconds", Number.NaN, "soon"]) {
     })
     const redis = Layer.succeed(Redis.Redis, {} as never)
     const error = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(Layer.provide(layer, redis)))))
-    assert.include(error.message, `timeToLive: must be a duration above zero, is ${timeToLive}`)
+    assert.include(error.message, "a duration above zero\n  at [\"timeToLive\"]")
   })
 }
+
+it("ends in its time where Redis hangs before it has answered anything", async () => {
+  const asked = Deferred.makeUnsafe<void>()
+  // As Effect's client, which cannot be interrupted while it connects.
+  const subscribe = () => Effect.andThen(Deferred.succeed(asked, undefined), Effect.uninterruptible(Effect.never))
+  const starting = Effect.runFork(
+    Effect.scoped(redisMembers({ secret: "secret", listen: { host: "127.0.0.1" } })).pipe(
+      Effect.provideService(Redis.Redis, { subscribe } as never)
+    )
+  )
+  await Effect.runPromise(Deferred.await(asked))
+  await within(Effect.runPromise(Fiber.interrupt(starting)), "the end of a member", 3000)
+})
 
 describe.skipIf(missing !== "")(`a cluster by Redis${missing}`, () => {
   const cluster = new RedisCluster()

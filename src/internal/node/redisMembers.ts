@@ -140,6 +140,17 @@ export const redisMembers = Effect.fnUntraced(function*(
     yield* Effect.logInfo("The members of the cluster can be asked for again")
   })
 
+  // What Redis does not answer must not hold up the end: not on the connection that others wait for when they close, nor
+  // given up, since Effect's pool then waits for another connection.
+  const aside = (
+    work: Effect.Effect<void, Redis.RedisError>,
+    end: (fiber: Fiber.Fiber<void, unknown>) => Effect.Effect<unknown>
+  ) =>
+    Effect.acquireRelease(
+      Effect.forkDetach(work),
+      (fiber) => Effect.timeoutOption(Effect.interruptible(end(fiber)), "1 second")
+    )
+
   // Who joins after the first look at the list is heard of.
   const hears = yield* Deferred.make<void>()
   const heed = Effect.scoped(Effect.gen(function*() {
@@ -150,7 +161,7 @@ export const redisMembers = Effect.fnUntraced(function*(
       yield* learn(message)
     }
   }))
-  yield* Effect.forkScoped(Effect.retry(heed, Schedule.spaced("1 second")))
+  yield* aside(Effect.retry(heed, Schedule.spaced("1 second")), Fiber.interrupt)
   yield* Deferred.await(hears)
 
   const known = yield* Deferred.make<void>()
@@ -164,18 +175,11 @@ export const redisMembers = Effect.fnUntraced(function*(
     while (Option.isNone(yield* Effect.timeoutOption(Deferred.await(over), pause))) yield* refresh(connection)
     yield* connection.send("ZREM", key, entry)
   }))
-  // A question to a Redis that hangs must not hold up the end: not on the connection that others wait for when they close,
-  // nor given up, since Effect's pool then waits for another connection.
-  const staying = yield* Effect.forkDetach(Effect.retry(Effect.tapError(stay, complain), {
+  const staying = Effect.retry(Effect.tapError(stay, complain), {
     schedule: Schedule.spaced(pause),
     while: () => !Deferred.isDoneUnsafe(over)
-  }))
-  yield* Effect.addFinalizer(() =>
-    Effect.andThen(
-      Deferred.succeed(over, undefined),
-      Effect.timeoutOption(Effect.interruptible(Fiber.await(staying)), "1 second")
-    )
-  )
+  })
+  yield* aside(staying, (fiber) => Effect.andThen(Deferred.succeed(over, undefined), Fiber.await(fiber)))
   // Clients come only when this member knows the others.
   yield* Deferred.await(known)
   return members
