@@ -6,9 +6,25 @@ import { createServer } from "node:http"
 import { CloseReason, EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
 import { eventually, Mailbox } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
-import { portOf, unwatched } from "../kit/server.ts"
+import { memory } from "../kit/memory.ts"
+import { portOf, unwatched, withServer } from "../kit/server.ts"
 
 describe("on HttpRouter", () => {
+  it(
+    "of the first request nothing is kept",
+    withServer({}, async (server) => {
+      const first = new Promise<WeakRef<object>>((resolve) =>
+        server.http.once("request", (request) => resolve(new WeakRef(request)))
+      )
+      await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "none" }))
+      const request = await first
+      await eventually("the collection of the request", async () => {
+        await memory()
+        return request.deref()
+      }, (it) => it === undefined)
+    })
+  )
+
   it.live("what the application's middlewares make of a response is what a poll and a post get", () =>
     Effect.gen(function*() {
       const http = createServer()

@@ -31,7 +31,7 @@ export const handle = (handler: NamedHandler): Effect.Effect<HttpServerResponse,
     const { engine } = Context.getUnsafe(fiber.context as Context.Context<EngineIO>, EngineIO)
     const request = Context.getUnsafe(fiber.context as Context.Context<HttpServerRequest>, HttpServerRequest)
     const { platform } = engine
-    const before = platform.receive(request, (isStopped) => onStop(engine, isStopped))
+    const before = platform.receive(request, stopOf(engine))
     const exchange = before === undefined
       ? poll(
         engine,
@@ -51,6 +51,9 @@ export const handle = (handler: NamedHandler): Effect.Effect<HttpServerResponse,
     )
     // What the factory fails with, and needs, stands in the types of the façade.
   }) as Effect.Effect<HttpServerResponse, never, EngineIO>
+
+// Apart: made in `handle`, it would keep the request that is first as long as there is the server.
+const stopOf = (engine: Engine) => (isStopped: boolean): void => onStop(engine, isStopped)
 
 /**
  * Hands a poll or a post of an open session to it, where nothing has to be decided before: most requests. Returns
