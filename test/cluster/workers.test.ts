@@ -107,44 +107,54 @@ describe("the worker of a program that has one", () => {
 
   afterAll(() => program.process.kill("SIGKILL"))
 
-  it("serves on while a successor hangs, crashes or cannot be forked, until one listens", async () => {
-    for (const why of ["does not listen after 5s", "has died \\(1\\)", "cannot be started \\(spawn .* ENOENT\\)"]) {
+  it(
+    "serves on while a successor hangs, crashes before or as soon as it listens, or cannot be forked, until one lives",
+    async () => {
+      const died = /^has died \(1\)$/
+      const ends = () =>
+        Array.from(program.output.matchAll(/A new worker (.*), so the others stay as they are/g), ([, why]) => why!)
+      for (
+        const [i, why] of [/^does not listen after 5s$/, died, /^cannot be started \(spawn .* ENOENT\)$/, died]
+          .entries()
+      ) {
+        program.process.kill("SIGUSR2")
+        assert.match((await eventually("the end of a restart", ends, ({ length }) => length > i))[i]!, why)
+      }
+      assert.notMatch(program.output, /stopped|worker [2345] listening/)
       program.process.kill("SIGUSR2")
-      await program.printed(new RegExp(`A new worker ${why}, so the others stay as they are`))
-    }
-    assert.notMatch(program.output, /stopped|worker [234] listening/)
-    program.process.kill("SIGUSR2")
-    await program.printed(/worker 5 listening\nworker 1 stopped/)
-  }, 30_000)
+      await program.printed(/worker 6 listening\nworker 1 stopped/)
+    },
+    30_000
+  )
 
   it("is replaced when it has died, also where that takes more than one try", async () => {
-    process.kill(Number(/(\d+) is worker 5/.exec(program.output)![1]), "SIGKILL")
+    process.kill(Number(/(\d+) is worker 6/.exec(program.output)![1]), "SIGKILL")
     await program.printed(/A worker has died \(SIGKILL\), and is replaced/)
     await program.printed(/A worker cannot be started \(spawn .* ENOENT\), and is replaced/)
-    await program.printed(/worker 7 listening/)
+    await program.printed(/worker 8 listening/)
   }, 30_000)
 
   it("is replaced once more for all signals that come while it is replaced", async () => {
     program.process.kill("SIGUSR2")
-    await program.printed(/worker 8 listening/)
+    await program.printed(/worker 9 listening/)
     program.process.kill("SIGUSR2")
     await pause(50)
     program.process.kill("SIGUSR2")
-    await program.printed(/worker 9 listening/)
-    await program.printed(/worker 8 stopped/)
+    await program.printed(/worker 10 listening/)
+    await program.printed(/worker 9 stopped/)
   }, 30_000)
 
   it("comes to its end in order, and its successor too, whatever signals follow the first", async () => {
     program.process.kill("SIGUSR2")
-    await program.printed(/worker 10 listening/)
+    await program.printed(/worker 11 listening/)
     for (const signal of ["SIGINT", "SIGTERM", "SIGUSR2", "SIGTERM"] as const) {
       program.process.kill(signal)
       await pause(50)
     }
     assert.include([0, 130], await program.end())
-    assert.match(program.output, /worker 9 stopped/)
     assert.match(program.output, /worker 10 stopped/)
-    assert.notMatch(program.output, /worker 11/)
+    assert.match(program.output, /worker 11 stopped/)
+    assert.notMatch(program.output, /worker 12/)
     assert.strictEqual(program.output.match(/has died \(SIG/g)?.length, 1)
   }, 30_000)
 })

@@ -110,6 +110,9 @@ export const worker: Effect.Effect<Members, never, Scope.Scope> = Effect.gen(fun
 /** How long a worker has for its end; then it is killed. It is longer than a server waits for its connections. */
 const stopTimeout = Duration.seconds(30)
 
+/** How long a successor has to live once it listens: one that dies at once has started nothing. */
+const leastLife = Duration.seconds(1)
+
 /** How long the successor of a worker waits, in milliseconds: longer each time, until one has lived for the longest. */
 const firstPause = 100
 const longestPause = 10_000
@@ -234,12 +237,13 @@ export const primary = Effect.fnUntraced(function*(
       pause = Math.min(pause * 2, longestPause)
     }
   })
-  const startListening = Effect.flatMap(start, (worker) =>
+  const startSuccessor = Effect.flatMap(start, (worker) =>
     Effect.raceFirst(listens(worker), gone(worker)).pipe(
       Effect.timeoutOrElse({
         duration: limit,
         orElse: () => Effect.fail(new WorkerFailed({ why: `does not listen after ${Duration.format(limit)}` }))
       }),
+      Effect.andThen(Effect.raceFirst(Effect.sleep(leastLife), gone(worker))),
       Effect.tapError(() => Effect.forkScoped(stop(worker))),
       Effect.as(worker)
     ))
@@ -247,7 +251,7 @@ export const primary = Effect.fnUntraced(function*(
     for (const worker of Array.from(running.keys())) {
       if (!running.has(worker)) continue
       retired.add(worker)
-      const successor = yield* Effect.result(startListening)
+      const successor = yield* Effect.result(startSuccessor)
       // If it has died meanwhile, it has its successor already.
       if (Result.isFailure(successor) && retired.delete(worker)) {
         const { why } = successor.failure
