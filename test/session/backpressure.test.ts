@@ -404,6 +404,10 @@ describe("receiveBuffer", () => {
       yield* settled
       assert.deepStrictEqual([client.isPaused, client.unread], [false, []])
       assert.deepStrictEqual(yield* Socket.receiveAll(client.socket), ["1", "2"])
+      yield* Socket.close(client.socket, { discard: true })
+      yield* settled
+      assert.deepStrictEqual(server.left, nothing)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Socket.receive(client.socket))))
     }))
 
   it.effect("a session that ends while it is behind leaves nothing but what had arrived", () =>

@@ -276,6 +276,32 @@ describe("a close", () => {
       assert.deepStrictEqual(yield* Socket.receiveAll(client.socket), ["before"])
     }))
 
+  it.effect("R-C4: goes on where the client moves to another transport before it is told", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("polling")
+      const candidate = yield* client.tries("websocket")
+      yield* candidate.sticks
+      yield* candidate.says("2probe")
+      yield* Socket.close(client.socket)
+      yield* candidate.says("5")
+      assert.isTrue(client.isClosed)
+      assert.strictEqual(yield* Socket.state(client.socket), "closing")
+      yield* candidate.flows
+      assert.deepStrictEqual(yield* client.reason, forced)
+    }))
+
+  it.effect("changes nothing once more, while the session closes and after its end", () =>
+    serving({}, function*(server) {
+      const { socket } = yield* server.connect("polling")
+      yield* Socket.close(socket)
+      const { left } = server
+      yield* Socket.close(socket)
+      assert.deepStrictEqual(server.left, left)
+      yield* Socket.close(socket, { discard: true })
+      yield* Socket.close(socket)
+      assert.strictEqual(yield* Socket.state(socket), "closed")
+    }))
+
   it.effect("R-C5: that discards drops what waits, and is at once", () =>
     serving({}, function*(server) {
       const client = yield* server.connect("polling")

@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
-import { type Client, nothing, serving } from "../kit/inMemory.ts"
+import { type Client, nothing, serving, settled } from "../kit/inMemory.ts"
 
 /** Goes on to a time, in seconds since the session opened. */
 const at = (seconds: number) => TestClock.setTime(Duration.toMillis(Duration.seconds(seconds)))
@@ -433,6 +433,23 @@ describe("while the server does not read", () => {
       assert.isUndefined(yield* client.reason)
     }))
 
+  it.effect("it writes to the client instead, but where something waits for it", () =>
+    serving({ ...options, allowEIO3: true }, function*(server) {
+      const webSocket = yield* server.connect("websocket")
+      const polling = yield* server.connect("polling")
+      const old = yield* server.connect("websocket", {}, 3)
+      for (const client of [webSocket, polling, old]) yield* client.says("4one", "4two")
+      yield* at(25)
+      assert.deepStrictEqual([webSocket.take(), old.take()], [["2"], []])
+      for (const second of [45, 65, 85]) {
+        yield* at(second)
+        yield* settled
+        assert.deepStrictEqual([webSocket.take(), old.take()], [["2"], ["6"]])
+      }
+      yield* polling.polls
+      assert.deepStrictEqual(polling.take(), ["2"])
+    }))
+
   it.effect("a client that takes nothing of what waits for it is given up", () =>
     serving(options, function*(server) {
       const client = yield* server.connect("websocket")
@@ -442,6 +459,48 @@ describe("while the server does not read", () => {
       yield* Effect.yieldNow
       yield* Socket.send(client.socket, "in the buffer")
       yield* TestClock.adjust("3 minutes")
+      assert.deepStrictEqual(yield* client.reason, pingTimeout)
+    }))
+
+  it.effect("it is given up pingInterval + pingTimeout after that was noticed, and not before", () =>
+    serving({ ...options, pingInterval: "20 seconds" }, function*(server) {
+      const client = yield* server.connect("websocket")
+      yield* unread(client)
+      yield* client.sticks
+      yield* Socket.send(client.socket, "on the connection")
+      yield* settled
+      yield* Socket.send(client.socket, "in the buffer")
+      // It is noticed when the pong is missing.
+      yield* at(40)
+      yield* at(79.999)
+      assert.isUndefined(yield* client.reason)
+      yield* at(80)
+      assert.deepStrictEqual(yield* client.reason, pingTimeout)
+    }))
+
+  it.effect("with anyPacketIsAlive, the time in which it is read from does not count", () =>
+    serving({ ...options, anyPacketIsAlive: true }, function*(server) {
+      const client = yield* server.connect("websocket")
+      yield* client.says("4one", "4two")
+      yield* client.sticks
+      yield* Socket.send(client.socket, "on the connection")
+      yield* settled
+      yield* Socket.send(client.socket, "in the buffer")
+      yield* at(45)
+      yield* at(50)
+      yield* Socket.receiveAll(client.socket)
+      for (const second of [60, 75, 85]) {
+        yield* at(second)
+        assert.isFalse(client.isPaused)
+        yield* Socket.receiveAll(client.socket)
+        yield* client.says("4busy")
+      }
+      yield* client.says("4busy")
+      assert.isTrue(client.isPaused)
+      // It is noticed anew 20 seconds after the second message.
+      yield* at(144.999)
+      assert.isUndefined(yield* client.reason)
+      yield* at(145)
       assert.deepStrictEqual(yield* client.reason, pingTimeout)
     }))
 
@@ -458,6 +517,18 @@ describe("while the server does not read", () => {
         if ((yield* client.reason) !== undefined) break
         yield* Socket.receive(client.socket)
       }
+      assert.deepStrictEqual(yield* client.reason, pingTimeout)
+    }))
+
+  it.effect("R-H6: so it has when it is read from again because its session closes", () =>
+    serving({ ...options, closeTimeout: "1 hour" }, function*(server) {
+      const client = yield* server.connect("polling")
+      yield* client.says("4one", "4two")
+      yield* at(44)
+      yield* Socket.close(client.socket)
+      yield* at(63.999)
+      assert.isUndefined(yield* client.reason)
+      yield* at(64)
       assert.deepStrictEqual(yield* client.reason, pingTimeout)
     }))
 

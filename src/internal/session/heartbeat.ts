@@ -69,7 +69,7 @@ const mayBeThere = (session: Session): boolean => {
   const { pulse, server } = session
   const { pingInterval, pingTimeout } = server.settings
   const now = Math.floor(server.now())
-  if (!isPaused(session) && (pulse.resumedAt < 0 || now - pulse.resumedAt >= pingTimeout)) {
+  if (!isPaused(session) && now - pulse.resumedAt >= pingTimeout) {
     pulse.seenWrites = -1
     return !isLate(session)
   }

@@ -74,17 +74,20 @@ export const watch = <A>(observed: Observed<A>, watcher: (event: A) => void): vo
 export const observe = <A>(observed: Observed<A>, isOver: () => boolean): Stream.Stream<A> =>
   Stream.unwrap(Effect.gen(function*() {
     const made = yield* PubSub.unbounded<Numbered<A>>()
-    const observers = observersOf(observed)
-    const pubsub = observers.pubsub ??= made
-    yield* Effect.acquireRelease(
-      Effect.sync(() => observers.count++),
-      () =>
+    const observers = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const observers = observersOf(observed)
+        observers.count++
+        return observers
+      }),
+      (observers) =>
         Effect.sync(() => {
           if (--observers.count > 0) return
           observers.pubsub = undefined
-          if (observers.watchers.length === 0 && observed.observers === observers) observed.observers = undefined
+          if (observers.watchers.length === 0) observed.observers = undefined
         })
     )
+    const pubsub = observers.pubsub ??= made
     const subscription = yield* PubSub.subscribe(pubsub)
     // What ended while somebody came to watch has told the others already.
     if (isOver()) end(observers)
