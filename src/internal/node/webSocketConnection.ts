@@ -92,8 +92,8 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
     return this
   }
 
-  allocate(size: number, isKept: boolean): Uint8Array {
-    return isKept ? Buffer.allocUnsafeSlow(size) : Buffer.allocUnsafe(size)
+  allocate(size: number, isKept = true): Uint8Array<ArrayBuffer> {
+    return isKept ? new Uint8Array(Buffer.allocUnsafeSlow(size).buffer) : Buffer.allocUnsafe(size)
   }
 
   write(buffers: ReadonlyArray<Uint8Array>): boolean {

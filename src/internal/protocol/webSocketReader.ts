@@ -14,6 +14,8 @@ export interface Fault {
 
 /** What a reader tells. All bytes are the receiver's. */
 export interface FrameHandler {
+  /** Memory of its own for a message, whatever is in it: only what was written is handed over. */
+  allocate(size: number): Uint8Array<ArrayBuffer>
   /** A whole message, and its size in bytes. */
   onMessage(data: string | Uint8Array, size: number): void
   /** The bytes of a compressed message; reading waits until they are `inflated`. Without it there are none. */
@@ -239,7 +241,9 @@ export class FrameReader {
     if (message !== undefined && size <= message.length) return message
     const most = this.final ? this.stored + this.length - this.received : this.maxPayload
     const length = Math.min(most, Math.max(size * 2, firstAllocation))
-    this.message = message === undefined ? new Uint8Array(length) : new Uint8Array(message.buffer.transfer(length))
+    this.message = message === undefined
+      ? this.handler.allocate(length)
+      : new Uint8Array(message.buffer.transfer(length))
     return this.message
   }
 
