@@ -4,6 +4,7 @@ import * as Net from "node:net"
 import { Socket } from "../../src/index.ts"
 import { eventually, pending } from "../kit/events.ts"
 import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
+import { memory } from "../kit/memory.ts"
 import { type Config, idle, type TestServer, withServer } from "../kit/server.ts"
 
 const unknownSid = "{\"code\":1,\"message\":\"Session ID unknown\"}"
@@ -111,6 +112,26 @@ describe("polling: GET", () => {
         await isGone(client)
       }
       assert.strictEqual(await server.count(), 0)
+    })
+  )
+
+  it(
+    "whoever keeps the reason does not keep the GET that was abandoned",
+    withServer({}, async (server) => {
+      const client = await PollingClient.connect(server)
+      const request = new Promise<WeakRef<object>>((resolve) =>
+        server.http.once("request", (it) => resolve(new WeakRef(it)))
+      )
+      const poll = await client.park()
+      await poll.connection.close()
+      const reason = await server.reason(client.sid)
+      // Effect keeps the last request.
+      await fetchRaw(server, "GET", engineTarget({ EIO: "4", transport: "none" }))
+      await eventually("the collection of the request", async () => {
+        await memory()
+        return (await request).deref()
+      }, (it) => it === undefined)
+      assert.strictEqual(reason._tag, "TransportError")
     })
   )
 

@@ -18,6 +18,8 @@ export const end = (session: Session, cause: CloseReason): void => {
   const reason = decide(session.reason, cause, queued.messages + unsent)
   while (Queue.takeUnsafe(outgoing) !== undefined) { /* dropped */ }
   queued.messages = queued.bytes = 0
+  // Until its stack is read, or set, an error keeps what was at work: the request, its answer, their connection.
+  if (cause._tag === "TransportError" || cause._tag === "ParseError") cause.error.stack = String(cause.error)
   session.reason = reason
   set(session.state, "closed")
   server.onEnd(session, reason)
