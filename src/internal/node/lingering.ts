@@ -36,9 +36,8 @@ export class Lingering {
 
   /** Waits no longer. */
   destroyAll(): void {
-    for (let { first } = this.connections; first !== undefined; { first } = this.connections) {
-      first.item!.terminate()
-      this.delete(first)
-    }
+    for (const connection of this.connections) connection.terminate()
+    this.connections.clear()
+    this.none.openUnsafe()
   }
 }

@@ -38,6 +38,10 @@ export class Roster<A, P extends Place<A> = Place<A>> implements Iterable<A> {
     return this.places.delete(place)
   }
 
+  clear(): void {
+    for (const place of this.places) this.leave(place)
+  }
+
   *[Symbol.iterator](): IterableIterator<A> {
     for (const { item } of this.places) if (item !== undefined) yield item
   }
