@@ -325,6 +325,17 @@ describe("revision 4", () => {
       assert.isTrue(webSocket.isClosed)
     }))
 
+  it.effect("R82: the time to the next ping runs on through an upgrade", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("polling")
+      yield* at(15)
+      const webSocket = yield* upgrade(client)
+      yield* at(24.999)
+      assert.deepStrictEqual(webSocket.take(), [])
+      yield* at(25)
+      assert.deepStrictEqual(webSocket.take(), ["2"])
+    }))
+
   it.effect("R82: a ping that no GET took goes out on the new transport, and its time does not begin anew", () =>
     serving({}, function*(server) {
       const client = yield* server.connect("polling")
