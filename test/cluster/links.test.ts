@@ -166,7 +166,7 @@ describe("a link", () => {
       await within(isClosed, "the end of a link to what is no address")
     })
     await withOther((message, socket) => {
-      if (message._tag === "Get") socket.write(randomBytes(50))
+      if (message._tag === "Get") socket.write(Buffer.alloc(50, 0xff))
     }, () =>
       withMember(async ({ connect }) => {
         const { handler, isClosed } = closed()
