@@ -426,6 +426,13 @@ describe("while the server does not read", () => {
   /** A client whose pong waits behind messages that nobody takes. */
   const unread = (client: Client) =>
     Effect.tap(client.says("4one", "4two", "3", "4three"), () => Effect.sync(() => assert.isTrue(client.isPaused)))
+  /** A client that takes nothing any more: one message is on its connection, another waits behind it. */
+  const stuck = Effect.fnUntraced(function*(client: Client) {
+    yield* client.sticks
+    yield* Socket.send(client.socket, "on the connection")
+    yield* settled
+    yield* Socket.send(client.socket, "in the buffer")
+  })
   const options = { receiveBuffer: { messages: 1 } }
 
   it.effect("the missing pong is not held against the client", () =>
@@ -477,10 +484,7 @@ describe("while the server does not read", () => {
     serving({ ...options, pingInterval: "20 seconds" }, function*(server) {
       const client = yield* server.connect("websocket")
       yield* unread(client)
-      yield* client.sticks
-      yield* Socket.send(client.socket, "on the connection")
-      yield* settled
-      yield* Socket.send(client.socket, "in the buffer")
+      yield* stuck(client)
       // It is noticed when the pong is missing.
       yield* at(40)
       yield* at(79.999)
@@ -493,10 +497,7 @@ describe("while the server does not read", () => {
     serving({ ...options, anyPacketIsAlive: true }, function*(server) {
       const client = yield* server.connect("websocket")
       yield* client.says("4one", "4two")
-      yield* client.sticks
-      yield* Socket.send(client.socket, "on the connection")
-      yield* settled
-      yield* Socket.send(client.socket, "in the buffer")
+      yield* stuck(client)
       yield* at(45)
       yield* at(50)
       yield* Socket.receiveAll(client.socket)

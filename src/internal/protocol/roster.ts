@@ -15,6 +15,11 @@ export class Place<out A> {
   }
 }
 
+/** Who stands in these places. */
+export function* itemsOf<A>(places: Iterable<Place<A>>): IterableIterator<A> {
+  for (const { item } of places) if (item !== undefined) yield item
+}
+
 export class Roster<A, P extends Place<A> = Place<A>> implements Iterable<A> {
   private readonly places = new Set<P>()
 
@@ -42,7 +47,7 @@ export class Roster<A, P extends Place<A> = Place<A>> implements Iterable<A> {
     for (const place of this.places) this.leave(place)
   }
 
-  *[Symbol.iterator](): IterableIterator<A> {
-    for (const { item } of this.places) if (item !== undefined) yield item
+  [Symbol.iterator](): IterableIterator<A> {
+    return itemsOf(this.places)
   }
 }

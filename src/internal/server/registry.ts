@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pingTimeout } from "../../CloseReason.ts"
-import { Place } from "../protocol/roster.ts"
+import { itemsOf, Place } from "../protocol/roster.ts"
 import { end } from "../session/end.ts"
 import { isOverdue } from "../session/heartbeat.ts"
 import type { SocketId } from "../session/model.ts"
@@ -70,11 +70,7 @@ const makeLocal = (): Registry => {
       return get(id)
     },
     get,
-    all: {
-      *[Symbol.iterator]() {
-        for (const { item } of places.values()) if (item !== undefined) yield item
-      }
-    },
+    all: { [Symbol.iterator]: () => itemsOf(places.values()) },
     get count() {
       return places.size
     },
