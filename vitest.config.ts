@@ -12,7 +12,21 @@ const closingLine: Reporter = {
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    projects: [
+      { extends: true, test: { name: "tests", include: ["test/**/*.test.ts"] } },
+      {
+        // Polls go straight to their sessions where nothing stands between. Here a middleware does.
+        extends: true,
+        test: {
+          name: "behind a middleware",
+          include: [
+            "test/wire/{compression,incoming,jsonp,polling-*,revision3}.test.ts",
+            "test/e2e/leaks.test.ts"
+          ],
+          env: { BEHIND_MIDDLEWARE: "true" }
+        }
+      }
+    ],
     // Each rule of the protocol is named by its tests: the run prints them all.
     reporters: ["verbose", closingLine],
     testTimeout: 20_000,

@@ -10,7 +10,7 @@ const echo = EngineIO.route("/engine.io/", (socket) =>
     onDisconnect: (reason) => Effect.logInfo(`${socket.handshake.remoteAddress} left: ${reason._tag}`)
   }))
 
-HttpRouter.serve(echo).pipe(
+HttpRouter.serve(echo, { disableLogger: true }).pipe(
   Layer.provide(EngineIOLive), // or EngineIO.layer({ pingInterval: "10 seconds" })
   Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })),
   Layer.launch,

@@ -242,7 +242,7 @@ const layer = (
   const handler = EngineIO.handler(server.factory)
   const serving = way === "served"
     ? EngineIO.serve("/engine.io/", server.factory)
-    : HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", handler), way), {
+    : HttpRouter.serve(Layer.mergeAll(HttpRouter.add("*", "/engine.io/", handler), way, middleware), {
       disableLogger: true,
       disableListenLog: true
     })
@@ -252,6 +252,13 @@ const layer = (
     Layer.provideMerge(Logger.layer([logger]))
   )
 }
+
+/** One that does nothing, but for which every request has to pass through the router. */
+export const passing = HttpRouter.middleware((app) => Effect.andThen(Effect.void, app), { global: true })
+
+const middleware: Layer.Layer<never, never, HttpRouter.HttpRouter> = process.env["BEHIND_MIDDLEWARE"] === undefined
+  ? Layer.empty
+  : passing
 
 const attached = (server: TestServer) =>
   Layer.effectDiscard(Effect.gen(function*() {

@@ -1,5 +1,5 @@
 /**
- * `EngineIO.serve`: polls and posts go straight to their sessions, and nobody notices.
+ * Polls and posts go straight to their sessions where nothing stands between, and nobody notices.
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -10,7 +10,7 @@ import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { Mailbox, within } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient, type Response, textHeaders } from "../kit/http.ts"
 import { listeners } from "../kit/leaks.ts"
-import { portOf, type Target, unwatched } from "../kit/server.ts"
+import { passing, portOf, type Target, unwatched } from "../kit/server.ts"
 import { WebSocketClient } from "../kit/ws.ts"
 
 const echo = (socket: Socket.Socket) =>
@@ -18,13 +18,16 @@ const echo = (socket: Socket.Socket) =>
 
 const served = EngineIO.serve("/engine.io", echo)
 
-/** The same on a router, which has all requests. */
-const routed = HttpRouter.serve(
-  Layer.merge(
-    EngineIO.route("/engine.io", echo),
-    HttpRouter.add("*", "/*", Effect.succeed(HttpServerResponse.text("Not Implemented", { status: 501 })))
-  ),
-  { disableLogger: true, disableListenLog: true }
+const quiet = { disableLogger: true, disableListenLog: true }
+
+const others = HttpRouter.add("*", "/*", Effect.succeed(HttpServerResponse.text("Not Implemented", { status: 501 })))
+
+const routed = HttpRouter.serve(Layer.merge(EngineIO.route("/engine.io", echo), others), quiet)
+
+/** The same behind a middleware, so that the router has all requests. */
+const behind = HttpRouter.serve(
+  Layer.mergeAll(EngineIO.route("/engine.io", echo), others, passing),
+  quiet
 )
 
 type Serving = Layer.Layer<never, never, EngineIO.EngineIO | HttpServer.HttpServer>
@@ -69,20 +72,21 @@ const shown = ({ headers, status, text }: Response) => ({
   text: text.replace(/"sid":"[^"]+"/, "")
 })
 
-describe("what a client sees of `serve` is what it sees of a router", () => {
+describe("what a client sees is what it sees where the router has all requests", () => {
   const both = (title: string, body: (target: Target) => Promise<unknown>, options: Options = {}): void =>
     it(title, async () => {
       const seen: Array<unknown> = []
-      for (const serving of [routed, served]) {
+      for (const serving of [behind, served, routed]) {
         const { end, http, target } = await start(serving, options)
         await PollingClient.connect(target)
-        assert.strictEqual(isShort(http), serving === served)
+        assert.strictEqual(isShort(http), serving !== behind)
         seen.push(await body(target))
-        assert.strictEqual(isShort(http), serving === served)
+        assert.strictEqual(isShort(http), serving !== behind)
         closeAll(target)
         await end()
       }
       assert.deepStrictEqual(seen[1], seen[0])
+      assert.deepStrictEqual(seen[2], seen[0])
     })
 
   both("handshakes, polls and posts", async (target) => {
@@ -191,7 +195,7 @@ describe("what a client sees of `serve` is what it sees of a router", () => {
   })
 })
 
-describe("a poll of `serve` goes through", () => {
+describe("a poll goes through", () => {
   /** A server of Effect whose application is `change`d before it is served. */
   const changed = (
     change: (app: App, server: HttpServer.HttpServer["Service"]) => Effect.Effect<void, never, Scope.Scope>
@@ -234,6 +238,28 @@ describe("a poll of `serve` goes through", () => {
         ),
         HttpRouter.layer
       ),
+    "the log of requests": (note) =>
+      Layer.provide(
+        HttpRouter.serve(EngineIO.route("/engine.io", echo), { disableListenLog: true }),
+        Logger.layer([Logger.make<unknown, void>(({ message }) => {
+          if (String(message).includes("Sent HTTP response")) note()
+        })])
+      ),
+    "what a program does around the handler": (note) =>
+      HttpRouter.serve(
+        HttpRouter.add("*", "/engine.io/", Effect.onExit(EngineIO.handler(echo), () => Effect.sync(note))),
+        quiet
+      ),
+    "a function that chooses the handler": (note) => {
+      const handler = EngineIO.handler(echo)
+      return HttpRouter.serve(
+        HttpRouter.add("*", "/engine.io/", () => {
+          note()
+          return handler
+        }),
+        quiet
+      )
+    },
     "a tracer": (note) =>
       Layer.provide(
         served,
@@ -276,6 +302,69 @@ describe("a poll of `serve` goes through", () => {
     })
   }
 
+  const paths: Record<string, Serving> = {
+    "a wildcard": HttpRouter.serve(HttpRouter.add("*", "/*", EngineIO.handler(echo)), quiet),
+    "a parameter": HttpRouter.serve(HttpRouter.add("*", "/:name/", EngineIO.handler(echo)), quiet)
+  }
+
+  for (const [what, serving] of Object.entries(paths)) {
+    it(`a route whose path is ${what}`, async () => {
+      const { end, http, target } = await start(serving)
+      const client = await PollingClient.connect(target)
+      await client.post("4hello")
+      assert.deepStrictEqual(await client.poll(), ["4hello"])
+      assert.isFalse(isShort(http))
+      closeAll(target)
+      await end()
+    })
+  }
+
+  it("a middleware that only posts have", async () => {
+    let count = 0
+    const handler = EngineIO.handler(echo)
+    const noted = Effect.tap(handler, () => Effect.sync(() => count++))
+    const { end, http, target } = await start(HttpRouter.serve(
+      Layer.merge(HttpRouter.add("GET", "/engine.io/", handler), HttpRouter.add("POST", "/engine.io/", noted)),
+      quiet
+    ))
+    const client = await PollingClient.connect(target)
+    assert.isTrue(isShort(http))
+    for (const message of ["4one", "4two"]) {
+      await client.post(message)
+      assert.deepStrictEqual(await client.poll(), [message])
+    }
+    assert.strictEqual(count, 2)
+    closeAll(target)
+    await end()
+  })
+
+  it("the handler of its own path, where a server has several", async () => {
+    const idle = () => Effect.succeed({ app: Effect.never })
+    const handler = EngineIO.handler(idle)
+    const { end, http, target: server } = await start(HttpRouter.serve(
+      Layer.merge(
+        EngineIO.route("/one", idle),
+        HttpRouter.use((router) => router.prefixed("/below").add("*", "/two/", handler))
+      ),
+      quiet
+    ))
+    const target = (path: string) => `${path}?${new URLSearchParams({ EIO: "4", transport: "polling" })}`
+    const open = async (path: string) =>
+      JSON.parse((await fetchRaw(server, "GET", target(path))).text.slice(1)) as { readonly sid: string }
+    const [one, two] = [await open("/one/"), await open("/below/two/")]
+    const post = async (path: string, { sid }: { readonly sid: string }) =>
+      (await fetchRaw(server, "POST", `${target(path)}&sid=${sid}`, { body: "4x", headers: textHeaders })).text
+    for (let round = 0; round < 2; round++) {
+      assert.strictEqual(await post("/one/", one), "ok")
+      assert.strictEqual(await post("/below/two/", two), "ok")
+      assert.include(await post("/one/", two), "Session ID unknown")
+      assert.include(await post("/below/two/", one), "Session ID unknown")
+    }
+    assert.isTrue(isShort(http))
+    closeAll(server)
+    await end()
+  })
+
   it("every listener that was there before, and comes later", async () => {
     const seen: Array<string> = []
     const http = createServer((request) => seen.push(`before ${request.method}`))
@@ -291,7 +380,7 @@ describe("a poll of `serve` goes through", () => {
   })
 })
 
-describe("when `serve` ends", () => {
+describe("when the server ends", () => {
   const ends = new Mailbox<CloseReason.CloseReason>("the end of a session")
   const app = () =>
     Effect.succeed({
