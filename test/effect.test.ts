@@ -5,17 +5,19 @@
  */
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref, Scope } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { readFileSync } from "node:fs"
-import { createServer, type IncomingMessage, type Server } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { Socket } from "node:net"
 import { fileURLToPath } from "node:url"
 import { toNode } from "../src/internal/node/nodeRequest.ts"
 import {
+  effectListeners,
   forget,
+  isOfOneServer,
   isStraight,
   remember,
-  requestListener,
   setUpgraded,
   writeContinue
 } from "../src/internal/node/effectServer.ts"
@@ -348,26 +350,47 @@ describe("Effect's server", () => {
       assert.deepStrictEqual(yield* Effect.promise(() => counts.next()), [2], words)
     }))
 
-  it.live("comes to the handler of a route in three steps, by a listener that shows what it is", () =>
+  it.live("comes to the handler of a route in three steps, by a listener and a response that show what they are", () =>
     Effect.gen(function*() {
-      const words = since("That was so", "Polls of `EngineIO.serve` would take the way of the router, at more cost.")
+      const words = since("That was so", "Polls would take the way of the router, at more cost.")
       const connection = yield* serve(Effect.withFiber((fiber) => {
         const [first, later] = [isStraight(fiber), Effect.map(Effect.yieldNow, () => isStraight(fiber))]
-        return Effect.flatMap(
-          Effect.all([later, Effect.map(HttpServerRequest.HttpServerRequest, toNode)]),
-          ([later, { socket }]) => {
-            const { server } = socket as typeof socket & { readonly server: Server }
-            const [listener] = server.listeners("request")
-            const isFound = requestListener(server) === listener
-            server.on("request", () => {})
-            return HttpServerResponse.json({ first, later, isFound, isLast: requestListener(server) !== undefined })
-          }
-        ).pipe(Effect.orDie)
+        const request = Context.getUnsafe(
+          fiber.context as Context.Context<HttpServerRequest.HttpServerRequest>,
+          HttpServerRequest.HttpServerRequest
+        )
+        const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
+        const { server } = toNode(request).socket as Socket & { readonly server: Server }
+        const [listener, isOne] = [effectListeners(server)?.request, isOfOneServer(response)]
+        const isFound = listener === server.listeners("request")[0]
+        server.on("request", () => {})
+        response.on("finish", () => {})
+        const others = [effectListeners(server), isOfOneServer(response)]
+        return Effect.map(
+          later,
+          (later) => HttpServerResponse.jsonUnsafe({ first, later, isFound, isOne, others: others.some(Boolean) })
+        )
       }))
       assert.deepStrictEqual(
         JSON.parse((yield* Effect.promise(() => connection.exchange("GET", "/"))).text),
-        { first: true, later: false, isFound: true, isLast: false },
+        { first: true, later: false, isFound: true, isOne: true, others: false },
         words
       )
+    }))
+
+  it.live("takes its listener for status 100 away when it ends", () =>
+    Effect.gen(function*() {
+      const words = since("That was so", "Polls would go on after the end of the server.")
+      const http = createServer()
+      const scope = yield* Scope.make()
+      yield* Layer.buildWithScope(
+        HttpRouter.serve(HttpRouter.add("*", "/", HttpServerResponse.empty()), { disableListenLog: true }).pipe(
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+        ),
+        scope
+      )
+      assert.isDefined(effectListeners(http), words)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(http.listenerCount("checkContinue"), 0, words)
     }))
 })

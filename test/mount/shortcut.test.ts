@@ -1,9 +1,9 @@
 /**
  * Polls and posts go straight to their sessions where nothing stands between, and nobody notices.
  */
-import { NodeHttpServer } from "@effect/platform-node"
+import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Logger, Scope, Tracer } from "effect"
+import { Effect, ErrorReporter, Exit, Layer, Logger, Scope, Tracer } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
@@ -245,6 +245,44 @@ describe("a poll goes through", () => {
           if (String(message).includes("Sent HTTP response")) note()
         })])
       ),
+    "a middleware of a router that limits the time of another": (note) =>
+      HttpRouter.serve(
+        Layer.merge(
+          EngineIO.route("/engine.io", echo),
+          HttpRouter.middleware(
+            (app) => Effect.andThen(Effect.sync(note), Effect.timeout(app, "10 seconds")),
+            { global: true }
+          )
+        ),
+        quiet
+      ),
+    "a server that has another handle the request": (note) => {
+      const inner = Layer.unwrap(Effect.gen(function*() {
+        const router = yield* HttpRouter.make
+        yield* router.add("*", "/engine.io/", EngineIO.handler(echo))
+        const scope = yield* Effect.scope
+        const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
+        return HttpRouter.add("*", "/*", (request) => {
+          note()
+          handler(
+            NodeHttpServerRequest.toIncomingMessage(request),
+            NodeHttpServerRequest.toServerResponse(request)
+          )
+          return Effect.never
+        })
+      }))
+      return HttpRouter.serve(inner, quiet) as unknown as Serving
+    },
+    "a listener of a program that calls Effect's": (note, http) =>
+      Layer.effectDiscard(Effect.gen(function*() {
+        const router = yield* HttpRouter.make
+        yield* router.add("*", "/engine.io/", EngineIO.handler(echo))
+        const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope: yield* Effect.scope })
+        http.on("request", (request, response) => {
+          note()
+          handler(request, response)
+        })
+      })) as unknown as Serving,
     "what a program does around the handler": (note) =>
       HttpRouter.serve(
         HttpRouter.add("*", "/engine.io/", Effect.onExit(EngineIO.handler(echo), () => Effect.sync(note))),
@@ -318,6 +356,70 @@ describe("a poll goes through", () => {
       await end()
     })
   }
+
+  it("Effect's server, where somebody collects errors", async () => {
+    const collected = Layer.provide(routed, ErrorReporter.layer([ErrorReporter.make(() => {})]))
+    const { end, http, target } = await start(collected)
+    const client = await PollingClient.connect(target)
+    await client.post("4hello")
+    assert.deepStrictEqual(await client.poll(), ["4hello"])
+    assert.isFalse(isShort(http))
+    closeAll(target)
+    await end()
+  })
+
+  it("the route of its own path, where a path with a slash and one without are two", async () => {
+    const mine = HttpRouter.add("*", "/engine.io", HttpServerResponse.text("mine"))
+    const { end, target } = await start(HttpRouter.serve(
+      Layer.merge(mine, HttpRouter.add("*", "/engine.io/", EngineIO.handler(echo))),
+      { ...quiet, routerConfig: { ignoreTrailingSlash: false } }
+    ))
+    const client = await PollingClient.connect(target)
+    await fetchRaw(target, "POST", "/engine.io/", { body: "", headers: textHeaders })
+    await client.post("4hello")
+    const { text } = await fetchRaw(target, "POST", client.url().replace("/?", "?"), {
+      body: "3",
+      headers: textHeaders
+    })
+    assert.strictEqual(text, "mine")
+    closeAll(target)
+    await end()
+  })
+
+  it("a listener that others put in the place of Effect's, and parked polls go on", async () => {
+    const { end, http, target } = await start(routed)
+    const client = await PollingClient.connect(target)
+    const { response } = await client.park()
+    assert.isTrue(isShort(http))
+    let count = 0
+    const listeners = http.listeners("request")
+    http.removeAllListeners("request").on("request", (request, response) => {
+      count++
+      for (const listener of listeners) listener.call(http, request, response)
+    })
+    await client.post("4hello")
+    assert.strictEqual((await response).text, "4hello")
+    assert.strictEqual(count, 1)
+    closeAll(target)
+    await end()
+  })
+
+  it("a listener before that has answered", async () => {
+    const answers = new Set<string>()
+    const http = createServer((request, response) => {
+      if (request.headers["x-deny"] !== undefined) response.writeHead(401).end()
+      else answers.add(request.method!)
+    })
+    const { end, target } = await start(routed, { http })
+    const client = await PollingClient.connect(target)
+    await client.post("4hello")
+    assert.isTrue(isShort(http))
+    const { status } = await client.get({ headers: { "X-Deny": "yes" } })
+    assert.strictEqual(status, 401)
+    assert.deepStrictEqual([...answers], ["GET", "POST"])
+    closeAll(target)
+    await end()
+  })
 
   it("a middleware that only posts have", async () => {
     let count = 0

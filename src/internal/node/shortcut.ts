@@ -3,6 +3,7 @@
  * them and its handler: a middleware, a logger, a tracer. Where nothing does, later polls and posts of open sessions, which
  * are most requests, go straight to their sessions, as on a server that we are attached to.
  */
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -17,7 +18,7 @@ import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import { handle } from "../server/handler.ts"
 import type { NamedHandler } from "../server/namedHandler.ts"
 import { EngineIO } from "../server/service.ts"
-import { isStraight, requestListener } from "./effectServer.ts"
+import { type EffectListeners, effectListeners, isOfOneServer, isStraight } from "./effectServer.ts"
 import { DirectExchange, type ExchangeHost } from "./exchange.ts"
 import { pollDirectly } from "./nodeHandlers.ts"
 import { NodePlatform } from "./nodePlatform.ts"
@@ -35,28 +36,34 @@ export const shorten = (handler: NamedHandler): Effect.Effect<HttpServerResponse
 const learn = (handler: NamedHandler, { context }: Fiber.Fiber<unknown, unknown>): void => {
   const request = Context.getUnsafe(context as Context.Context<HttpServerRequest>, HttpServerRequest)
   const source = toNode(request)
-  if (!isNode(source) || isUpgraded(source)) return
-  const path = source.url!.slice(0, source.url!.indexOf("?"))
+  if (!isNode(source) || isUpgraded(source) || (source.method !== "GET" && source.method !== "POST")) return
+  const server = (source.socket as Net.Socket & { readonly server?: Http.Server } | null)?.server
+  const path = pathOf(source.url!)
+  if (server === undefined || path === undefined || shortcuts.get(server)?.has(source.method, path)) return
   const route = Context.getOrUndefined(context as Context.Context<RouteContext>, RouteContext)?.route
-  // What else a router makes of paths is its own affair.
-  if (route === undefined || !isPlain(path) || unslashed(route.path) !== unslashed(path)) return
-  const { server } = source.socket as Net.Socket & { readonly server?: Http.Server }
   const { engine } = Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO)
-  if (server === undefined || !(engine.platform instanceof NodePlatform)) return
-  shortcutOf(server)?.add({ method: source.method!, target: `${path}?`, engine, platform: engine.platform, handler })
+  // Where its path is a pattern, not all that has the path of this request need be for this route.
+  if (route === undefined || unslashed(route.path) !== unslashed(path) || !(engine.platform instanceof NodePlatform)) {
+    return
+  }
+  if (!isOfOneServer(NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse)) return
+  shortcutOf(server)?.add({ method: source.method, path, engine, platform: engine.platform, handler })
 }
 
-const isPlain = (path: string): boolean => /^\/[\w./~-]*$/.test(path)
+/** The path of a URL that has a query, if it is one that no router understands in its own way. */
+const pathOf = (url: string): string | undefined => /^(\/[\w./~-]*)\?/.exec(url)?.[1]
 
 const unslashed = (path: string): string => path.endsWith("/") ? path.slice(0, -1) : path
 
-/** By server; where there can be none, that. */
-const shortcuts = new WeakMap<Http.Server, Shortcut | undefined>()
+const shortcuts = new WeakMap<Http.Server, Shortcut>()
 
+/** The shortcut of a server, as long as nobody but Effect has come behind it. */
 const shortcutOf = (server: Http.Server): Shortcut | undefined => {
-  if (shortcuts.has(server)) return shortcuts.get(server)
-  const listener = requestListener(server)
-  const shortcut = listener && new Shortcut(server, listener)
+  const listeners = effectListeners(server)
+  if (listeners === undefined) return undefined
+  const known = shortcuts.get(server)
+  if (known !== undefined) return known.listeners.request === listeners.request ? known : undefined
+  const shortcut = new Shortcut(server, listeners)
   shortcuts.set(server, shortcut)
   return shortcut
 }
@@ -64,42 +71,48 @@ const shortcutOf = (server: Http.Server): Shortcut | undefined => {
 /** Requests of which one has come to its handler with nothing between. */
 interface Way {
   readonly method: string
-  readonly target: string
+  readonly path: string
   readonly engine: Engine
   readonly platform: ExchangeHost
   readonly handler: NamedHandler
 }
 
-/** Stands in the place of the listener of Effect's server, and leaves to that what is not its own. */
+/** Has requests before the listener of Effect's server, which it gives all but polls and posts of open sessions. */
 class Shortcut {
+  readonly listeners: EffectListeners
   private readonly ways: Array<Way> = []
   private readonly exchanges = new Roster<DirectExchange>()
 
-  constructor(server: Http.Server, listener: Http.RequestListener) {
+  constructor(server: Http.Server, listeners: EffectListeners) {
+    this.listeners = listeners
+    const { checkContinue, request } = listeners
     const short: Http.RequestListener = (source, response) => {
-      if (!this.take(source, response)) listener(source, response)
+      if (!this.take(source, response)) request(source, response)
     }
     // Whoever takes that listener away takes this one, as Node has it for its own wrappers.
-    server.off("request", listener).on("request", Object.assign(short, { listener }))
-    const onRemoved = (event: string, removed: unknown): void => {
-      if (event !== "request" || removed !== listener) return
+    server.off("request", request).on("request", Object.assign(short, { listener: request }))
+    const onRemoved = (_: string, removed: unknown): void => {
+      if (removed !== checkContinue) return
       server.off("removeListener", onRemoved)
       shortcuts.delete(server)
-      // Effect interrupts its fibers then.
       for (const exchange of this.exchanges) exchange.interrupt()
     }
     server.on("removeListener", onRemoved)
   }
 
+  has(method: string, path: string): boolean {
+    return this.ways.some((way) => way.method === method && way.path === path)
+  }
+
   add(way: Way): void {
-    if (!this.ways.some(({ method, target }) => method === way.method && target === way.target)) this.ways.push(way)
+    this.ways.push(way)
   }
 
   private take(source: Http.IncomingMessage, response: Http.ServerResponse): boolean {
-    for (const way of this.ways) {
-      if (way.method !== source.method || !source.url!.startsWith(way.target)) continue
-      const { engine, handler, platform } = way
-      return mayBeLeft(source, engine) &&
+    const url = source.url!
+    for (const { engine, handler, method, path, platform } of this.ways) {
+      if (method !== source.method || url[path.length] !== "?" || !url.startsWith(path)) continue
+      return isPlain(source, engine.settings.maxPayload) && !response.headersSent && !response.writableEnded &&
         pollDirectly(
           engine,
           handler,
@@ -111,9 +124,15 @@ class Shortcut {
   }
 }
 
-/** Effect has its own way to be rid of a body that nobody reads. */
-const mayBeLeft = ({ headers }: Http.IncomingMessage, { settings: { maxPayload } }: Engine): boolean =>
-  headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= maxPayload
+/** From here on Effect closes the connection of a body that nobody has read, in bytes. */
+const mostUnread = 256 * 1024
+
+/** Whether it matters to nobody who gets rid of a body that the session does not read. */
+const isPlain = ({ headers, method }: Http.IncomingMessage, maxPayload: number): boolean => {
+  const length = headers["content-length"]
+  if (headers["transfer-encoding"] !== undefined) return false
+  return length === undefined || (method === "POST" && Number(length) <= Math.min(maxPayload, mostUnread))
+}
 
 /** One that ends with its server, as a fiber would. */
 class ScopedExchange extends DirectExchange {

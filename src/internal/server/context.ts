@@ -25,16 +25,19 @@ export interface ContextHolder {
   sharedContext: Context.Context<never> | undefined
 }
 
+/** Effect's own state of a request, which is not public: `test/effect.test.ts` fails when it has another name. */
+export const requestState = "effect/http/HttpEffect/CurrentRequestState"
+
 /**
- * What a request adds to the context of its handler. None of it may live as long as a session. The last is Effect's own
- * state of a request, which is not public: `test/effect.test.ts` fails when it is another, or when there is more.
+ * What a request adds to the context of its handler. None of it may live as long as a session. `test/effect.test.ts` fails
+ * when there is more.
  */
 export const requestKeys: ReadonlySet<string> = new Set([
   HttpServerRequest.key,
   ParsedSearchParams.key,
   HttpRouter.RouteContext.key,
   Scope.Scope.key,
-  "effect/http/HttpEffect/CurrentRequestState"
+  requestState
 ])
 
 /**
