@@ -5,22 +5,14 @@
  */
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref, Scope } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref, Scope } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { readFileSync } from "node:fs"
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { Socket } from "node:net"
+import { createServer, type IncomingMessage, type RequestListener } from "node:http"
 import { fileURLToPath } from "node:url"
 import { toNode } from "../src/internal/node/nodeRequest.ts"
-import {
-  effectListeners,
-  forget,
-  isOfOneServer,
-  isStraight,
-  remember,
-  setUpgraded,
-  writeContinue
-} from "../src/internal/node/effectServer.ts"
+import { forget, remember, setUpgraded, writeContinue } from "../src/internal/node/effectServer.ts"
+import { callEffects, effectListeners, isStraight, looksStraight } from "../src/internal/node/straight.ts"
 import { requestKeys } from "../src/internal/server/context.ts"
 import * as fields from "../src/internal/session/effectFields.ts"
 import { get, set } from "../src/internal/session/session.ts"
@@ -228,10 +220,10 @@ describe("Effect's other data", () => {
 
 /** A server of Effect on Node, without us, whose only route runs `handler`. */
 const serve = (
-  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest>
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest>,
+  http = createServer()
 ) =>
   Effect.gen(function*() {
-    const http = createServer()
     http.on("upgrade", remember)
     yield* Layer.build(
       HttpRouter.serve(HttpRouter.add("*", "/", handler), { disableLogger: true, disableListenLog: true }).pipe(
@@ -350,30 +342,31 @@ describe("Effect's server", () => {
       assert.deepStrictEqual(yield* Effect.promise(() => counts.next()), [2], words)
     }))
 
-  it.live("comes to the handler of a route in three steps, by a listener and a response that show what they are", () =>
+  it.live("comes to the handler of a route in three steps, in the fiber that its listener began", () =>
     Effect.gen(function*() {
       const words = since("That was so", "Polls would take the way of the router, at more cost.")
-      const connection = yield* serve(Effect.withFiber((fiber) => {
-        const [first, later] = [isStraight(fiber), Effect.map(Effect.yieldNow, () => isStraight(fiber))]
-        const request = Context.getUnsafe(
-          fiber.context as Context.Context<HttpServerRequest.HttpServerRequest>,
-          HttpServerRequest.HttpServerRequest
-        )
-        const response = NodeHttpServerRequest.toServerResponse(request) as ServerResponse
-        const { server } = toNode(request).socket as Socket & { readonly server: Server }
-        const [listener, isOne] = [effectListeners(server)?.request, isOfOneServer(response)]
-        const isFound = listener === server.listeners("request")[0]
-        server.on("request", () => {})
-        response.on("finish", () => {})
-        const others = [effectListeners(server), isOfOneServer(response)]
-        return Effect.map(
-          later,
-          (later) => HttpServerResponse.jsonUnsafe({ first, later, isFound, isOne, others: others.some(Boolean) })
-        )
-      }))
+      const http = createServer()
+      let source: IncomingMessage
+      const connection = yield* serve(
+        Effect.withFiber((fiber) => {
+          const seen = { looks: looksStraight(fiber), is: isStraight(fiber, source) }
+          return Effect.map(
+            Effect.yieldNow,
+            () => HttpServerResponse.jsonUnsafe({ ...seen, later: looksStraight(fiber) || isStraight(fiber, source) })
+          )
+        }),
+        http
+      )
+      const request = effectListeners(http)?.request
+      assert.strictEqual(request, http.listeners("request")[0] as RequestListener, words)
+      http.off("request", request!).on("request", (incoming, response) => {
+        source = incoming
+        callEffects(request!, incoming, response)
+      })
+      assert.isUndefined(effectListeners(http))
       assert.deepStrictEqual(
         JSON.parse((yield* Effect.promise(() => connection.exchange("GET", "/"))).text),
-        { first: true, later: false, isFound: true, isOne: true, others: false },
+        { looks: true, is: true, later: false },
         words
       )
     }))

@@ -3,11 +3,10 @@
  * them and its handler: a middleware, a logger, a tracer. Where nothing does, later polls and posts of open sessions, which
  * are most requests, go straight to their sessions, as on a server that we are attached to.
  */
-import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { RouteContext } from "effect/http/HttpRouter"
+import { type Route, RouteContext } from "effect/http/HttpRouter"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
@@ -18,36 +17,44 @@ import type { ExtraHeaders } from "../server/extraHeaders.ts"
 import { handle } from "../server/handler.ts"
 import type { NamedHandler } from "../server/namedHandler.ts"
 import { EngineIO } from "../server/service.ts"
-import { type EffectListeners, effectListeners, isOfOneServer, isStraight } from "./effectServer.ts"
 import { DirectExchange, type ExchangeHost } from "./exchange.ts"
 import { pollDirectly } from "./nodeHandlers.ts"
 import { NodePlatform } from "./nodePlatform.ts"
 import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
+import { callEffects, type EffectListeners, effectListeners, isStraight, looksStraight } from "./straight.ts"
 
 /** The handler, whose polls and posts go straight to their sessions once a request has shown that they may. */
 export const shorten = (handler: NamedHandler): Effect.Effect<HttpServerResponse, never, EngineIO> => {
   const handled = handle(handler)
   return Effect.withFiber((fiber) => {
-    if (isStraight(fiber)) learn(handler, fiber)
+    if (looksStraight(fiber)) learn(handler, fiber)
     return handled
   })
 }
 
-const learn = (handler: NamedHandler, { context }: Fiber.Fiber<unknown, unknown>): void => {
-  const request = Context.getUnsafe(context as Context.Context<HttpServerRequest>, HttpServerRequest)
-  const source = toNode(request)
-  if (!isNode(source) || isUpgraded(source) || (source.method !== "GET" && source.method !== "POST")) return
+/** Only the second request of a server can show it: the first has us put our listener before Effect's. */
+const learn = (handler: NamedHandler, fiber: Fiber.Fiber<unknown, unknown>): void => {
+  const context = fiber.context as Context.Context<HttpServerRequest | RouteContext | EngineIO>
+  const source = toNode(Context.getUnsafe(context, HttpServerRequest))
+  if (!isNode(source) || isUpgraded(source)) return
   const server = (source.socket as Net.Socket & { readonly server?: Http.Server } | null)?.server
   const path = pathOf(source.url!)
-  if (server === undefined || path === undefined || shortcuts.get(server)?.has(source.method, path)) return
-  const route = Context.getOrUndefined(context as Context.Context<RouteContext>, RouteContext)?.route
-  const { engine } = Context.getUnsafe(context as Context.Context<EngineIO>, EngineIO)
-  // Where its path is a pattern, not all that has the path of this request need be for this route.
-  if (route === undefined || unslashed(route.path) !== unslashed(path) || !(engine.platform instanceof NodePlatform)) {
-    return
-  }
-  if (!isOfOneServer(NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse)) return
-  shortcutOf(server)?.add({ method: source.method, path, engine, platform: engine.platform, handler })
+  if (server === undefined || path === undefined) return
+  const shortcut = shortcutOf(server)
+  if (shortcut === undefined || !isStraight(fiber, source)) return
+  const { route } = Context.getUnsafe(context, RouteContext)
+  const { engine } = Context.getUnsafe(context, EngineIO)
+  // Where its path is a pattern, clients could find ever more of them.
+  if (unslashed(route.path) !== unslashed(path) || !(engine.platform instanceof NodePlatform)) return
+  shortcut.add({
+    method: source.method!,
+    path,
+    route,
+    served: route.handler,
+    engine,
+    platform: engine.platform,
+    handler
+  })
 }
 
 /** The path of a URL that has a query, if it is one that no router understands in its own way. */
@@ -59,19 +66,22 @@ const shortcuts = new WeakMap<Http.Server, Shortcut>()
 
 /** The shortcut of a server, as long as nobody but Effect has come behind it. */
 const shortcutOf = (server: Http.Server): Shortcut | undefined => {
-  const listeners = effectListeners(server)
-  if (listeners === undefined) return undefined
   const known = shortcuts.get(server)
+  const listeners = effectListeners(server, known?.short)
+  if (listeners === undefined) return undefined
   if (known !== undefined) return known.listeners.request === listeners.request ? known : undefined
   const shortcut = new Shortcut(server, listeners)
   shortcuts.set(server, shortcut)
   return shortcut
 }
 
-/** Requests of which one has come to its handler with nothing between. */
+/** Requests of which one has come straight to its handler. */
 interface Way {
   readonly method: string
   readonly path: string
+  readonly route: Route<unknown, unknown>
+  /** What the route led to. */
+  readonly served: unknown
   readonly engine: Engine
   readonly platform: ExchangeHost
   readonly handler: NamedHandler
@@ -80,17 +90,20 @@ interface Way {
 /** Has requests before the listener of Effect's server, which it gives all but polls and posts of open sessions. */
 class Shortcut {
   readonly listeners: EffectListeners
+  readonly short: Http.RequestListener
   private readonly ways: Array<Way> = []
   private readonly exchanges = new Roster<DirectExchange>()
 
   constructor(server: Http.Server, listeners: EffectListeners) {
     this.listeners = listeners
     const { checkContinue, request } = listeners
-    const short: Http.RequestListener = (source, response) => {
-      if (!this.take(source, response)) request(source, response)
+    this.short = (source, response) => {
+      const way = this.find(source)
+      if (way === undefined) callEffects(request, source, response)
+      else if (!this.take(way, source, response)) request(source, response)
     }
     // Whoever takes that listener away takes this one, as Node has it for its own wrappers.
-    server.off("request", request).on("request", Object.assign(short, { listener: request }))
+    server.off("request", request).on("request", Object.assign(this.short, { listener: request }))
     const onRemoved = (_: string, removed: unknown): void => {
       if (removed !== checkContinue) return
       server.off("removeListener", onRemoved)
@@ -100,27 +113,27 @@ class Shortcut {
     server.on("removeListener", onRemoved)
   }
 
-  has(method: string, path: string): boolean {
-    return this.ways.some((way) => way.method === method && way.path === path)
-  }
-
   add(way: Way): void {
     this.ways.push(way)
   }
 
-  private take(source: Http.IncomingMessage, response: Http.ServerResponse): boolean {
-    const url = source.url!
-    for (const { engine, handler, method, path, platform } of this.ways) {
-      if (method !== source.method || url[path.length] !== "?" || !url.startsWith(path)) continue
-      return isPlain(source, engine.settings.maxPayload) && !response.headersSent && !response.writableEnded &&
-        pollDirectly(
-          engine,
-          handler,
-          source,
-          (extraHeaders) => new ScopedExchange(this.exchanges, source, response, extraHeaders, platform)
-        )
+  private find({ method, url }: Http.IncomingMessage): Way | undefined {
+    for (const way of this.ways) {
+      if (way.method === method && url![way.path.length] === "?" && url!.startsWith(way.path)) return way
     }
-    return false
+    return undefined
+  }
+
+  private take(way: Way, source: Http.IncomingMessage, response: Http.ServerResponse): boolean {
+    const { engine, handler, platform, route, served } = way
+    return route.handler === served && isPlain(source, engine.settings.maxPayload) &&
+      !response.headersSent && !response.writableEnded &&
+      pollDirectly(
+        engine,
+        handler,
+        source,
+        (extraHeaders) => new ScopedExchange(this.exchanges, source, response, extraHeaders, platform)
+      )
   }
 }
 

@@ -1,0 +1,102 @@
+/**
+ * Whether a request has come from Node to the handler of its route, and nothing of anybody's was between.
+ *
+ * Effect's server has one listener for requests. It begins a fiber for each, and that comes to the handler of a route in three
+ * steps: the server's, the router's, the handler's. So the last listener of the Node server has to be Effect's own; the fiber
+ * has to be the one that it began for this request; and it has to have made three steps, and to have on its stack what server
+ * and router leave there, and nothing else. A middleware, a log of requests or a tracer makes other steps, and a program that
+ * runs another within its own has other fibers. What is not recognised is not straight.
+ *
+ * All of it is private to Effect: `test/effect.test.ts` names the version it was seen in, and fails when it changes.
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { CurrentErrorReporters } from "effect/ErrorReporter"
+import type * as Fiber from "effect/Fiber"
+import { RouteContext } from "effect/http/HttpRouter"
+import { Scheduler } from "effect/Scheduler"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import type * as Http from "node:http"
+import { requestState } from "../server/context.ts"
+
+/** The listeners by which Effect's server has its requests. */
+export interface EffectListeners {
+  readonly request: Http.RequestListener
+  /** Taken away when the server ends, just before its fibers are interrupted, and by nobody else. */
+  readonly checkContinue: Http.RequestListener
+}
+
+/** Those of a Node server on which Effect's is the only one of its kind, and the last. `ours` may stand in its place. */
+export const effectListeners = (server: Http.Server, ours?: Http.RequestListener): EffectListeners | undefined => {
+  const [request, ...more] = (server.listeners("request") as Array<Http.RequestListener>).filter(isEffects)
+  // Not `listeners`, which looks behind what others have wrapped around it.
+  const last = server.rawListeners("request").at(-1)
+  if (request === undefined || more.length > 0 || (last !== request && last !== ours)) return undefined
+  const [checkContinue, ...others] = server.listeners("checkContinue") as Array<Http.RequestListener>
+  if (checkContinue === undefined || others.length > 0 || !/\bpendingContinue\b/.test(String(checkContinue))) {
+    return undefined
+  }
+  return { request, checkContinue }
+}
+
+const isEffects = (listener: Http.RequestListener): boolean => String(listener) === textOfEffects
+
+const textOfEffects = String(Effect.runSync(NodeHttpServer.makeHandler(Effect.never, { scope: Scope.makeUnsafe() })))
+
+/** While Effect's listener runs: the request that it was given, and the fiber that it begins. */
+let begun: { readonly source: Http.IncomingMessage; readonly fiber: number } | undefined
+
+/** Gives Effect's listener a request in such a way that `isStraight` can tell its fiber from all others. */
+export const callEffects = (
+  listener: Http.RequestListener,
+  source: Http.IncomingMessage,
+  response: Http.ServerResponse<Http.IncomingMessage> & { readonly req: Http.IncomingMessage }
+): void => {
+  const before = begun
+  begun = { source, fiber: Effect.runFork(Effect.void).id + 1 }
+  try {
+    listener(source, response)
+  } finally {
+    begun = before
+  }
+}
+
+/** Whether that is the fiber of this request, and it has come straight. To be asked in the first step of the handler. */
+export const isStraight = (fiber: Fiber.Fiber<unknown, unknown>, source: Http.IncomingMessage): boolean =>
+  begun !== undefined && begun.source === source && begun.fiber === fiber.id && looksStraight(fiber)
+
+/** The steps of a fiber from Effect's server to the handler of a route. */
+const straight = 3
+
+/** Whether it may be. Nobody collects its spans, errors or metrics either, and its steps are counted from its beginning. */
+export const looksStraight = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.currentOpCount === straight &&
+  isOnlyServers(fiber) &&
+  fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer &&
+  fiber.getRef(CurrentErrorReporters).size === 0 &&
+  fiber.cache.runtimeMetrics === undefined &&
+  !fiber.context.mapUnsafe.has(Scheduler.key)
+
+/** Whether nothing is on its stack but the server's frame, between the regions of server and router. */
+const isOnlyServers = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
+  const [outer, frame, inner, ...others] = stackOf(fiber)
+  return frame !== undefined && frame === fiber.context.mapUnsafe.get(requestState) && others.length === 0 &&
+    outer === regions[0] && inner === regions[1] &&
+    // The router has matched this very request.
+    fiber.context.mapUnsafe.has(RouteContext.key) && !(frame as Frame).prev.mapUnsafe.has(RouteContext.key)
+}
+
+interface Frame {
+  /** The context before the server's first step. */
+  readonly prev: Context.Context<never>
+}
+
+const stackOf = (fiber: Fiber.Fiber<unknown, unknown>): ReadonlyArray<unknown> =>
+  (fiber as { readonly _stack?: ReadonlyArray<unknown> })._stack ?? []
+
+/** What stands for an uninterruptible region, and for an interruptible one in it. */
+const regions = Effect.runSync(
+  Effect.uninterruptible(Effect.interruptible(Effect.withFiber((fiber) => Effect.succeed([...stackOf(fiber)]))))
+)
