@@ -49,6 +49,7 @@ const spread = (it: Spread | undefined): string =>
 /** In the order of their columns; others come behind. */
 const names: Readonly<Record<string, string>> = {
   ours: "on `HttpRouter`",
+  "ours-behind": "behind a middleware",
   "ours-serve": "by `serve`",
   "ours-attach": "attached",
   ws: "`ws`",

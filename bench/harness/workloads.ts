@@ -71,8 +71,8 @@ export type Workload = CpuWorkload | LatencyWorkload | IdleWorkload | PeakWorklo
 
 const goal = (must: number, aim: number): Goal => ({ must, aim })
 const webSocket = ["engine.io", "ours", "ours-loop", "ws"]
-const polling = ["engine.io", "ours", "ours-loop", "ours-serve", "ours-attach", "router-alone", "node-alone"]
-const connecting = ["engine.io", "ours", "ours-serve", "ours-attach"]
+const polling = ["engine.io", "ours", "ours-behind", "ours-serve", "ours-attach", "router-alone", "node-alone"]
+const connecting = ["engine.io", "ours", "ours-attach"]
 
 const echo = (name: string, title: string, size: number, binary: boolean, window = 1): CpuWorkload => ({
   kind: "cpu",
@@ -195,7 +195,7 @@ const compared: ReadonlyArray<Workload> = [
     kind: "idle",
     name: "idle-polling",
     title: "idle polling session, GET pending",
-    servers: connecting,
+    servers: [...connecting, "ours-behind"],
     goal: goal(0.9, 0.6),
     traffic: { kind: "idle", transport: "polling" }
   },

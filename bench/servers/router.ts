@@ -15,7 +15,8 @@ export const serve = (
   app: (socket: Socket.Socket) => Effect.Effect<unknown, unknown>,
   burst: Parameters<typeof announce>[1],
   references: Layer.Layer<never> = Layer.empty,
-  cluster: Layer.Layer<never, EngineIO.OptionsError> = Layer.empty
+  cluster: Layer.Layer<never, EngineIO.OptionsError> = Layer.empty,
+  middleware: Layer.Layer<never, never, HttpRouter.HttpRouter> = Layer.empty
 ): void => {
   const echo = EngineIO.handler((socket) => Effect.succeed({ app: app(socket) }))
   const ready = Layer.effectDiscard(Effect.gen(function*() {
@@ -23,7 +24,7 @@ export const serve = (
     // A worker's channel leads to its primary, which knows where all of them listen.
     if (workers.isPrimary) yield* announce("port" in address ? address.port : 0, burst)
   }))
-  const served = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", echo), {
+  const served = HttpRouter.serve(Layer.merge(HttpRouter.add("*", "/engine.io/", echo), middleware), {
     disableLogger: true,
     disableListenLog: true
   })
