@@ -90,7 +90,7 @@ export const interleaved = async (
   const rounds = Array.from({ length: options.rounds }, (_, round) => round)
   const slices: Slices = {}
   const failures: Array<Failure> = []
-  for (const together of options.fresh ? rounds.map((round) => [round]) : [rounds]) {
+  for (const together of options.fresh || workload.fresh === true ? rounds.map((round) => [round]) : [rounds]) {
     const left = servers.filter((server) => !failures.some((failure) => failure.server === server))
     const site = await Site.start(workload.name, left, options)
     try {

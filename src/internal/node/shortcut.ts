@@ -32,16 +32,17 @@ export const shorten = (handler: NamedHandler): Effect.Effect<HttpServerResponse
   })
 }
 
-/** Only the second request of a server can show it: the first has us put our listener before Effect's. */
+/** Only a later request can show it: the first has us put our listener before Effect's. */
 const learn = (handler: NamedHandler, fiber: Fiber.Fiber<unknown, unknown>): void => {
   const context = fiber.context as Context.Context<HttpServerRequest | RouteContext | EngineIO>
   const source = toNode(Context.getUnsafe(context, HttpServerRequest))
   if (!isNode(source) || isUpgraded(source)) return
   const server = (source.socket as Net.Socket & { readonly server?: Http.Server } | null)?.server
+  if (server === undefined) return
+  const shortcut = shortcuts.get(server)
+  if (shortcut === undefined) return putBefore(server)
   const path = pathOf(source.url!)
-  if (server === undefined || path === undefined) return
-  const shortcut = shortcutOf(server)
-  if (shortcut === undefined || !isStraight(fiber, source)) return
+  if (path === undefined || !isStraight(fiber, source) || !shortcut.isLast) return
   const { route } = Context.getUnsafe(context, RouteContext)
   const { engine } = Context.getUnsafe(context, EngineIO)
   // Where its path is a pattern, clients could find ever more of them.
@@ -64,15 +65,10 @@ const unslashed = (path: string): string => path.endsWith("/") ? path.slice(0, -
 
 const shortcuts = new WeakMap<Http.Server, Shortcut>()
 
-/** The shortcut of a server, as long as nobody but Effect has come behind it. */
-const shortcutOf = (server: Http.Server): Shortcut | undefined => {
-  const known = shortcuts.get(server)
-  const listeners = effectListeners(server, known?.short)
-  if (listeners === undefined) return undefined
-  if (known !== undefined) return known.listeners.request === listeners.request ? known : undefined
-  const shortcut = new Shortcut(server, listeners)
-  shortcuts.set(server, shortcut)
-  return shortcut
+/** Puts a shortcut before the listener of Effect's server, if nobody but Effect is on that Node server, or is last. */
+const putBefore = (server: Http.Server): void => {
+  const listeners = effectListeners(server)
+  if (listeners !== undefined) shortcuts.set(server, new Shortcut(server, listeners))
 }
 
 /** Requests of which one has come straight to its handler. */
@@ -89,18 +85,20 @@ interface Way {
 
 /** Has requests before the listener of Effect's server, which it gives all but polls and posts of open sessions. */
 class Shortcut {
-  readonly listeners: EffectListeners
-  readonly short: Http.RequestListener
+  private readonly server: Http.Server
+  private readonly listeners: EffectListeners
+  private readonly short: Http.RequestListener
   private readonly ways: Array<Way> = []
   private readonly exchanges = new Roster<DirectExchange>()
 
   constructor(server: Http.Server, listeners: EffectListeners) {
+    this.server = server
     this.listeners = listeners
     const { checkContinue, request } = listeners
     this.short = (source, response) => {
       const way = this.find(source)
-      if (way === undefined) callEffects(request, source, response)
-      else if (!this.take(way, source, response)) request(source, response)
+      if (way === undefined && isPoll(source)) callEffects(request, source, response)
+      else if (way === undefined || !this.take(way, source, response)) request(source, response)
     }
     // Whoever takes that listener away takes this one, as Node has it for its own wrappers.
     server.off("request", request).on("request", Object.assign(this.short, { listener: request }))
@@ -111,6 +109,11 @@ class Shortcut {
       for (const exchange of this.exchanges) exchange.interrupt()
     }
     server.on("removeListener", onRemoved)
+  }
+
+  /** Whether nobody has come behind it meanwhile, nor another server of Effect. */
+  get isLast(): boolean {
+    return effectListeners(this.server, this.short)?.request === this.listeners.request
   }
 
   add(way: Way): void {
@@ -136,6 +139,10 @@ class Shortcut {
       )
   }
 }
+
+/** Whether it may be one of ours: others are not to pay for it. */
+const isPoll = ({ method, url }: Http.IncomingMessage): boolean =>
+  (method === "GET" || method === "POST") && /[?&]sid=/.test(url!)
 
 /** From here on Effect closes the connection of a body that nobody has read, in bytes. */
 const mostUnread = 256 * 1024
