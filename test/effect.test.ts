@@ -12,7 +12,7 @@ import { createServer, type IncomingMessage, type RequestListener } from "node:h
 import { fileURLToPath } from "node:url"
 import { toNode } from "../src/internal/node/nodeRequest.ts"
 import { forget, remember, setUpgraded, writeContinue } from "../src/internal/node/effectServer.ts"
-import { callEffects, effectListeners, isStraight, looksStraight } from "../src/internal/node/straight.ts"
+import { callEffects, effectListeners, isBegunBy, looksStraight } from "../src/internal/node/straight.ts"
 import { requestKeys } from "../src/internal/server/context.ts"
 import * as fields from "../src/internal/session/effectFields.ts"
 import { get, set } from "../src/internal/session/session.ts"
@@ -347,17 +347,22 @@ describe("Effect's server", () => {
       const words = since("That was so", "Polls would take the way of the router, at more cost.")
       const http = createServer()
       let source: IncomingMessage
+      let request: RequestListener | undefined
       const connection = yield* serve(
         Effect.withFiber((fiber) => {
-          const seen = { looks: looksStraight(fiber), is: isStraight(fiber, source) }
+          const seen = { looks: looksStraight(fiber), is: isBegunBy(request!, source, fiber) }
           return Effect.map(
             Effect.yieldNow,
-            () => HttpServerResponse.jsonUnsafe({ ...seen, later: looksStraight(fiber) || isStraight(fiber, source) })
+            () =>
+              HttpServerResponse.jsonUnsafe({
+                ...seen,
+                later: looksStraight(fiber) || isBegunBy(request!, source, fiber)
+              })
           )
         }),
         http
       )
-      const request = effectListeners(http)?.request
+      request = effectListeners(http)?.request
       assert.strictEqual(request, http.listeners("request")[0] as RequestListener, words)
       http.off("request", request!).on("request", (incoming, response) => {
         source = incoming

@@ -472,6 +472,23 @@ describe("a poll goes through", () => {
     await end()
   })
 
+  it("a server that another listener tells of status 100, and ends as before", async () => {
+    const { end, http, target } = await start(routed, { server: { disablePreemptiveShutdown: true } })
+    await warmUp(target)
+    const before = listeners(http)
+    const client = await PollingClient.connect(target)
+    const { response } = await client.park()
+    http.removeAllListeners("checkContinue").on("checkContinue", (request, response) => {
+      http.emit("request", request, response)
+    })
+    assert.deepStrictEqual(listeners(http), before)
+    const ended = end()
+    assert.strictEqual((await response).status, 503)
+    closeAll(target)
+    await ended
+    assert.strictEqual(http.listenerCount("removeListener"), 0)
+  })
+
   it("a listener before that has answered", async () => {
     const answers = new Set<string>()
     const http = createServer((request, response) => {
@@ -488,6 +505,32 @@ describe("a poll goes through", () => {
     assert.deepStrictEqual([...answers], ["GET", "POST"])
     closeAll(target)
     await end()
+  })
+
+  it("a route of another server, which hands requests on to it", async () => {
+    const inner = await start(routed)
+    let count = 0
+    const gate = HttpRouter.add("*", "/engine.io/", (request) => {
+      count++
+      const response = NodeHttpServerRequest.toServerResponse(request)
+      inner.http.emit("request", NodeHttpServerRequest.toIncomingMessage(request), response)
+      return Effect.never
+    })
+    const outer = await start(HttpRouter.serve(Layer.merge(EngineIO.route("/other", echo), gate), quiet))
+    const other = `/other/?${new URLSearchParams({ EIO: "4", transport: "polling" })}`
+    // Both have a shortcut now, and the inner one has no ways.
+    await PollingClient.connect(inner.target)
+    await fetchRaw(outer.target, "GET", other)
+    const client = await PollingClient.connect(outer.target)
+    for (const message of ["4one", "4two"]) {
+      await client.post(message)
+      assert.deepStrictEqual(await client.poll(), [message])
+    }
+    assert.strictEqual(count, 5)
+    for (const { end, target } of [outer, inner]) {
+      closeAll(target)
+      await end()
+    }
   })
 
   it("what its route has become", async () => {

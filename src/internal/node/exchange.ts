@@ -115,8 +115,7 @@ abstract class NodeExchange implements Exchange {
     if (!isNode(source)) return always
     const { response } = this
     if (!isHttp2(response)) return status === 408 || isForNobody(source) ? { ...always, connection: "close" } : always
-    const { stream } = response
-    if (!source.complete) stream.once("finish", () => stream.close(Http2.constants.NGHTTP2_NO_ERROR))
+    if (!source.complete) closeBehind(response)
     return always
   }
 
@@ -153,6 +152,11 @@ abstract class NodeExchange implements Exchange {
     const read = isTaken(this.source) ? readTakenBody : readNodeBody
     read(this.source, limit, binary, done)
   }
+}
+
+/** Ends a stream of HTTP/2 with its answer, whatever its client may still send. */
+const closeBehind = ({ stream }: Http2.Http2ServerResponse): void => {
+  stream.once("finish", () => stream.close(Http2.constants.NGHTTP2_NO_ERROR))
 }
 
 /** Answers by what the route handler returns, so that the application's middlewares see it. */
@@ -253,8 +257,10 @@ export class DirectExchange extends NodeExchange {
     this.hasEnded = true
     response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) })
     endWith(response, body)
+    if (this.source.complete) return
+    if (isHttp2(response)) closeBehind(response)
     // What is left of a body that was too large is read to its end, or the client could not read the answer.
-    if (!this.source.complete) this.source.resume()
+    else this.source.resume()
   }
 }
 

@@ -21,7 +21,7 @@ import { DirectExchange, type ExchangeHost } from "./exchange.ts"
 import { pollDirectly } from "./nodeHandlers.ts"
 import { NodePlatform } from "./nodePlatform.ts"
 import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
-import { callEffects, type EffectListeners, effectListeners, isStraight, looksStraight } from "./straight.ts"
+import { callEffects, type EffectListeners, effectListeners, isBegunBy, looksStraight } from "./straight.ts"
 
 /** The handler, whose polls and posts go straight to their sessions once a request has shown that they may. */
 export const shorten = (handler: NamedHandler): Effect.Effect<HttpServerResponse, never, EngineIO> => {
@@ -42,7 +42,7 @@ const learn = (handler: NamedHandler, fiber: Fiber.Fiber<unknown, unknown>): voi
   const shortcut = shortcuts.get(server)
   if (shortcut === undefined) return putBefore(server)
   const path = pathOf(source.url!)
-  if (path === undefined || !isStraight(fiber, source) || !shortcut.isLast) return
+  if (path === undefined || !shortcut.hasBegun(fiber, source) || !shortcut.isLast) return
   const { route } = Context.getUnsafe(context, RouteContext)
   const { engine } = Context.getUnsafe(context, EngineIO)
   // Where its path is a pattern, clients could find ever more of them.
@@ -102,13 +102,21 @@ class Shortcut {
     }
     // Whoever takes that listener away takes this one, as Node has it for its own wrappers.
     server.off("request", request).on("request", Object.assign(this.short, { listener: request }))
-    const onRemoved = (_: string, removed: unknown): void => {
-      if (removed !== checkContinue) return
+    const onRemoved = (): void => {
+      // A program may put others in the place of one of them.
+      if (server.listeners("request").includes(request) || server.listeners("checkContinue").includes(checkContinue)) {
+        return
+      }
       server.off("removeListener", onRemoved)
       shortcuts.delete(server)
       for (const exchange of this.exchanges) exchange.interrupt()
     }
     server.on("removeListener", onRemoved)
+  }
+
+  /** Whether it has given this very request to Effect's listener, and that has begun this fiber for it. */
+  hasBegun(fiber: Fiber.Fiber<unknown, unknown>, source: Http.IncomingMessage): boolean {
+    return isBegunBy(this.listeners.request, source, fiber)
   }
 
   /** Whether nobody has come behind it meanwhile, nor another server of Effect. */
@@ -147,10 +155,10 @@ const isPoll = ({ method, url }: Http.IncomingMessage): boolean =>
 /** From here on Effect closes the connection of a body that nobody has read, in bytes. */
 const mostUnread = 256 * 1024
 
-/** Whether it matters to nobody who gets rid of a body that the session does not read. */
-const isPlain = ({ headers, method }: Http.IncomingMessage, maxPayload: number): boolean => {
+/** Whether it has no body, or one so small that Effect would not close the connection over it. HTTP/2 need not say. */
+const isPlain = ({ headers, httpVersionMajor, method }: Http.IncomingMessage, maxPayload: number): boolean => {
   const length = headers["content-length"]
-  if (headers["transfer-encoding"] !== undefined) return false
+  if (httpVersionMajor !== 1 || headers["transfer-encoding"] !== undefined) return false
   return length === undefined || (method === "POST" && Number(length) <= Math.min(maxPayload, mostUnread))
 }
 

@@ -24,7 +24,7 @@ import { requestState } from "../server/context.ts"
 /** The listeners by which Effect's server has its requests. */
 export interface EffectListeners {
   readonly request: Http.RequestListener
-  /** Taken away when the server ends, just before its fibers are interrupted, and by nobody else. */
+  /** Taken away with it when the server ends, just before its fibers are interrupted. */
   readonly checkContinue: Http.RequestListener
 }
 
@@ -46,16 +46,18 @@ const isEffects = (listener: Http.RequestListener): boolean => String(listener) 
 const textOfEffects = String(Effect.runSync(NodeHttpServer.makeHandler(Effect.never, { scope: Scope.makeUnsafe() })))
 
 /** While Effect's listener runs: the request that it was given, and the fiber that it begins. */
-let begun: { readonly source: Http.IncomingMessage; readonly fiber: number } | undefined
+let begun:
+  | { readonly listener: Http.RequestListener; readonly source: Http.IncomingMessage; readonly fiber: number }
+  | undefined
 
-/** Gives Effect's listener a request in such a way that `isStraight` can tell its fiber from all others. */
+/** Gives Effect's listener a request in such a way that `isBegunBy` can tell its fiber from all others. */
 export const callEffects = (
   listener: Http.RequestListener,
   source: Http.IncomingMessage,
   response: Http.ServerResponse<Http.IncomingMessage> & { readonly req: Http.IncomingMessage }
 ): void => {
   const before = begun
-  begun = { source, fiber: Effect.runFork(Effect.void).id + 1 }
+  begun = { listener, source, fiber: Effect.runFork(Effect.void).id + 1 }
   try {
     listener(source, response)
   } finally {
@@ -63,14 +65,20 @@ export const callEffects = (
   }
 }
 
-/** Whether that is the fiber of this request, and it has come straight. To be asked in the first step of the handler. */
-export const isStraight = (fiber: Fiber.Fiber<unknown, unknown>, source: Http.IncomingMessage): boolean =>
-  begun !== undefined && begun.source === source && begun.fiber === fiber.id && looksStraight(fiber)
+/** Whether that is the very fiber which this listener began for this request, and still in its first steps. */
+export const isBegunBy = (
+  listener: Http.RequestListener,
+  source: Http.IncomingMessage,
+  fiber: Fiber.Fiber<unknown, unknown>
+): boolean => begun?.listener === listener && begun.source === source && begun.fiber === fiber.id
 
 /** The steps of a fiber from Effect's server to the handler of a route. */
 const straight = 3
 
-/** Whether it may be. Nobody collects its spans, errors or metrics either, and its steps are counted from its beginning. */
+/**
+ * Whether a fiber in the first step of a handler has come there straight, if a listener of Effect's began it. Nobody collects
+ * its spans, errors or metrics either, and its steps are counted from its beginning.
+ */
 export const looksStraight = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   fiber.currentOpCount === straight &&
   isOnlyServers(fiber) &&
