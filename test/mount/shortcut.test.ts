@@ -3,7 +3,7 @@
  */
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, ErrorReporter, Exit, Layer, Logger, Scheduler, Scope, Tracer } from "effect"
+import { Context, Effect, ErrorReporter, Exit, Layer, Logger, Metric, Scheduler, Scope, Tracer } from "effect"
 import { HttpEffect, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
@@ -423,16 +423,22 @@ describe("a poll goes through", () => {
     })
   }
 
-  it("Effect's server, where somebody collects errors", async () => {
-    const collected = Layer.provide(routed, ErrorReporter.layer([ErrorReporter.make(() => {})]))
-    const { end, http, target } = await start(collected)
-    const count = watch(http)
-    await warmUp(target)
-    await warmUp(target)
-    assert.strictEqual(count.straight, 0)
-    closeAll(target)
-    await end()
-  })
+  const collectors: Record<string, Layer.Layer<never>> = {
+    errors: ErrorReporter.layer([ErrorReporter.make(() => {})]),
+    "metrics of fibers": Metric.enableRuntimeMetricsLayer
+  }
+
+  for (const [what, collector] of Object.entries(collectors)) {
+    it(`Effect's server, where somebody collects ${what}`, async () => {
+      const { end, http, target } = await start(Layer.provide(routed, collector))
+      const count = watch(http)
+      await warmUp(target)
+      await warmUp(target)
+      assert.strictEqual(count.straight, 0)
+      closeAll(target)
+      await end()
+    })
+  }
 
   it("the route of its own path, where a path with a slash and one without are two", async () => {
     const mine = HttpRouter.add("*", "/engine.io", HttpServerResponse.text("mine"))

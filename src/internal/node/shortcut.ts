@@ -41,12 +41,13 @@ const learn = (handler: NamedHandler, fiber: Fiber.Fiber<unknown, unknown>): voi
   if (server === undefined) return
   const shortcut = shortcuts.get(server)
   if (shortcut === undefined) return putBefore(server)
+  if (!shortcut.hasBegun(fiber, source) || !shortcut.isLast) return
   const path = pathOf(source.url!)
-  if (path === undefined || !shortcut.hasBegun(fiber, source) || !shortcut.isLast) return
   const { route } = Context.getUnsafe(context, RouteContext)
   const { engine } = Context.getUnsafe(context, EngineIO)
   // Where its path is a pattern, clients could find ever more of them.
-  if (unslashed(route.path) !== unslashed(path) || !(engine.platform instanceof NodePlatform)) return
+  if (path === undefined || unslashed(route.path) !== unslashed(path)) return
+  if (!(engine.platform instanceof NodePlatform)) return
   shortcut.add({
     method: source.method!,
     path,
