@@ -4,7 +4,7 @@
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, ErrorReporter, Exit, Layer, Logger, Metric, Scheduler, Scope, Tracer } from "effect"
-import { HttpEffect, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { HttpEffect, HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { type CloseReason, EngineIO, Socket } from "../../src/index.ts"
 import { Mailbox, within } from "../kit/events.ts"
@@ -152,6 +152,16 @@ describe("what a client sees is what it sees where the router has all requests",
     const overlapping = await PollingClient.connect(target)
     await overlapping.park()
     answers.push(await overlapping.get(), await overlapping.get())
+    return answers.map(shown)
+  })
+
+  both("bodies that nobody reads", async (target) => {
+    const client = await PollingClient.connect(target)
+    const body = "x".repeat(300_000)
+    await client.post("4hello")
+    const answers = [await client.get({ body, headers: textHeaders })]
+    const binary = { "Content-Type": "application/octet-stream" }
+    answers.push(await client.request("POST", { body, headers: binary }))
     return answers.map(shown)
   })
 
@@ -390,6 +400,17 @@ describe("a poll goes through", () => {
               if (options.kind === "server") note()
               return new Tracer.NativeSpan(options)
             }
+          })
+        )
+      ),
+    "who says which requests a tracer is to leave out": (note) =>
+      Layer.provide(
+        routed,
+        Layer.merge(
+          Layer.succeed(Tracer.Tracer, Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })),
+          Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => {
+            note()
+            return true
           })
         )
       ),

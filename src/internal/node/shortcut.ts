@@ -41,7 +41,7 @@ const learn = (handler: NamedHandler, fiber: Fiber.Fiber<unknown, unknown>): voi
   if (server === undefined) return
   const shortcut = shortcuts.get(server)
   if (shortcut === undefined) return putBefore(server)
-  if (!shortcut.hasBegun(fiber, source) || !shortcut.isLast) return
+  if (!shortcut.hasBegun(fiber, source)) return
   const path = pathOf(source.url!)
   const { route } = Context.getUnsafe(context, RouteContext)
   const { engine } = Context.getUnsafe(context, EngineIO)
@@ -86,23 +86,20 @@ interface Way {
 
 /** Has requests before the listener of Effect's server, which it gives all but polls and posts of open sessions. */
 class Shortcut {
-  private readonly server: Http.Server
   private readonly listeners: EffectListeners
-  private readonly short: Http.RequestListener
   private readonly ways: Array<Way> = []
   private readonly exchanges = new Roster<DirectExchange>()
 
   constructor(server: Http.Server, listeners: EffectListeners) {
-    this.server = server
     this.listeners = listeners
     const { checkContinue, request } = listeners
-    this.short = (source, response) => {
+    const short: Http.RequestListener = (source, response) => {
       const way = this.find(source)
       if (way === undefined && isPoll(source)) callEffects(request, source, response)
       else if (way === undefined || !this.take(way, source, response)) request(source, response)
     }
     // Whoever takes that listener away takes this one, as Node has it for its own wrappers.
-    server.off("request", request).on("request", Object.assign(this.short, { listener: request }))
+    server.off("request", request).on("request", Object.assign(short, { listener: request }))
     const onRemoved = (): void => {
       // A program may put others in the place of one of them.
       if (server.listeners("request").includes(request) || server.listeners("checkContinue").includes(checkContinue)) {
@@ -118,11 +115,6 @@ class Shortcut {
   /** Whether it has given this very request to Effect's listener, and that has begun this fiber for it. */
   hasBegun(fiber: Fiber.Fiber<unknown, unknown>, source: Http.IncomingMessage): boolean {
     return isBegunBy(this.listeners.request, source, fiber)
-  }
-
-  /** Whether nobody has come behind it meanwhile, nor another server of Effect. */
-  get isLast(): boolean {
-    return effectListeners(this.server, this.short)?.request === this.listeners.request
   }
 
   add(way: Way): void {

@@ -28,12 +28,12 @@ export interface EffectListeners {
   readonly checkContinue: Http.RequestListener
 }
 
-/** Those of a Node server on which Effect's is the only one of its kind, and the last. `ours` may stand in its place. */
-export const effectListeners = (server: Http.Server, ours?: Http.RequestListener): EffectListeners | undefined => {
+/** Those of a Node server on which Effect's is the only one of its kind, and the last. */
+export const effectListeners = (server: Http.Server): EffectListeners | undefined => {
   const [request, ...more] = (server.listeners("request") as Array<Http.RequestListener>).filter(isEffects)
   // Not `listeners`, which looks behind what others have wrapped around it.
   const last = server.rawListeners("request").at(-1)
-  if (request === undefined || more.length > 0 || (last !== request && last !== ours)) return undefined
+  if (request === undefined || more.length > 0 || last !== request) return undefined
   const [checkContinue, ...others] = server.listeners("checkContinue") as Array<Http.RequestListener>
   if (checkContinue === undefined || others.length > 0 || !/\bpendingContinue\b/.test(String(checkContinue))) {
     return undefined
