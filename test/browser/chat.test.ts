@@ -390,11 +390,14 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     const openAt = async (name: string, accept: (worker: string) => boolean): Promise<Page> => {
       for (let i = 0; i < 20; i++) {
         const page = await open(name, chat.url)
-        const [, worker] = /sid=(\w+)/.exec(
-          await page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name).join()")
-        )!
-        workerOf.set(page, worker!)
-        if (accept(worker!)) return page
+        const requests = await eventually<string>(
+          "a request of the session",
+          () => page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name).join()"),
+          (names) => names.includes("sid=")
+        )
+        const worker = /sid=(\w+)/.exec(requests)![1]!
+        workerOf.set(page, worker)
+        if (accept(worker)) return page
         await page.context().close()
       }
       return assert.fail("no page reached the other worker")

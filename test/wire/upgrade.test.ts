@@ -388,7 +388,7 @@ describe("upgrade: heartbeat", () => {
 
   it(
     "R82: a pong over the new transport answers it",
-    withServer({ pingInterval: 100, pingTimeout: 200 }, async (server) => {
+    withServer({ pingInterval: 100, pingTimeout: 2_000 }, async (server) => {
       const client = await PollingClient.connect(server)
       assert.deepStrictEqual(await client.poll(), ["2"])
       const candidate = await probeWith(server, client)
