@@ -60,13 +60,14 @@ describe("a namespace", () => {
     const created = value<Namespace>(site.io, "new_namespace")
     const connected = value<Socket>(parent, "connection")
     const [client, other] = [site.client("/room-1"), site.client("/room-x")]
+    const refused = value<Error>(other, "connect_error")
     assert.strictEqual((await created).name, "/room-1")
     const socket = await connected
     assert.strictEqual(socket.nsp.name, "/room-1")
     const all = value(client, "all")
     parent.emit("all", 1)
     assert.strictEqual(await all, 1)
-    assert.strictEqual((await value<Error>(other, "connect_error")).message, "Invalid namespace")
+    assert.strictEqual((await refused).message, "Invalid namespace")
   })
 
   onBoth("may be known by a function", {}, async (site) => {
@@ -77,9 +78,9 @@ describe("a namespace", () => {
     })
     const connected = value<Socket>(parent, "connection")
     site.client("/dynamic", { auth: { ok: true } })
-    const refused = site.client("/dynamic-not", { auth: { ok: true } })
+    const refused = value<Error>(site.client("/dynamic-not", { auth: { ok: true } }), "connect_error")
     assert.isTrue((await connected).data.parent)
-    assert.strictEqual((await value<Error>(refused, "connect_error")).message, "Invalid namespace")
+    assert.strictEqual((await refused).message, "Invalid namespace")
   })
 
   onBoth(
