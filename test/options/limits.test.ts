@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber } from "effect"
+import { Clock, Context, Effect, Fiber, Scheduler } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
@@ -230,7 +230,8 @@ describe("handshakeRate", () => {
   const makeRate = Effect.fnUntraced(function*(limit: number) {
     const clock = yield* Clock.Clock
     const forked: Array<Fiber.Fiber<void>> = []
-    const fork = Effect.runForkWith(yield* Effect.context<never>())
+    // As in a server, what is due at one time goes in one step.
+    const fork = Effect.runForkWith(Context.add(yield* Effect.context<never>(), Scheduler.PreventSchedulerYield, true))
     const rate = new HandshakeRate({ limit, window: 1_000 }, {
       now: () => clock.currentTimeMillisUnsafe(),
       fork: (effect) => {
