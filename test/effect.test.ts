@@ -5,7 +5,7 @@
  */
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref, Scope } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, PubSub, Queue, Ref, Scope } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { readFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type RequestListener } from "node:http"
@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url"
 import { toNode } from "../src/internal/node/nodeRequest.ts"
 import { forget, remember, setUpgraded, writeContinue } from "../src/internal/node/effectServer.ts"
 import { callEffects, effectListeners, isBegunBy, looksStraight } from "../src/internal/node/straight.ts"
-import { requestKeys } from "../src/internal/server/context.ts"
+import { baseOf, requestKeys } from "../src/internal/server/context.ts"
 import * as fields from "../src/internal/session/effectFields.ts"
 import { get, set } from "../src/internal/session/session.ts"
 import { Mailbox } from "./kit/events.ts"
@@ -263,6 +263,24 @@ describe("Effect's server", () => {
         Array.from(requestKeys),
         since("A request brought these services", "Those it brings now would stay in memory as long as its session.")
       )
+    }))
+
+  it.live("adds them to a base that all requests have in common", () =>
+    Effect.gen(function*() {
+      const bases = new Mailbox<unknown>("a request")
+      const connection = yield* serve(Effect.gen(function*() {
+        const context = yield* Effect.context<never>()
+        assert.isUndefined(baseOf(Context.makeUnsafe(context.mapUnsafe)), "what has the request in it is no base")
+        bases.put(baseOf(context))
+        return HttpServerResponse.empty()
+      }))
+      connection.send("GET", "/?one")
+      const one = yield* Effect.promise(() => bases.next())
+      connection.send("GET", "/?other")
+      const other = yield* Effect.promise(() => bases.next())
+      const words = since("A context had a base", "All of its services are compared for each session, at more cost.")
+      assert.isDefined(one, words)
+      assert.strictEqual(one, other, words)
     }))
 
   it.live("has a client go on that waits to send its body, where `writeContinue` of a request is called", () =>

@@ -1,7 +1,7 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Layer, Logger, Scheduler } from "effect"
-import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
 import { EngineClient, modes } from "../kit/client.ts"
@@ -568,4 +568,38 @@ describe("services", () => {
     )))
     assert.deepStrictEqual(names, ["Ada"])
   })
+
+  for (const [count, words] of [[0, "alone"], [9, "among many"]] as const) {
+    it(`of one request, ${words}, reach its session and no other`, async () => {
+      const http = createServer()
+      const handler = EngineIO.handler((socket) =>
+        Effect.succeed({
+          app: Effect.andThen(Effect.flatMap(Name, (name) => Socket.send(socket, name)), Effect.never)
+        })
+      )
+      const named = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
+        let named = Effect.provideService(handler, Name, headers["x-name"] ?? "nobody")
+        for (let i = 0; i < count; i++) named = Effect.provideService(named, Context.Service<number>(`test/${i}`), i)
+        return named
+      })
+      const live = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", named), {
+        disableListenLog: true,
+        disableLogger: true
+      }).pipe(
+        Layer.provide(EngineIO.layer()),
+        Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+      )
+      await Effect.runPromise(Effect.scoped(Effect.andThen(
+        Layer.build(live),
+        Effect.promise(async () => {
+          const target = unwatched(portOf(http))
+          for (const name of ["Ada", "Ada", "Ada", "Grace", "Ada", "Grace", "Grace"]) {
+            const webSocket = await WebSocketClient.connect(target, {}, { headers: { "X-Name": name } })
+            assert.strictEqual(await webSocket.next(), `4${name}`)
+            await webSocket.close()
+          }
+        })
+      )))
+    })
+  }
 })

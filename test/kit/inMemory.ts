@@ -397,20 +397,21 @@ export class Server {
     leave(this.engine, (socket as Session).handler.name)
   }
 
-  /** What is there for sessions: in the registry, running, asleep. */
-  get left(): { readonly sessions: number; readonly fibers: number; readonly sleeps: number } {
+  /** What is there for sessions: in the registry, running, asleep, on the move. */
+  get left(): typeof nothing {
     return {
       sessions: this.engine.registry.count,
       fibers: this.engine.supervisor.alive.size +
         this.fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length,
-      // The one that watches the time of all upgrades is the server's.
-      sleeps: this.sleeping - (this.engine.candidates["isRunning"] ? 1 : 0)
+      // Those that watch the time of all upgrades are the server's.
+      sleeps: this.sleeping - Number(this.engine.candidates.isRunning) - this.engine.noops.fibers,
+      upgrades: this.engine.candidates.size + this.engine.noops.size
     }
   }
 }
 
 /** What a server without sessions has. */
-export const nothing = { sessions: 0, fibers: 0, sleeps: 0 }
+export const nothing = { sessions: 0, fibers: 0, sleeps: 0, upgrades: 0 }
 
 type Body = Effect.Effect<unknown, unknown, EngineIO.EngineIO | Scope.Scope>
 

@@ -10,7 +10,7 @@
  * All of it is private to Effect: `test/effect.test.ts` names the version it was seen in, and fails when it changes.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { CurrentErrorReporters } from "effect/ErrorReporter"
 import type * as Fiber from "effect/Fiber"
@@ -85,21 +85,27 @@ export const looksStraight = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer &&
   fiber.getRef(CurrentErrorReporters).size === 0 &&
   fiber.cache.runtimeMetrics === undefined &&
-  !fiber.context.mapUnsafe.has(Scheduler.key)
+  Context.getOrUndefined(fiber.context, Scheduler) === undefined
 
 /** Whether nothing is on its stack but the server's frame, between the regions of server and router. */
 const isOnlyServers = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
   const [outer, frame, inner, ...others] = stackOf(fiber)
-  return frame !== undefined && frame === fiber.context.mapUnsafe.get(requestState) && others.length === 0 &&
+  const { context } = fiber
+  return frame !== undefined && frame === Context.getOrUndefined(context, RequestState) && others.length === 0 &&
     outer === regions[0] && inner === regions[1] &&
     // The router has matched this very request.
-    fiber.context.mapUnsafe.has(RouteContext.key) && !(frame as Frame).prev.mapUnsafe.has(RouteContext.key)
+    isRouted(context) && !isRouted((frame as Frame).prev)
 }
 
 interface Frame {
   /** The context before the server's first step. */
   readonly prev: Context.Context<never>
 }
+
+class RequestState extends Context.Service<RequestState, unknown>()(requestState) {}
+
+const isRouted = (context: Context.Context<never>): boolean =>
+  Context.getOrUndefined(context, RouteContext) !== undefined
 
 const stackOf = (fiber: Fiber.Fiber<unknown, unknown>): ReadonlyArray<unknown> =>
   (fiber as { readonly _stack?: ReadonlyArray<unknown> })._stack ?? []

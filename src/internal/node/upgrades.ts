@@ -28,7 +28,9 @@ export const addHeaders = (request: Http.IncomingMessage, headers: Http.Outgoing
 /** Takes the connection of a request from Node and Effect; returns what its client has sent behind the request. */
 export const leaveTo = (request: Http.IncomingMessage): Buffer => {
   process.nextTick(forget, request)
-  return Buffer.concat([takeHead(request), ...decide(request)])
+  const head = takeHead(request)
+  const early = decide(request)
+  return early.length === 0 ? head : Buffer.concat([head, ...early])
 }
 
 /** Headers to write: of several values, each is a line. */

@@ -73,11 +73,11 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
     if (isTcp) socket.setTimeout(0).setNoDelay(true)
     // Shared listeners: a connection costs no closures.
     socket.on("data", onData)
-    socket.on("newListener", onNewListener)
     socket.on("drain", onDrain)
     socket.on("end", onEnd)
     socket.on("error", onError)
     socket.on("close", onClose)
+    socket.on("newListener", onNewListener)
   }
 
   get unsent(): number {

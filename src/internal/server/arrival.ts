@@ -63,23 +63,26 @@ const stopping = (engine: Engine): Effect.Effect<never, Unavailable> =>
 /** Asks `allowRequest`, where there is one. */
 export const allow = (
   { engine, request }: Arrival
-): Effect.Effect<void, Forbidden | HttpServerResponse | Unavailable> =>
-  Effect.suspend(() => {
-    const { allowRequest } = engine.settings
-    return allowRequest === undefined ? Effect.void : inTime(engine, allowRequest(request))
-  })
+): Effect.Effect<void, Forbidden | HttpServerResponse | Unavailable> => {
+  const { allowRequest } = engine.settings
+  return allowRequest === undefined ? Effect.void : Effect.suspend(() => inTime(engine, allowRequest(request)))
+}
 
 /** Decides on the extra headers of the answer for a session. */
-export const decideHeaders = Effect.fnUntraced(function*(
+export const decideHeaders = (
   { engine, extraHeaders, handler, request }: Arrival,
   id: SocketId,
   transport: TransportType,
   initial: boolean
-): Effect.fn.Return<ExtraHeaders.ExtraHeaders, Unavailable> {
-  const info = { request, id, initial, transport }
+): Effect.Effect<ExtraHeaders.ExtraHeaders, Unavailable> => {
   const hook = handler.hooks?.responseHeaders
   const { responseHeaders } = engine.settings
-  const headers = hook === undefined ? extraHeaders : ExtraHeaders.add(extraHeaders, hook(info))
-  if (responseHeaders === undefined) return headers
-  return ExtraHeaders.add(headers, yield* inTime(engine, responseHeaders(info)))
-})
+  if (hook === undefined && responseHeaders === undefined) return Effect.succeed(extraHeaders)
+  return Effect.gen(function*() {
+    const info = { request, id, initial, transport }
+    const headers = hook === undefined ? extraHeaders : ExtraHeaders.add(extraHeaders, hook(info))
+    return responseHeaders === undefined
+      ? headers
+      : ExtraHeaders.add(headers, yield* inTime(engine, responseHeaders(info)))
+  })
+}

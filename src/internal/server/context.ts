@@ -23,6 +23,8 @@ export const isRunning = (session: Session): boolean => {
 /** Who holds the context that most of its sessions have in common. */
 export interface ContextHolder {
   sharedContext: Context.Context<never> | undefined
+  /** A base of contexts that come to the same. */
+  sharedBase: ReadonlyMap<string, unknown> | undefined
 }
 
 /** Effect's own state of a request, which is not public: `test/effect.test.ts` fails when it has another name. */
@@ -59,11 +61,38 @@ export const sessionContext = (
 
 const shared = (holder: ContextHolder, context: Context.Context<never>): Context.Context<never> => {
   const known = holder.sharedContext
+  const base = baseOf(context)
+  if (known !== undefined && base !== undefined && base === holder.sharedBase) return known
   const services = context.mapUnsafe
-  if (known !== undefined && isSame(known.mapUnsafe, services)) return known
+  if (known !== undefined && isSame(known.mapUnsafe, services)) {
+    holder.sharedBase = base
+    return known
+  }
   const own = new Map<string, unknown>()
   for (const [key, service] of services) if (!requestKeys.has(key)) own.set(key, service)
   return holder.sharedContext = Context.makeUnsafe(own)
+}
+
+/**
+ * The services of a context to which nothing was added but a request's. Effect puts a context together, which costs a
+ * hundredth of a session that connects and upgrades, when it is asked for all of them; `test/effect.test.ts` names the
+ * version in which these parts were seen, and fails when there are none.
+ */
+export const baseOf = (context: Context.Context<never>): ReadonlyMap<string, unknown> | undefined => {
+  const { base, overlay } = context as Context.Context<never> & Partial<Parts>
+  if (base === undefined || base.has(HttpServerRequest.key)) return undefined
+  for (let added = overlay; added !== undefined; added = added.parent) if (!requestKeys.has(added.key)) return undefined
+  return base
+}
+
+interface Parts {
+  readonly base: ReadonlyMap<string, unknown>
+  readonly overlay: Overlay | undefined
+}
+
+interface Overlay {
+  readonly key: string
+  readonly parent: Overlay | undefined
 }
 
 const isSame = (known: ReadonlyMap<string, unknown>, services: ReadonlyMap<string, unknown>): boolean => {

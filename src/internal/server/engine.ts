@@ -2,7 +2,6 @@
  * The running server: the services it is made of, and what is true of it as a whole.
  */
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
@@ -14,9 +13,10 @@ import type { SessionHost } from "../session/session.ts"
 import type { BodyWaiter } from "../transport/contract.ts"
 import { Cluster } from "./cluster.ts"
 import type { Config } from "./config.ts"
-import { isRunning } from "./context.ts"
+import { type ContextHolder, isRunning } from "./context.ts"
 import { Expiry } from "./expiry.ts"
 import { Forwarding } from "./forwarding.ts"
+import { Noops } from "./noops.ts"
 import { Platform } from "./platform.ts"
 import { HandshakeRate } from "./rate.ts"
 import { Registry } from "./registry.ts"
@@ -26,7 +26,7 @@ import { Telemetry } from "./telemetry.ts"
 import { makeTopicMessages, type TopicMessages } from "./topicMessages.ts"
 import { Topics } from "./topics.ts"
 
-export interface Engine extends SessionHost {
+export interface Engine extends SessionHost, ContextHolder {
   readonly settings: Config
   readonly platform: Platform
   readonly registry: Registry
@@ -38,6 +38,7 @@ export interface Engine extends SessionHost {
   readonly bodies: Expiry<BodyWaiter>
   /** Upgrades in progress. */
   readonly candidates: Expiry<() => void>
+  readonly noops: Noops
   /** The other processes that serve with this one, where there are any. */
   readonly cluster: Cluster | undefined
   readonly forwarding: Forwarding | undefined
@@ -45,8 +46,6 @@ export interface Engine extends SessionHost {
   readonly topicMessages: TopicMessages
   /** The time of day, in milliseconds. */
   currentMillis(): number
-  /** What most sessions have for a context; see `context.ts`. */
-  sharedContext: Context.Context<never> | undefined
   /** Open while no server listens: then nothing is decided any more. */
   readonly stopping: Latch.Latch
   /** Whether new handshakes are refused. */
@@ -88,6 +87,7 @@ export const makeEngine = Effect.fnUntraced(function*(
     rate: settings.handshakeRate && new HandshakeRate(settings.handshakeRate, expiryHost),
     bodies: new Expiry(settings.bodyTimeout, expiryHost, (waiter) => waiter.onBodyLate()),
     candidates: new Expiry(settings.upgradeTimeout, expiryHost, (giveUp) => giveUp()),
+    noops: new Noops(expiryHost),
     cluster,
     forwarding,
     topics,
@@ -100,6 +100,7 @@ export const makeEngine = Effect.fnUntraced(function*(
       if (registry.unregister(session)) telemetry.closed(session, reason)
     },
     sharedContext: undefined,
+    sharedBase: undefined,
     stopping: Latch.makeUnsafe(false),
     draining: false,
     stopped: false,

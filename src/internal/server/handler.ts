@@ -70,7 +70,8 @@ export const poll = <A extends Exchange>(
   const { cors, responseHeaders } = engine.settings
   if (cors !== undefined || responseHeaders !== undefined || engine.stopped) return undefined
   if (handler.hooks?.responseHeaders !== undefined) return undefined
-  if (method !== "GET" && method !== "POST") return undefined
+  // A handshake is none, and `answer` looks at it anyway.
+  if ((method !== "GET" && method !== "POST") || !url.includes("sid=")) return undefined
   const asked = verify(engine, handler, method, header("origin"), url, false)
   if (asked._tag !== "Get" && asked._tag !== "Post") return undefined
   const exchange = toExchange(ExtraHeaders.ofPoll(ExtraHeaders.none, header("user-agent")))
@@ -123,12 +124,14 @@ const answer = Effect.fnUntraced(function*(
   }
 })
 
-const decideCors = Effect.fnUntraced(function*(
-  { engine, request }: Arrival
-): Effect.fn.Return<CorsOptions | undefined, Unavailable> {
-  const cors = engine.settings.cors?.(request)
-  return Effect.isEffect(cors) ? yield* inTime(engine, cors) : cors
-})
+const decideCors = ({ engine, request }: Arrival): Effect.Effect<CorsOptions | undefined, Unavailable> => {
+  const decide = engine.settings.cors
+  if (decide === undefined) return Effect.undefined
+  return Effect.suspend(() => {
+    const cors = decide(request)
+    return Effect.isEffect(cors) ? inTime(engine, cors) : Effect.succeed(cors)
+  })
+}
 
 const exchange = Effect.fnUntraced(function*(
   arrival: Arrival,

@@ -49,7 +49,8 @@ export interface Kind<A> {
     arrival: Arrival,
     extraHeaders: ExtraHeaders,
     session: Session.Session,
-    start: (transport: Transport) => void
+    start: (transport: Transport) => void,
+    context: Context.Context<never>
   ) => Effect.Effect<A, unknown, unknown>
 }
 
@@ -79,13 +80,11 @@ const admit = Effect.fnUntraced(function*(arrival: Arrival) {
 
 const tooMany = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Too many sessions" })))
 
-const identify = Effect.fnUntraced(function*(
-  { engine, handler, request }: Arrival
-): Effect.fn.Return<SocketId, BadRequest | Unavailable> {
+const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId, BadRequest | Unavailable> => {
   const generateId = handler.hooks?.generateId ?? engine.settings.generateId
-  if (generateId === undefined) return generateSid()
+  if (generateId === undefined) return newSid
   const generated = Effect.catchCause(
-    generateId(request),
+    Effect.suspend(() => generateId(request)),
     (cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.interrupt
@@ -94,8 +93,10 @@ const identify = Effect.fnUntraced(function*(
           refuseId(Cause.squash(cause))
         )
   )
-  return yield* inTime(engine, generated)
-})
+  return inTime(engine, generated)
+}
+
+const newSid = Effect.sync(generateSid)
 
 const refuseId = (error: unknown) => Effect.fail(new BadRequest({ context: { name: "ID_GENERATION_ERROR", error } }))
 
@@ -140,7 +141,8 @@ const decide = Effect.fnUntraced(function*<A>(arrival: Arrival, kind: Kind<A>, s
     arrival,
     headers,
     session,
-    (transport) => begin(engine, session, transport, program, context)
+    (transport) => begin(engine, session, transport, program, context),
+    context
   )
 })
 
@@ -223,22 +225,23 @@ const abandonUnlessBegun = (
 export const polling: Kind<HttpServerResponse> = {
   transport: "polling",
   hasHeaders: true,
-  open: Effect.fnUntraced(function*({ engine, query, request }, extraHeaders, session, start) {
-    const { platform, settings } = engine
-    const headers = {
-      ...ofPoll(extraHeaders, platform.header(request, "user-agent")),
-      cookies: settings.cookie?.(session.id)
-    }
-    const exchange = platform.exchange(request, headers, yield* Effect.context<never>())
-    const { j } = query
-    // A callback without a number would make a script that is none.
-    const callback = j === undefined ? undefined : jsonp.callbackIndex(j) || "0"
-    const isBinary = takesBytes(query) && j === undefined
-    const transport = new PollingTransport(new SessionDoors(session), settings, isBinary, callback)
-    transport.onFirstGet(exchange)
-    start(transport)
-    return yield* exchange.settlement
-  })
+  open: ({ engine, query, request }, extraHeaders, session, start, context) =>
+    Effect.suspend(() => {
+      const { platform, settings } = engine
+      const headers = {
+        ...ofPoll(extraHeaders, platform.header(request, "user-agent")),
+        cookies: settings.cookie?.(session.id)
+      }
+      const exchange = platform.exchange(request, headers, context)
+      const { j } = query
+      // A callback without a number would make a script that is none.
+      const callback = j === undefined ? undefined : jsonp.callbackIndex(j) || "0"
+      const isBinary = takesBytes(query) && j === undefined
+      const transport = new PollingTransport(new SessionDoors(session), settings, isBinary, callback)
+      transport.onFirstGet(exchange)
+      start(transport)
+      return exchange.settlement
+    })
 }
 
 /** A request to upgrade, to a WebSocket. */

@@ -18,6 +18,7 @@ export class Supervisor {
   readonly context: Context.Context<never>
   /** Sessions whose application or `onDisconnect` still runs, the open ones included. */
   readonly alive = new Roster<Session>()
+  private readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   private readonly nothingRuns = Latch.makeUnsafe(true)
   private readonly fibers: FiberSet.FiberSet
   constructor(context: Context.Context<never>, fibers: FiberSet.FiberSet) {
@@ -25,11 +26,12 @@ export class Supervisor {
     // The programs of a session are short, and what happens to it belongs to the step in which it happens: between two
     // steps of theirs nobody else runs.
     this.context = Context.add(context, Scheduler.PreventSchedulerYield, true)
+    this.runFork = Effect.runForkWith(this.context)
   }
 
   /** Runs what belongs to the server, not to a request, until that ends. */
   readonly fork = (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
-    const fiber = Effect.runForkWith(this.context)(Effect.tapCause(
+    const fiber = this.runFork(Effect.tapCause(
       effect,
       (cause) =>
         Cause.hasInterruptsOnly(cause)
@@ -42,14 +44,14 @@ export class Supervisor {
 
   /** Runs what ends by itself, or with the scope of a session. */
   run<A>(effect: Effect.Effect<A>, onExit: (exit: Exit.Exit<A>) => void = this.report): Fiber.Fiber<A> {
-    const fiber = Effect.runForkWith(this.context)(effect)
+    const fiber = this.runFork(effect)
     fiber.addObserver(onExit)
     return fiber
   }
 
   readonly report = (exit: Exit.Exit<unknown, unknown>): void => {
     if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
-      Effect.runForkWith(this.context)(
+      this.runFork(
         Effect.logError(`A fiber of a session failed${see("fault-of-the-engine")}`, exit.cause)
       )
     }

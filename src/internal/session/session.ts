@@ -75,6 +75,8 @@ export interface SessionHost {
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */
   readonly candidates: { add(giveUp: () => void): Place<() => void>; cancel(place: Place<() => void>): void }
+  /** Lets a client that upgrades stop polling, however often it begins again, until its end is called. */
+  readonly noops: { answer(session: Session): () => void }
   /** The bodies of POSTs that are awaited. */
   readonly bodies: { add(waiter: BodyWaiter): Place<BodyWaiter>; cancel(place: Place<BodyWaiter>): void }
   /** The session is no longer reachable. */

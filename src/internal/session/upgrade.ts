@@ -10,13 +10,7 @@ import { type Packet, PacketError, type PacketType } from "../../Packet.ts"
 import type { Candidate } from "../transport/contract.ts"
 import { SessionDoors } from "./doors.ts"
 import { flush } from "./outgoing.ts"
-import { get, isPaused, noop, publish, type Session, set } from "./session.ts"
-
-/** How long a client that polls again before it has seen the answer to its probe has to wait, in milliseconds. */
-const firstNoop = 10
-
-/** How often a poll is answered that a client opened during its upgrade, in milliseconds (rule R77). */
-const noopInterval = 100
+import { get, isPaused, publish, type Session, set } from "./session.ts"
 
 /** What a candidate says: a packet, what is none, or nothing more. */
 type Arrival = Packet | PacketError | undefined
@@ -26,7 +20,7 @@ type Arrival = Packet | PacketError | undefined
  * says whether the candidate became the session's transport.
  */
 export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fiber<boolean> => {
-  const { candidates } = session.server
+  const { candidates, supervisor } = session.server
   // An upgrade takes two packets, or one. Each is dealt with in the step in which it arrives, because the frames behind
   // the last belong to the new transport.
   const first = Deferred.makeUnsafe<Arrival>()
@@ -38,21 +32,15 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
   const giveUp = (): void => arrive(undefined)
   // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
   const place = candidates.add(giveUp)
-  return session.server.supervisor.run(
-    Effect.onExit(
-      Effect.withFiber<boolean>((fiber) => {
-        session.upgrade = fiber
-        candidate.start({ revision: session.protocol, onPacket: arrive, onClose: giveUp })
-        return upgrade(session, candidate, first, second)
-      }),
-      (exit) => {
-        candidates.cancel(place)
-        session.upgrade = undefined
-        if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
-        return Effect.void
-      }
-    )
-  )
+  const fiber = supervisor.run(upgrade(session, candidate, first, second), (exit) => {
+    candidates.cancel(place)
+    session.upgrade = undefined
+    if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
+    supervisor.report(exit)
+  })
+  session.upgrade = fiber
+  candidate.start({ revision: session.protocol, onPacket: arrive, onClose: giveUp })
+  return fiber
 }
 
 /** Whether the candidate became the session's transport. */
@@ -67,8 +55,8 @@ const upgrade = Effect.fnUntraced(function*(
   if (isOf(packet, "ping") && packet.data === "probe") {
     candidate.send({ type: "pong", data: "probe" })
     publish(session, { _tag: "Upgrading", transport: candidate.name })
-    yield* Effect.forkChild(answerPolls(session), { startImmediately: true })
-    packet = yield* Deferred.await(second)
+    const stop = session.server.noops.answer(session)
+    packet = yield* Effect.ensuring(Deferred.await(second), Effect.sync(stop))
   }
   if (!isOf(packet, "upgrade")) return false
   swap(session, candidate, startedAt)
@@ -77,16 +65,6 @@ const upgrade = Effect.fnUntraced(function*(
 
 const isOf = (packet: Arrival, type: PacketType): packet is Packet =>
   packet !== undefined && !(packet instanceof PacketError) && packet.type === type
-
-/** Lets the client stop polling, however often it begins again. */
-const answerPolls = Effect.fnUntraced(function*(session: Session) {
-  noop(session)
-  yield* Effect.sleep(firstNoop)
-  while (true) {
-    noop(session)
-    yield* Effect.sleep(noopInterval)
-  }
-})
 
 /** The queues stay, the transport changes: nothing is lost or reordered (rule R78). */
 const swap = (session: Session, candidate: Candidate, startedAt: number): void => {
