@@ -399,13 +399,14 @@ export class Server {
 
   /** What is there for sessions: in the registry, running, asleep, on the move. */
   get left(): typeof nothing {
+    const upgrading = [this.engine.candidates, this.engine.noops["first"], this.engine.noops["later"]]
     return {
       sessions: this.engine.registry.count,
       fibers: this.engine.supervisor.alive.size +
         this.fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length,
       // Those that watch the time of all upgrades are the server's.
-      sleeps: this.sleeping - Number(this.engine.candidates.isRunning) - this.engine.noops.fibers,
-      upgrades: this.engine.candidates.size + this.engine.noops.size
+      sleeps: this.sleeping - upgrading.filter((all) => all["isRunning"]).length,
+      upgrades: upgrading.reduce((sum, all) => sum + all["all"].size, 0)
     }
   }
 }

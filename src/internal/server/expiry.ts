@@ -27,15 +27,11 @@ export class Expiry<A> {
   private readonly host: ExpiryHost
   private readonly expire: (item: A) => void
   /** Whether its fiber runs: it sleeps until the first is due, or would have been. */
-  isRunning = false
+  private isRunning = false
   constructor(millis: number, host: ExpiryHost, expire: (item: A) => void) {
     this.millis = millis
     this.host = host
     this.expire = expire
-  }
-
-  get size(): number {
-    return this.all.size
   }
 
   add(item: A): Due<A> {

@@ -38,14 +38,4 @@ export class Noops {
       this.later.cancel(turn.due!)
     }
   }
-
-  /** How many sessions are answered. */
-  get size(): number {
-    return this.first.size + this.later.size
-  }
-
-  /** How many fibers sleep until a noop is due. */
-  get fibers(): number {
-    return Number(this.first.isRunning) + Number(this.later.isRunning)
-  }
 }
