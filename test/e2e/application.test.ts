@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Layer, Logger, Scheduler } from "effect"
+import { Cause, Context, Effect, Layer, Logger, Option, Scheduler } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
@@ -574,11 +574,16 @@ describe("services", () => {
       const http = createServer()
       const handler = EngineIO.handler((socket) =>
         Effect.succeed({
-          app: Effect.andThen(Effect.flatMap(Name, (name) => Socket.send(socket, name)), Effect.never)
+          app: Effect.andThen(
+            Effect.flatMap(Effect.serviceOption(Name), (name) =>
+              Socket.send(socket, Option.getOrElse(name, () => "nobody"))),
+            Effect.never
+          )
         })
       )
       const named = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
-        let named = Effect.provideService(handler, Name, headers["x-name"] ?? "nobody")
+        const name = headers["x-name"]
+        let named = name === undefined ? handler : Effect.provideService(handler, Name, name)
         for (let i = 0; i < count; i++) named = Effect.provideService(named, Context.Service<number>(`test/${i}`), i)
         return named
       })
@@ -593,8 +598,12 @@ describe("services", () => {
         Layer.build(live),
         Effect.promise(async () => {
           const target = unwatched(portOf(http))
-          for (const name of ["Ada", "Ada", "Ada", "Grace", "Ada", "Grace", "Grace"]) {
-            const webSocket = await WebSocketClient.connect(target, {}, { headers: { "X-Name": name } })
+          const names = "nobody nobody Ada nobody nobody Grace nobody Ada Ada Ada Grace Ada nobody Grace Grace".split(
+            " "
+          )
+          for (const name of names) {
+            const headers = name === "nobody" ? {} : { "X-Name": name }
+            const webSocket = await WebSocketClient.connect(target, {}, { headers })
             assert.strictEqual(await webSocket.next(), `4${name}`)
             await webSocket.close()
           }

@@ -231,6 +231,36 @@ describe("its failure", () => {
       yield* isUpgraded(client)
     }))
 
+  for (const [packet, words] of [["3probe", "the answer to its probe"], ["6", "the noop of its poll"]]) {
+    it.effect(`R79: a session that is closed in the step in which its client gets ${words} leaves nothing`, () =>
+      serving({}, function*(server) {
+        const client = yield* server.connect("polling")
+        yield* client.polls
+        const candidate = yield* client.tries("websocket")
+        for (const one of [client, candidate]) {
+          one.write = (written) => {
+            if (written === packet) Effect.runSync(Socket.close(client.socket, { discard: true }))
+          }
+        }
+        yield* candidate.says("2probe")
+        assert.strictEqual((yield* client.reason)?._tag, "ForcedClose")
+        assert.isTrue(candidate.isClosed)
+        assert.deepStrictEqual(server.left, nothing)
+      }))
+  }
+
+  it.effect("R79: a poll that cannot be answered is no failure of the upgrade", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("polling")
+      yield* client.polls
+      client.write = () => {
+        throw new Error("the response is broken")
+      }
+      const candidate = yield* probe(client)
+      yield* candidate.says("5")
+      yield* isUpgraded(client)
+    }))
+
   it.effect("R79: after upgradeTimeout the candidate is closed, the noops end, and the client may try again", () =>
     serving({ pingInterval: "1 hour" }, function*(server) {
       const client = yield* server.connect("polling")

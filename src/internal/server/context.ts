@@ -23,7 +23,7 @@ export const isRunning = (session: Session): boolean => {
 /** Who holds the context that most of its sessions have in common. */
 export interface ContextHolder {
   sharedContext: Context.Context<never> | undefined
-  /** A base of contexts that come to the same. */
+  /** The base of the last one that it was made for, or compared with. */
   sharedBase: ReadonlyMap<string, unknown> | undefined
 }
 
@@ -63,11 +63,10 @@ const shared = (holder: ContextHolder, context: Context.Context<never>): Context
   const known = holder.sharedContext
   const base = baseOf(context)
   if (known !== undefined && base !== undefined && base === holder.sharedBase) return known
+  // Whatever is shared from here on comes to the same as this one.
+  holder.sharedBase = base
   const services = context.mapUnsafe
-  if (known !== undefined && isSame(known.mapUnsafe, services)) {
-    holder.sharedBase = base
-    return known
-  }
+  if (known !== undefined && isSame(known.mapUnsafe, services)) return known
   const own = new Map<string, unknown>()
   for (const [key, service] of services) if (!requestKeys.has(key)) own.set(key, service)
   return holder.sharedContext = Context.makeUnsafe(own)

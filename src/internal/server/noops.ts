@@ -1,6 +1,7 @@
 /**
  * Noops for the polls that still come during upgrades (rule R77).
  */
+import * as Effect from "effect/Effect"
 import { noop, type Session } from "../session/session.ts"
 import { type Due, Expiry, type ExpiryHost } from "./expiry.ts"
 
@@ -19,7 +20,9 @@ interface Turn {
 export class Noops {
   private readonly first: Expiry<Turn>
   private readonly later: Expiry<Turn>
+  private readonly host: ExpiryHost
   constructor(host: ExpiryHost) {
+    this.host = host
     const next = (turn: Turn): void => {
       turn.due = this.later.add(turn)
       noop(turn.session)
@@ -32,7 +35,8 @@ export class Noops {
   answer(session: Session): () => void {
     const turn: Turn = { session, due: undefined }
     turn.due = this.first.add(turn)
-    noop(session)
+    // What it throws is not to end the upgrade.
+    this.host.fork(Effect.sync(() => noop(session)))
     return () => {
       this.first.cancel(turn.due!)
       this.later.cancel(turn.due!)

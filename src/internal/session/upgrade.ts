@@ -20,7 +20,7 @@ type Arrival = Packet | PacketError | undefined
  * says whether the candidate became the session's transport.
  */
 export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fiber<boolean> => {
-  const { candidates, supervisor } = session.server
+  const { candidates, noops, supervisor } = session.server
   // An upgrade takes two packets, or one. Each is dealt with in the step in which it arrives, because the frames behind
   // the last belong to the new transport.
   const first = Deferred.makeUnsafe<Arrival>()
@@ -32,7 +32,13 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
   const giveUp = (): void => arrive(undefined)
   // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
   const place = candidates.add(giveUp)
-  const fiber = supervisor.run(upgrade(session, candidate, first, second), (exit) => {
+  // Called here, because an interruption may come before the program could see to it.
+  let stop = (): void => {}
+  const answerPolls = (): void => {
+    stop = noops.answer(session)
+  }
+  const fiber = supervisor.run(upgrade(session, candidate, first, second, answerPolls), (exit) => {
+    stop()
     candidates.cancel(place)
     session.upgrade = undefined
     if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
@@ -48,15 +54,16 @@ const upgrade = Effect.fnUntraced(function*(
   session: Session,
   candidate: Candidate,
   first: Deferred.Deferred<Arrival>,
-  second: Deferred.Deferred<Arrival>
+  second: Deferred.Deferred<Arrival>,
+  answerPolls: () => void
 ) {
   const startedAt = session.server.now()
   let packet = yield* Deferred.await(first)
   if (isOf(packet, "ping") && packet.data === "probe") {
     candidate.send({ type: "pong", data: "probe" })
     publish(session, { _tag: "Upgrading", transport: candidate.name })
-    const stop = session.server.noops.answer(session)
-    packet = yield* Effect.ensuring(Deferred.await(second), Effect.sync(stop))
+    answerPolls()
+    packet = yield* Deferred.await(second)
   }
   if (!isOf(packet, "upgrade")) return false
   swap(session, candidate, startedAt)
