@@ -8,7 +8,7 @@ import { createServer, request as forward, type Server } from "node:http"
 import { fileURLToPath } from "node:url"
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
 import { afterAll, afterEach, assert, beforeAll, beforeEach, describe, it } from "vitest"
-import { eventually, within } from "../kit/events.ts"
+import { eventually, stopPatience, within } from "../kit/events.ts"
 import { portOf } from "../kit/server.ts"
 
 const executablePath = "/usr/bin/chromium"
@@ -53,7 +53,7 @@ class Chat {
 
   stop(): Promise<number | null> {
     this.process.kill("SIGTERM")
-    return within(this.exitCode, "the end of the chat")
+    return within(this.exitCode, "the end of the chat", stopPatience)
   }
 }
 

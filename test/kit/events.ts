@@ -6,6 +6,9 @@
 /** How long anything that must happen may take before a test gives up. */
 export const patience = 8_000
 
+/** How long the end of a server may take: one that has words for a client who is away waits for it, ten seconds at most. */
+export const stopPatience = 15_000
+
 /** A failed wait, named after what did not happen. */
 export class NeverCame extends Error {
   constructor(what: string, milliseconds: number, seen: string) {

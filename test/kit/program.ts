@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { eventually, within } from "./events.ts"
+import { eventually, stopPatience, within } from "./events.ts"
 import { type Target, unwatched } from "./server.ts"
 
 export const root = fileURLToPath(import.meta.resolve("../../"))
@@ -63,7 +63,7 @@ export class Program {
   /** How it ends by itself, or after a signal. */
   end(signal?: NodeJS.Signals): Promise<number | null> {
     if (signal !== undefined) this.process.kill(signal)
-    return within(this.exitCode, `the end of ${this.process.spawnargs.at(-1)}`)
+    return within(this.exitCode, `the end of ${this.process.spawnargs.at(-1)}`, stopPatience)
   }
 }
 
