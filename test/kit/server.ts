@@ -7,7 +7,7 @@ import { HttpRouter, type HttpServerRequest } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { CloseReason, EngineIO, type Packet, Socket } from "../../src/index.ts"
 import type { EngineClient } from "./client.ts"
-import { Mailbox, pause, turn, within } from "./events.ts"
+import { Mailbox, pause, stopPatience, turn, within } from "./events.ts"
 import { Connection } from "./http.ts"
 import type { WebSocketClient } from "./ws.ts"
 
@@ -219,7 +219,7 @@ export class TestServer implements Target {
   /** Closes the scope of the layers, as the end of the application does. */
   release(): Promise<void> {
     const end = Effect.andThen(Scope.close(this.accepting, Exit.void), Scope.close(this.#scope, Exit.void))
-    return within(Effect.runPromise(end), "the end of the server")
+    return within(Effect.runPromise(end), "the end of the server", stopPatience)
   }
 }
 
