@@ -334,6 +334,8 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
   it("has what was said just before the server was replaced reach who was away then, once", async () => {
     const ada = await open("Ada", chat.url)
     const grace = await open("Grace", chat.url)
+    // In the middle of an upgrade nothing would tell the server that she has gone, and its end would wait for her.
+    await sees(grace, "#transport", (text) => text === "WebSocket")
     await grace.context().setOffline(true)
     await sees(grace, "#transport", (text) => text === "offline")
     for (const text of ["one", "two"]) await say(ada, text)
