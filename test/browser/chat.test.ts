@@ -268,6 +268,7 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     await page.keyboard.type("Ada")
     await page.keyboard.press("Enter")
     await sees(page, "#title", (text) => text === "Lobby")
+    await eventually<string>("its address", () => page.evaluate("location.hash"), (hash) => hash === "#Lobby")
     await page.getByRole("link", { name: "Skip to your message" }).press("Enter")
     await page.keyboard.type("here")
     assert.strictEqual(await page.getByLabel("Your message").inputValue(), "here")
