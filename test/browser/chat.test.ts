@@ -15,6 +15,9 @@ const executablePath = "/usr/bin/chromium"
 const isMissing = !existsSync(executablePath) && process.env["CI"] !== "true"
 const remedy = `skipped: there is no ${executablePath}; on Debian, apt-get install chromium`
 
+/** A page that lost its server tries again ever more seldom. */
+const patience = 15_000
+
 if (isMissing) console.warn(`The chat in a browser is ${remedy}`)
 
 /** The example, as `npm start` runs it. */
@@ -123,7 +126,7 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
   }
 
   const sees = (page: Page, selector: string, accept: (text: string) => boolean) =>
-    eventually(selector, async () => (await page.locator(selector).allInnerTexts()).join("\n"), accept)
+    eventually(selector, async () => (await page.locator(selector).allInnerTexts()).join("\n"), accept, patience)
 
   const hears = (page: Page, text: string) =>
     sees(page, "#log .words:not(.waiting) .said", (said) => said.includes(text))
@@ -396,7 +399,8 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
         const requests = await eventually<string>(
           "a request of the session",
           () => page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name).join()"),
-          (names) => names.includes("sid=")
+          (names) => names.includes("sid="),
+          patience
         )
         const worker = /sid=(\w+)/.exec(requests)![1]!
         workerOf.set(page, worker)
@@ -419,7 +423,8 @@ describe.skipIf(isMissing)(isMissing ? `the chat (${remedy})` : "the chat", () =
     await eventually(
       "who was lost",
       async () => (await Promise.all([ada, grace].map((page) => page.locator("#log").innerText()))).join(),
-      (log) => log.includes("Connected again")
+      (log) => log.includes("Connected again"),
+      patience
     )
     for (const page of [ada, grace]) await sees(page, "#people", bothAreHere)
     await say(ada, "still here")
