@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Layer, Logger, Option, Scheduler } from "effect"
+import { Cause, Context, Effect, Layer, Logger, Scheduler } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer, type Server } from "node:http"
 import { EngineIO, EngineIOLive, HandshakeError, Socket } from "../../src/index.ts"
@@ -538,16 +538,17 @@ describe("broadcast", () => {
 class Name extends Context.Service<Name, string>()("test/Name") {}
 
 describe("services", () => {
-  it("of the application reach the factory, app and onDisconnect", async () => {
+  /** Serves a route on a server of its own while `body` runs. */
+  const serving = async (
+    route: Effect.Effect<
+      HttpServerResponse.HttpServerResponse,
+      never,
+      EngineIO.EngineIO | HttpServerRequest.HttpServerRequest | Name
+    >,
+    body: (target: Target) => Promise<void>
+  ): Promise<void> => {
     const http = createServer()
-    const names: Array<string> = []
-    const handler = EngineIO.handler((socket) =>
-      Effect.map(Name, (name) => ({
-        app: Effect.andThen(Effect.flatMap(Name, (it) => Socket.send(socket, `${name} ${it}`)), Effect.never),
-        onDisconnect: () => Effect.map(Name, (it) => void names.push(it))
-      }))
-    )
-    const live = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", handler), {
+    const live = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", route), {
       disableListenLog: true,
       disableLogger: true
     }).pipe(
@@ -557,28 +558,33 @@ describe("services", () => {
     )
     await Effect.runPromise(Effect.scoped(Effect.andThen(
       Layer.build(live),
-      Effect.promise(async () => {
-        const target = unwatched(portOf(http))
-        const webSocket = await WebSocketClient.connect(target)
-        assert.strictEqual(await webSocket.next(), "4Ada Ada")
-        assert.isTrue(await pending(webSocket.closed))
-        await webSocket.close()
-        await eventually("onDisconnect", () => names.length, (length) => length === 1)
-      })
+      Effect.promise(() => body(unwatched(portOf(http))))
     )))
+  }
+
+  it("of the application reach the factory, app and onDisconnect", async () => {
+    const names: Array<string> = []
+    const handler = EngineIO.handler((socket) =>
+      Effect.map(Name, (name) => ({
+        app: Effect.andThen(Effect.flatMap(Name, (it) => Socket.send(socket, `${name} ${it}`)), Effect.never),
+        onDisconnect: () => Effect.map(Name, (it) => void names.push(it))
+      }))
+    )
+    await serving(handler, async (target) => {
+      const webSocket = await WebSocketClient.connect(target)
+      assert.strictEqual(await webSocket.next(), "4Ada Ada")
+      assert.isTrue(await pending(webSocket.closed))
+      await webSocket.close()
+      await eventually("onDisconnect", () => names.length, (length) => length === 1)
+    })
     assert.deepStrictEqual(names, ["Ada"])
   })
 
   for (const [count, words] of [[0, "alone"], [9, "among many"]] as const) {
     it(`of one request, ${words}, reach its session and no other`, async () => {
-      const http = createServer()
       const handler = EngineIO.handler((socket) =>
         Effect.succeed({
-          app: Effect.andThen(
-            Effect.flatMap(Effect.serviceOption(Name), (name) =>
-              Socket.send(socket, Option.getOrElse(name, () => "nobody"))),
-            Effect.never
-          )
+          app: Effect.andThen(Effect.flatMap(Name, (name) => Socket.send(socket, name)), Effect.never)
         })
       )
       const named = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
@@ -587,28 +593,14 @@ describe("services", () => {
         for (let i = 0; i < count; i++) named = Effect.provideService(named, Context.Service<number>(`test/${i}`), i)
         return named
       })
-      const live = HttpRouter.serve(HttpRouter.add("*", "/engine.io/", named), {
-        disableListenLog: true,
-        disableLogger: true
-      }).pipe(
-        Layer.provide(EngineIO.layer()),
-        Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
-      )
-      await Effect.runPromise(Effect.scoped(Effect.andThen(
-        Layer.build(live),
-        Effect.promise(async () => {
-          const target = unwatched(portOf(http))
-          const names = "nobody nobody Ada nobody nobody Grace nobody Ada Ada Ada Grace Ada nobody Grace Grace".split(
-            " "
-          )
-          for (const name of names) {
-            const headers = name === "nobody" ? {} : { "X-Name": name }
-            const webSocket = await WebSocketClient.connect(target, {}, { headers })
-            assert.strictEqual(await webSocket.next(), `4${name}`)
-            await webSocket.close()
-          }
-        })
-      )))
+      await serving(named, async (target) => {
+        for (const name of "Ada Ada Grace Ada Ada Bob Ada Grace Grace Grace Bob Grace Ada Bob Bob".split(" ")) {
+          const headers = name === "Ada" ? {} : { "X-Name": name }
+          const webSocket = await WebSocketClient.connect(target, {}, { headers })
+          assert.strictEqual(await webSocket.next(), `4${name}`)
+          await webSocket.close()
+        }
+      })
     })
   }
 })

@@ -399,7 +399,7 @@ export class Server {
 
   /** What is there for sessions: in the registry, running, asleep, on the move. */
   get left(): typeof nothing {
-    const upgrading = [this.engine.candidates, this.engine.noops["first"], this.engine.noops["later"]]
+    const upgrading = [this.engine.candidates, this.engine.noops.first, this.engine.noops.later]
     return {
       sessions: this.engine.registry.count,
       fibers: this.engine.supervisor.alive.size +

@@ -27,15 +27,8 @@ type Listener = (...args: Array<unknown>) => void
 const found = new WeakMap<Http.IncomingMessage, readonly [onError: Listener, onClose: Listener]>()
 
 /** Whether a listener is one of those by which Effect's server interrupts a request whose client has gone. */
-const interruptsRequests = (listener: Listener): boolean => {
-  const text = String(listener)
-  if (text === textOfInterrupter) return true
-  if (!/\.interruptUnsafe\(.*\bClientAbort\b/.test(text)) return false
-  textOfInterrupter = text
-  return true
-}
-
-let textOfInterrupter: string | undefined
+const interruptsRequests = (listener: Listener): boolean =>
+  /\.interruptUnsafe\(.*\bClientAbort\b/.test(String(listener))
 
 /** To be called before Effect's server is told of an upgrade: it adds both listeners in the same turn, one after the other. */
 export const remember = (request: Http.IncomingMessage): void => {

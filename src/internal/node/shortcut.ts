@@ -94,9 +94,10 @@ class Shortcut {
     this.listeners = listeners
     const { checkContinue, request } = listeners
     const short: Http.RequestListener = (source, response) => {
+      if (!isPoll(source)) return request(source, response)
       const way = this.find(source)
-      if (way === undefined && isPoll(source)) callEffects(request, source, response)
-      else if (way === undefined || !this.take(way, source, response)) request(source, response)
+      if (way === undefined) callEffects(request, source, response)
+      else if (!this.take(way, source, response)) request(source, response)
     }
     // Whoever takes that listener away takes this one, as Node has it for its own wrappers.
     server.off("request", request).on("request", Object.assign(short, { listener: request }))

@@ -11,35 +11,49 @@ const firstNoop = 10
 /** How often a poll is answered that a client opened during its upgrade, in milliseconds. */
 const noopInterval = 100
 
-/** Whose poll is answered, and when again. */
-interface Turn {
-  readonly session: Session
-  due: Due<Turn> | undefined
-}
-
 export class Noops {
-  private readonly first: Expiry<Turn>
-  private readonly later: Expiry<Turn>
-  private readonly host: ExpiryHost
+  readonly host: ExpiryHost
+  readonly first: Expiry<Polls>
+  readonly later: Expiry<Polls>
   constructor(host: ExpiryHost) {
+    const next = (polls: Polls): void => polls.next()
     this.host = host
-    const next = (turn: Turn): void => {
-      turn.due = this.later.add(turn)
-      noop(turn.session)
-    }
     this.first = new Expiry(firstNoop, host, next)
     this.later = new Expiry(noopInterval, host, next)
   }
 
-  /** Answers the poll that waits, and those that come, until it is told to stop. */
-  answer(session: Session): () => void {
-    const turn: Turn = { session, due: undefined }
-    turn.due = this.first.add(turn)
+  of(session: Session): Polls {
+    return new Polls(this, session)
+  }
+}
+
+/** The polls of one session during its upgrade. */
+class Polls {
+  private readonly noops: Noops
+  private readonly session: Session
+  /** When the next noop is due. */
+  private due: Due<Polls> | undefined
+  constructor(noops: Noops, session: Session) {
+    this.noops = noops
+    this.session = session
+  }
+
+  /** Answers the one that waits, and those that come, until the end. */
+  answer(): void {
+    const { first, host } = this.noops
+    this.due = first.add(this)
     // What it throws is not to end the upgrade.
-    this.host.fork(Effect.sync(() => noop(session)))
-    return () => {
-      this.first.cancel(turn.due!)
-      this.later.cancel(turn.due!)
-    }
+    host.fork(Effect.sync(() => noop(this.session)))
+  }
+
+  next(): void {
+    this.due = this.noops.later.add(this)
+    noop(this.session)
+  }
+
+  end(): void {
+    if (this.due === undefined) return
+    this.noops.first.cancel(this.due)
+    this.noops.later.cancel(this.due)
   }
 }

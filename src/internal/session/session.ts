@@ -75,12 +75,18 @@ export interface SessionHost {
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */
   readonly candidates: { add(giveUp: () => void): Place<() => void>; cancel(place: Place<() => void>): void }
-  /** Lets a client that upgrades stop polling, however often it begins again, until its end is called. */
-  readonly noops: { answer(session: Session): () => void }
+  /** Lets a client that upgrades stop polling, however often it begins again. */
+  readonly noops: { of(session: Session): Polls }
   /** The bodies of POSTs that are awaited. */
   readonly bodies: { add(waiter: BodyWaiter): Place<BodyWaiter>; cancel(place: Place<BodyWaiter>): void }
   /** The session is no longer reachable. */
   onEnd(session: Session, reason: CloseReason): void
+}
+
+/** The polls of one session, which are answered with noops until the end is called. */
+export interface Polls {
+  answer(): void
+  end(): void
 }
 
 /** What the heartbeat notes. Times are the server's, in whole milliseconds, since a fraction costs an object. */

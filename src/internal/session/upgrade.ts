@@ -10,7 +10,7 @@ import { type Packet, PacketError, type PacketType } from "../../Packet.ts"
 import type { Candidate } from "../transport/contract.ts"
 import { SessionDoors } from "./doors.ts"
 import { flush } from "./outgoing.ts"
-import { get, isPaused, publish, type Session, set } from "./session.ts"
+import { get, isPaused, type Polls, publish, type Session, set } from "./session.ts"
 
 /** What a candidate says: a packet, what is none, or nothing more. */
 type Arrival = Packet | PacketError | undefined
@@ -32,13 +32,10 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
   const giveUp = (): void => arrive(undefined)
   // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
   const place = candidates.add(giveUp)
-  // Called here, because an interruption may come before the program could see to it.
-  let stop = (): void => {}
-  const answerPolls = (): void => {
-    stop = noops.answer(session)
-  }
-  const fiber = supervisor.run(upgrade(session, candidate, first, second, answerPolls), (exit) => {
-    stop()
+  const polls = noops.of(session)
+  const fiber = supervisor.run(upgrade(session, candidate, first, second, polls), (exit) => {
+    // Here, because an interruption may come before the program could see to it.
+    polls.end()
     candidates.cancel(place)
     session.upgrade = undefined
     if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
@@ -55,14 +52,14 @@ const upgrade = Effect.fnUntraced(function*(
   candidate: Candidate,
   first: Deferred.Deferred<Arrival>,
   second: Deferred.Deferred<Arrival>,
-  answerPolls: () => void
+  polls: Polls
 ) {
   const startedAt = session.server.now()
   let packet = yield* Deferred.await(first)
   if (isOf(packet, "ping") && packet.data === "probe") {
     candidate.send({ type: "pong", data: "probe" })
     publish(session, { _tag: "Upgrading", transport: candidate.name })
-    answerPolls()
+    polls.answer()
     packet = yield* Deferred.await(second)
   }
   if (!isOf(packet, "upgrade")) return false
