@@ -175,7 +175,11 @@ const bundleClient = async () => {
 }
 
 const serve = async () => {
-  const served = program.replace("serve(echo)", "serve(Layer.merge(page, echo))").replace("port: 3000", "port: 0")
+  const change = (text: string, old: string, changed: string) => {
+    assert.ok(text.includes(old), `the program of the front page has no "${old}"`)
+    return text.replace(old, changed)
+  }
+  const served = change(change(program, "serve(echo", "serve(Layer.merge(page, echo)"), "port: 3000", "port: 0")
   write("app.ts", `import { page } from "./page.ts"\n${served}`)
   const server = spawn(process.execPath, ["app.ts"], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] })
   const ended = new Promise((resolve) => server.once("close", resolve))
