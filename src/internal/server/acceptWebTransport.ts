@@ -17,8 +17,8 @@ import { SessionDoors } from "../session/doors.ts"
 import { end } from "../session/end.ts"
 import { isUpgradable, type Session } from "../session/session.ts"
 import { startUpgrade } from "../session/upgrade.ts"
-import type { FrameListener } from "../transport/frameListener.ts"
-import { parseFrame, webTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
+import { type FrameListener, parseFrame } from "../transport/frameTransport.ts"
+import { webTransportCandidate, WebTransportTransport } from "../transport/webTransport.ts"
 import { type ConnectionHost, WebTransportConnection } from "../transport/webTransportConnection.ts"
 import type { WebTransportSession } from "../transport/webTransportSession.ts"
 import { allow, Arrival } from "./arrival.ts"
@@ -123,7 +123,7 @@ const firstPacket = (engine: Engine, connection: WebTransportConnection): Effect
       onFrame: (data) => {
         // Whoever the connection is given to goes on with the second.
         connection.pause()
-        const packet = parseFrame(data)
+        const packet = parseFrame(data, 4)
         resume(Effect.succeed(packet instanceof PacketError ? undefined : packet))
       },
       onTurn: () => {},

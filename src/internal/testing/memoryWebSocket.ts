@@ -7,7 +7,7 @@ import * as Queue from "effect/Queue"
 import { PayloadTooLarge, transportClose, transportError } from "../../CloseReason.ts"
 import type { Message } from "../../Packet.ts"
 import { copyOf, sizeOf } from "../protocol/bytes.ts"
-import { type FrameListener, ignore } from "../transport/frameListener.ts"
+import { type FrameListener, ignore } from "../transport/frameTransport.ts"
 import type { WebSocketConnection } from "../transport/webSocket.ts"
 
 /** How much a network takes of a client that does not read, in bytes. */

@@ -153,10 +153,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   private receive(exchange: Exchange, body: string | Uint8Array): void {
-    let payload: string | Uint8Array | undefined = body
-    if (this.callback !== undefined && typeof body === "string") {
-      payload = jsonp.unwrapForm(body)
-    }
+    const payload = this.callback !== undefined && typeof body === "string" ? jsonp.unwrapForm(body) : body
     if (payload === undefined) {
       this.post = undefined
       return exchange.ok()

@@ -16,7 +16,7 @@ import { PacketError } from "../../Packet.ts"
 import { fromUtf8Lenient } from "../protocol/bytes.ts"
 import { mostPerTurn } from "../protocol/limits.ts"
 import { FrameDecoder, type FrameError } from "../protocol/webTransportFrames.ts"
-import { type FrameListener, ignore } from "./frameListener.ts"
+import { type FrameConnection, type FrameListener, ignore } from "./frameTransport.ts"
 import type {
   WebTransportReadable,
   WebTransportSession,
@@ -36,7 +36,7 @@ const patience = 100
 
 const gone = transportClose()
 
-export class WebTransportConnection {
+export class WebTransportConnection implements FrameConnection {
   readonly host: ConnectionHost
   /** Completed when it has ended, for whatever reason. */
   readonly ended = Deferred.makeUnsafe<void>()
