@@ -94,6 +94,7 @@ export const makeEngine = Effect.fnUntraced(function*(
     topicMessages: yield* makeTopicMessages(topics),
     currentMillis: () => clock.currentTimeMillisUnsafe(),
     now,
+    sleepInterval: Effect.sleep(settings.pingInterval),
     operations,
     isRunning,
     onEnd: (session, reason) => {

@@ -23,7 +23,9 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
   const { pingInterval } = server.settings
   while (true) {
     const due = pulse.heardAt + pingInterval
-    for (let left = due - server.now(); left > 0; left = due - server.now()) yield* Effect.sleep(Math.ceil(left))
+    for (let left = timeTo(session, due); left > 0; left = timeTo(session, due)) {
+      yield* left === pingInterval ? server.sleepInterval : Effect.sleep(left)
+    }
     // A pong that nobody asked for begins the interval anew.
     if (pulse.heardAt + pingInterval > due) continue
     const pong = Deferred.makeUnsafe<void>()
@@ -37,9 +39,9 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
 })
 
 const pongInTime = Effect.fnUntraced(function*(session: Session, pong: Deferred.Deferred<void>) {
-  const { pulse, server } = session
+  const { pulse } = session
   do {
-    const left = Math.ceil(pulse.deadline - server.now())
+    const left = timeTo(session, pulse.deadline)
     if (left > 0 && Option.isSome(yield* Effect.timeoutOption(Deferred.await(pong), left))) return true
   } while (mayBeThere(session))
   return false
@@ -47,13 +49,16 @@ const pongInTime = Effect.fnUntraced(function*(session: Session, pong: Deferred.
 
 /** Revision 3: a ping of the client every `pingInterval + pingTimeout` at the latest. */
 const awaitPings = Effect.fnUntraced(function*(session: Session) {
-  const { pulse, server } = session
+  const { pulse } = session
   do {
-    const left = Math.ceil(pulse.deadline - server.now())
+    const left = timeTo(session, pulse.deadline)
     if (left > 0) yield* Effect.sleep(left)
   } while (mayBeThere(session))
   end(session, timedOut)
 })
+
+/** In whole milliseconds, since a fraction that the fiber keeps while it sleeps is an object. */
+const timeTo = ({ server }: Session, time: number): number => Math.ceil(time - server.now())
 
 /** Whether the client has been silent for too long, although its session does not know yet. */
 export const isOverdue = (session: Session): boolean => isLate(session) && !mayBeThere(session)

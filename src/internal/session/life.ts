@@ -39,7 +39,7 @@ export const open = (
   session: Session,
   transport: Transport,
   opening: ReadonlyArray<Entry>,
-  program: Program,
+  { app, onDisconnect }: Program,
   context: Context.Context<never>
 ): void => {
   const { outgoing, queued, server } = session
@@ -54,17 +54,16 @@ export const open = (
   flush(session)
   if (get(session.state) === "closed") return
   if (session.reason !== undefined) close(session, session.reason)
-  session.application = Effect.runForkWith(context)(program.app)
+  session.application = Effect.runForkWith(context)(app)
   session.application.addObserver((exit) => onApplicationExit(session, context, exit))
   wake(session)
   // The application may have ended its session in its first steps.
   const life = get(session.state) === "closed" ? Effect.void : heartbeat(session)
-  const { supervisor } = server
-  supervisor.onBegin(session)
+  server.supervisor.onBegin(session)
   // One observer: with a second, the list of them would be 150 bytes longer.
-  session.fiber = supervisor.run(life, (exit) => {
-    supervisor.report(exit)
-    takeLeave(session, program, context)
+  session.fiber = server.supervisor.run(life, (exit) => {
+    session.server.supervisor.report(exit)
+    takeLeave(session, onDisconnect, context)
   })
 }
 
@@ -94,7 +93,7 @@ const runFor = (session: Session, context: Context.Context<never>, effect: Effec
 /** The session is closed. Most sessions leave nothing to wait for. */
 const takeLeave = (
   session: Session,
-  { onDisconnect }: Program,
+  onDisconnect: Program["onDisconnect"],
   context: Context.Context<never>
 ): void => {
   const { supervisor } = session.server

@@ -71,6 +71,8 @@ export interface SessionHost {
     /** Warns whoever runs the server. */
     warn(session: Session, words: string): void
   }
+  /** Sleeps for `pingInterval`: one for all, since what a session makes for itself is 224 bytes while it sleeps. */
+  readonly sleepInterval: Effect.Effect<void>
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */

@@ -44,8 +44,8 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   private turn: NodeJS.Immediate | undefined
   private paused = false
   private end: End = "Open"
-  /** The most an answer holds before it ends with a packet; the packets that open the session belong together. */
-  private limit = Infinity
+  /** Whether the packets that open the session are still to come; they belong together. */
+  private isNew = true
   constructor(doors: PollingDoors, limits: PollingLimits, isBinary: boolean, callback: string | undefined) {
     this.doors = doors
     this.limits = limits
@@ -221,7 +221,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     let bytes = 0
     let compress = false
     // A payload may end at any packet (rule R40): what one answer holds in memory stays bounded.
-    while (Queue.sizeUnsafe(out) > 0 && bytes < this.limit) {
+    while (Queue.sizeUnsafe(out) > 0 && (bytes < this.limits.maxPayload || this.isNew)) {
       const entry = take(out, account)!
       bytes += 1 + entry.size
       packets.push(entry)
@@ -280,7 +280,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     const { exchange } = this.get!
     this.get!._tag = "Compressing"
     this.leaving ??= exchange
-    this.limit = this.limits.maxPayload
+    this.isNew = false
     if (callback === undefined) {
       const contentType = typeof payload === "string" ? "text/plain; charset=UTF-8" : "application/octet-stream"
       exchange.respond(payload, contentType, compress)
