@@ -24,7 +24,6 @@ const exchange = (body: string): Exchange => ({
   contentType: undefined,
   readBody: (_limit, _binary, done) => done({ body }),
   respond: () => {},
-  whenWritten: () => {},
   ok: () => {},
   reject: () => {},
   refuse: () => {},

@@ -5,7 +5,15 @@ import session from "express-session"
 import { createServer, type IncomingMessage } from "node:http"
 import { EngineIO, Payload, Socket } from "../../src/index.ts"
 import { eventually, turn, within } from "../kit/events.ts"
-import { Connection, encodeRequest, engineTarget, fetchRaw, PollingClient, type Response } from "../kit/http.ts"
+import {
+  Connection,
+  encodeRequest,
+  engineTarget,
+  fetchRaw,
+  PollingClient,
+  type Response,
+  textHeaders
+} from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { PlainPollingClient } from "../kit/revision3.ts"
 import type { Target } from "../kit/server.ts"
@@ -391,4 +399,72 @@ describe("middleware", () => {
       )
     }
   }
+
+  const breaking = (isOnce: boolean): EngineIO.Middleware => (request, response, next) => {
+    if (request.headers["x-break"] !== undefined) {
+      const { writeHead } = response
+      let count = 0
+      response.writeHead = (...args: Array<unknown>) => {
+        if (count++ === 0 || !isOnce) throw new TypeError("nothing for a header")
+        return Reflect.apply(writeHead, response, args)
+      }
+    }
+    next()
+  }
+  const headers = { ...textHeaders, "X-Break": "yes" }
+  const broken: ReadonlyArray<
+    readonly [string, string, (client: PollingClient, connection: Connection) => Promise<unknown> | void]
+  > = [
+    ["a GET with packets", "WriteFailed", async (client, connection) => {
+      await client.post("4hello")
+      connection.send("GET", client.url(), { headers })
+    }],
+    ["a GET that has waited", "WriteFailed", async (client, connection) => {
+      const url = client.url()
+      connection.send("GET", url, { headers })
+      await client.target.settled(url)
+      await client.post("4hello")
+    }],
+    ["a GET that is compressed", "WriteFailed", async (client, connection) => {
+      await client.post(`4${"x".repeat(5000)}`)
+      connection.send("GET", client.url(), { headers: { ...headers, "Accept-Encoding": "gzip" } })
+    }],
+    ["a POST", "WriteFailed", (client, connection) => {
+      connection.send("POST", client.url(), { headers, body: "4hello" })
+    }],
+    ["a POST of no packets", "ParseError", (client, connection) => {
+      connection.send("POST", client.url(), { headers, body: "9" })
+    }]
+  ]
+  for (const [what, tag, ask] of broken) {
+    for (const isOnce of [true, false]) {
+      const [when, outcome] = isOnce ? ["once", "gets 500"] : ["whenever it is written", "loses its connection"]
+      it(
+        `${what} whose head throws ${when} ${outcome}, and its session ends`,
+        withMiddleware([breaking(isOnce)], async (target, mounted) => {
+          const client = await PollingClient.connect(target)
+          const connection = await Connection.open(target)
+          const answer = connection.outcome()
+          await ask(client, connection)
+          assert.strictEqual((await answer)?.status, isOnce ? 500 : undefined)
+          const reason = await mounted.ended.next()
+          assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, tag)
+          assert.strictEqual(await mounted.count(), 0)
+        })
+      )
+    }
+  }
+
+  it(
+    "R14: one that throws has its connection closed, where the head of the refusal throws too",
+    withMiddleware([breaking(false), (request, _response, next) => {
+      next(request.headers["x-break"] === undefined ? undefined : new Error("no"))
+    }], async (target, mounted) => {
+      const connection = await Connection.open(target)
+      connection.send("GET", polling, { headers })
+      assert.strictEqual(await connection.outcome(), undefined)
+      await PollingClient.connect(target)
+      assert.strictEqual(await mounted.count(), 1)
+    })
+  )
 })

@@ -188,6 +188,20 @@ describe("handshakeTimeout", () => {
   )
 
   it(
+    "R16: all that the application decides on a handshake has this time together",
+    withServer({
+      handshakeTimeout: 1000,
+      generateId: () => Effect.as(Effect.sleep(600), "chosen"),
+      responseHeaders: () => Effect.as(Effect.sleep(600), {})
+    }, async (server) => {
+      assert.strictEqual(
+        (await fetchRaw(server, "GET", polling)).text,
+        "{\"code\":3,\"message\":\"Handshake timeout\"}"
+      )
+    })
+  )
+
+  it(
     "R16: by default the application has more time than this test",
     withServer({ application: () => Effect.never }, async (server) => {
       const connection = await Connection.open(server)

@@ -2,7 +2,7 @@
  * What waits between an application and its client, and what of it is limited: `sendBuffer`, `receiveBuffer`. Nothing here
  * takes time.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { Effect, Exit, Fiber, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { EngineIO, type Packet, Socket } from "../../src/index.ts"
@@ -206,6 +206,27 @@ describe("flushed", () => {
       assert.isTrue(isWaiting(later))
       yield* client.drips
       yield* Fiber.join(later)
+    }))
+
+  it.effect("asks the transport once, however many wait and give up", () =>
+    serving({}, function*(server) {
+      const client = yield* server.connect("websocket")
+      const { socket } = client
+      const asked = vi.spyOn(client, "whenWritten")
+      yield* client.sticks
+      yield* Socket.send(socket, "1")
+      yield* settled
+      for (let i = 0; i < 100; i++) yield* Fiber.interrupt(yield* start(Socket.flushed(socket)))
+      const first = yield* start(Socket.flushed(socket))
+      assert.strictEqual(asked.mock.calls.length, 1)
+      yield* Socket.send(socket, "2")
+      const second = yield* start(Socket.flushed(socket))
+      yield* client.drips
+      yield* Fiber.join(first)
+      assert.isTrue(isWaiting(second))
+      assert.strictEqual(asked.mock.calls.length, 2)
+      yield* client.drips
+      yield* Fiber.join(second)
     }))
 
   it.effect("waits for the poll that takes it", () =>

@@ -8,6 +8,7 @@ import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
+import { WriteFailed } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import { longestTimer } from "../protocol/limits.ts"
 import type { Config } from "../server/config.ts"
@@ -19,7 +20,7 @@ import { compress, negotiate } from "./compression.ts"
 import { writeContinue } from "./effectServer.ts"
 import type { Lingering } from "./lingering.ts"
 import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
-import { endWith, isHttp2, isWritten, large } from "./nodeResponse.ts"
+import { endWith, fail, isHttp2, isWritten, large } from "./nodeResponse.ts"
 import { isFirst, tellOfClose } from "./pipeline.ts"
 import { isClosed } from "./serverClose.ts"
 import { isForNobody, lookForRest } from "./unfinished.ts"
@@ -50,6 +51,8 @@ abstract class NodeExchange implements Exchange {
   /** Whether its answer has packets in it, which must arrive. */
   private carries = false
   private stopCompressing: (() => void) | undefined
+  /** Why its answer could not be written. */
+  protected failure: WriteFailed | undefined
   protected readonly source: Http.IncomingMessage
   protected readonly extraHeaders: ExtraHeaders
   private readonly host: ExchangeHost
@@ -63,7 +66,7 @@ abstract class NodeExchange implements Exchange {
     return this.source.headers["content-type"]
   }
 
-  /** To be called once there is somebody to tell of the end of the response. */
+  /** Has the end of the response told. */
   protected watch(): void {
     const { response } = this
     ;(response as Exchanged)[exchangeKey] = this
@@ -75,13 +78,9 @@ abstract class NodeExchange implements Exchange {
     const { holder } = this
     this.holder = undefined
     this.stopCompressing?.()
-    if (this.isAnswered && (written || !this.carries)) holder?.onWritten(this)
-    else holder?.onAborted(this)
-  }
-
-  whenWritten(done: (written: boolean) => void): void {
-    const { response } = this
-    response.once("close", () => done(isWritten(response)))
+    const isDone = this.isAnswered && this.failure === undefined && (written || !this.carries)
+    if (isDone) holder?.onWritten(this)
+    else holder?.onAborted(this, this.failure)
   }
 
   respond(payload: string | Uint8Array, contentType: string, compressible: boolean): void {
@@ -200,11 +199,6 @@ export class RouterExchange extends NodeExchange {
     if (!isNode(this.source)) this.onClose(true)
   }
 
-  override whenWritten(done: (written: boolean) => void): void {
-    if (isNode(this.source)) super.whenWritten(done)
-    else done(true)
-  }
-
   protected get response(): Http.ServerResponse {
     return NodeHttpServerRequest.toServerResponse(this.request) as Http.ServerResponse
   }
@@ -255,8 +249,13 @@ export class DirectExchange extends NodeExchange {
     // Somebody else has begun an answer: nothing of ours can follow it.
     if (response.headersSent) return void response.destroy()
     this.hasEnded = true
-    response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) })
-    endWith(response, body)
+    try {
+      response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) })
+      endWith(response, body)
+    } catch (cause) {
+      this.failure = new WriteFailed({ cause })
+      fail(response)
+    }
     if (this.source.complete) return
     if (isHttp2(response)) closeBehind(response)
     // What is left of a body that was too large is read to its end, or the client could not read the answer.

@@ -12,6 +12,7 @@ import { see } from "../protocol/see.ts"
 import { refusal as toAnswer } from "../server/answer.ts"
 import { none } from "../server/extraHeaders.ts"
 import { isNode, isUpgraded, toNode } from "./nodeRequest.ts"
+import { fail } from "./nodeResponse.ts"
 import { addHeaders } from "./upgrades.ts"
 
 /**
@@ -60,7 +61,11 @@ export const run = (
     if (response.writableEnded) return
     if (isDone || response.headersSent) return void request.socket.destroy()
     const { body, headers, status } = toAnswer(refusal, refusal.message, none)
-    response.writeHead(status, headers).end(body)
+    try {
+      response.writeHead(status, headers).end(body)
+    } catch {
+      fail(response)
+    }
   }
   const runFrom = (index: number): void => {
     if (isRefused || response.writableEnded || request.socket.destroyed) return

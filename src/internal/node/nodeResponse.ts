@@ -37,6 +37,19 @@ export const endWith = (response: Http.ServerResponse, body: string | Uint8Array
 }
 
 /**
+ * Answers with 500 where the head cannot be written: a middleware of the application gave what no header can carry, or its
+ * hook threw. A response that has begun is cut.
+ */
+export const fail = (response: Http.ServerResponse): void => {
+  try {
+    for (const name of response.getHeaderNames()) response.removeHeader(name)
+    response.writeHead(500, { "Content-Length": 0 }).end()
+  } catch {
+    response.destroy()
+  }
+}
+
+/**
  * Adds cookies to a response, in the words they were given in: Effect's responses hold one of a name, and words of their
  * own. Node's response has them all, as lines, also those that were set there before.
  */
@@ -72,9 +85,7 @@ export const writeWhole: HttpEffect.PreResponseHandler = (request, response) => 
       try {
         nodeResponse.writeHead(status, headers)
       } catch (cause) {
-        // A middleware of the application gave what no header can carry.
-        for (const name of nodeResponse.getHeaderNames()) nodeResponse.removeHeader(name)
-        nodeResponse.writeHead(500, { "Content-Length": 0 }).end()
+        fail(nodeResponse)
         return Effect.die(cause)
       }
       endWith(nodeResponse, content)

@@ -22,6 +22,7 @@ export class Arrival {
   /** What goes onto every answer to it, as far as that is decided. */
   extraHeaders: ExtraHeaders.ExtraHeaders = ExtraHeaders.none
   private fields: Record<string, string> | undefined
+  private decideBy: number | undefined
   constructor(engine: Engine, handler: NamedHandler, request: HttpServerRequest, isUpgrade: boolean) {
     this.engine = engine
     this.handler = handler
@@ -33,27 +34,36 @@ export class Arrival {
   get query(): Record<string, string> {
     return this.fields ??= parseQuery(this.request.url)
   }
+
+  /** What the application's decisions on it have left of `handshakeTimeout`, since the first of them began. */
+  get timeToDecide(): number {
+    const now = this.engine.now()
+    this.decideBy ??= now + this.engine.settings.handshakeTimeout
+    return Math.max(0, this.decideBy - now)
+  }
 }
 
 /** What a request gets in the end. Fails with what the application failed with. */
 export type Reply = Effect.Effect<HttpServerResponse, unknown, unknown>
 
-/** A decision of the application, which has `handshakeTimeout` for it, and no longer than its server listens. */
+/** A decision of the application, which has all of them on one request in time, and as long as its server listens. */
 export const inTime = <A, E, R>(
-  engine: Engine,
+  arrival: Arrival,
   decision: Effect.Effect<A, E, R>,
   remedy = ""
 ): Effect.Effect<A, E | Unavailable, R> =>
-  Effect.timeoutOrElse(Effect.raceFirst(decision, stopping(engine)), {
-    duration: engine.settings.handshakeTimeout,
-    orElse: () =>
-      Effect.andThen(
-        Effect.logWarning(
-          `The application did not decide on a handshake within handshakeTimeout${remedy}${see("late-decision")}`
-        ),
-        Effect.fail(new Unavailable({ message: "Handshake timeout" }))
-      )
-  })
+  Effect.suspend(() =>
+    Effect.timeoutOrElse(Effect.raceFirst(decision, stopping(arrival.engine)), {
+      duration: arrival.timeToDecide,
+      orElse: () =>
+        Effect.andThen(
+          Effect.logWarning(
+            `The application did not decide on a request within handshakeTimeout${remedy}${see("late-decision")}`
+          ),
+          Effect.fail(new Unavailable({ message: "Handshake timeout" }))
+        )
+    })
+  )
 
 export const shuttingDown = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Server shutting down" })))
 
@@ -62,19 +72,20 @@ const stopping = (engine: Engine): Effect.Effect<never, Unavailable> =>
 
 /** Asks `allowRequest`, where there is one. */
 export const allow = (
-  { engine, request }: Arrival
+  arrival: Arrival
 ): Effect.Effect<void, Forbidden | HttpServerResponse | Unavailable> => {
-  const { allowRequest } = engine.settings
-  return allowRequest === undefined ? Effect.void : Effect.suspend(() => inTime(engine, allowRequest(request)))
+  const { allowRequest } = arrival.engine.settings
+  return allowRequest === undefined ? Effect.void : Effect.suspend(() => inTime(arrival, allowRequest(arrival.request)))
 }
 
 /** Decides on the extra headers of the answer for a session. */
 export const decideHeaders = (
-  { engine, extraHeaders, handler, request }: Arrival,
+  arrival: Arrival,
   id: SocketId,
   transport: TransportType,
   initial: boolean
 ): Effect.Effect<ExtraHeaders.ExtraHeaders, Unavailable> => {
+  const { engine, extraHeaders, handler, request } = arrival
   const hook = handler.hooks?.responseHeaders
   const { responseHeaders } = engine.settings
   if (hook === undefined && responseHeaders === undefined) return Effect.succeed(extraHeaders)
@@ -83,6 +94,6 @@ export const decideHeaders = (
     const headers = hook === undefined ? extraHeaders : ExtraHeaders.add(extraHeaders, hook(info))
     return responseHeaders === undefined
       ? headers
-      : ExtraHeaders.add(headers, yield* inTime(engine, responseHeaders(info)))
+      : ExtraHeaders.add(headers, yield* inTime(arrival, responseHeaders(info)))
   })
 }

@@ -68,6 +68,8 @@ export const makeEngine = Effect.fnUntraced(function*(
   const telemetry = new Telemetry(supervisor, registry)
   const origin = clock.monotonicTimeNanosUnsafe()
   const now = () => Number(clock.monotonicTimeNanosUnsafe() - origin) / 1e6
+  // The next ping is due so long after the whole millisecond in which the client was heard, or behind it.
+  const intervals = [0, 1].map((more) => Effect.sleep(settings.pingInterval + more))
   const expiryHost = { now, fork: supervisor.fork }
   const forwarding = cluster && new Forwarding(cluster, {
     settings,
@@ -94,7 +96,7 @@ export const makeEngine = Effect.fnUntraced(function*(
     topicMessages: yield* makeTopicMessages(topics),
     currentMillis: () => clock.currentTimeMillisUnsafe(),
     now,
-    sleepInterval: Effect.sleep(settings.pingInterval),
+    sleep: (millis) => intervals[millis - settings.pingInterval] ?? Effect.sleep(millis),
     operations,
     isRunning,
     onEnd: (session, reason) => {

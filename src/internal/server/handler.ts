@@ -124,12 +124,12 @@ const answer = Effect.fnUntraced(function*(
   }
 })
 
-const decideCors = ({ engine, request }: Arrival): Effect.Effect<CorsOptions | undefined, Unavailable> => {
-  const decide = engine.settings.cors
+const decideCors = (arrival: Arrival): Effect.Effect<CorsOptions | undefined, Unavailable> => {
+  const decide = arrival.engine.settings.cors
   if (decide === undefined) return Effect.undefined
   return Effect.suspend(() => {
-    const cors = decide(request)
-    return Effect.isEffect(cors) ? inTime(engine, cors) : Effect.succeed(cors)
+    const cors = decide(arrival.request)
+    return Effect.isEffect(cors) ? inTime(arrival, cors) : Effect.succeed(cors)
   })
 }
 

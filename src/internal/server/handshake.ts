@@ -80,7 +80,8 @@ const admit = Effect.fnUntraced(function*(arrival: Arrival) {
 
 const tooMany = Effect.suspend(() => Effect.fail(new Unavailable({ message: "Too many sessions" })))
 
-const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId, BadRequest | Unavailable> => {
+const identify = (arrival: Arrival): Effect.Effect<SocketId, BadRequest | Unavailable> => {
+  const { engine, handler, request } = arrival
   const generateId = handler.hooks?.generateId ?? engine.settings.generateId
   if (generateId === undefined) return newSid
   const generated = Effect.catchCause(
@@ -93,7 +94,7 @@ const identify = ({ engine, handler, request }: Arrival): Effect.Effect<SocketId
           refuseId(Cause.squash(cause))
         )
   )
-  return inTime(engine, generated)
+  return inTime(arrival, generated)
 }
 
 const newSid = Effect.sync(generateSid)
@@ -147,14 +148,14 @@ const decide = Effect.fnUntraced(function*<A>(arrival: Arrival, kind: Kind<A>, s
 })
 
 /** Asks the application for its program. */
-const ask = ({ engine, handler }: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> =>
+const ask = (arrival: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> =>
   Effect.suspend(() => {
-    const decision = handler.factory(session)
+    const decision = arrival.handler.factory(session)
     if (!Effect.isEffect(decision)) return notAnApp
     // Most have nothing to wait for.
     return Exit.isExit(decision) && Exit.isSuccess(decision)
       ? decision
-      : inTime(engine, Effect.provideService(decision, Scope.Scope, session.scope), returnIt)
+      : inTime(arrival, Effect.provideService(decision, Scope.Scope, session.scope), returnIt)
   })
 
 // Without types, a function may run its application where it should return it.

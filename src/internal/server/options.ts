@@ -49,9 +49,12 @@ export interface ScalarOptions {
   readonly pingInterval?: Duration.Input | undefined
   /** How long a client has to answer a ping. Default: 20 seconds. */
   readonly pingTimeout?: Duration.Input | undefined
-  /** How long a client has to complete an upgrade. Default: 10 seconds. */
+  /** How long a client has to complete an upgrade, or to say what its WebTransport session is for. Default: 10 seconds. */
   readonly upgradeTimeout?: Duration.Input | undefined
-  /** How long the application has to decide on a handshake; then the client gets status 503. Default: 10 seconds. */
+  /**
+   * How long the application has to decide on a handshake, by its function and by the hooks that are effects, all together;
+   * then the client gets status 503. So long have the hooks for any other request. Default: 10 seconds.
+   */
   readonly handshakeTimeout?: Duration.Input | undefined
   /**
    * How long the server waits for a client to take its close, or an answer that is large, and, when a client has left, for

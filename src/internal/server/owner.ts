@@ -142,7 +142,6 @@ class RemoteExchange implements Exchange {
   private readonly link: Link
   private readonly number: number
   private readonly all: Map<number, RemoteExchange>
-  private readonly waiting: Array<(written: boolean) => void> = []
   private isAnswered = false
   private onRead: ((body: Body) => void) | undefined
   constructor(
@@ -198,10 +197,6 @@ class RemoteExchange implements Exchange {
     this.link.send(message)
   }
 
-  whenWritten(done: (written: boolean) => void): void {
-    this.waiting.push(done)
-  }
-
   /** Nobody waits for the answer to a poll any more, so nothing is to be lost in it. */
   release(): void {
     if (!this.isGet || this.isAnswered) return
@@ -215,6 +210,5 @@ class RemoteExchange implements Exchange {
     this.holder = undefined
     if (written) holder?.onWritten(this)
     else holder?.onAborted(this)
-    for (const done of this.waiting) done(written)
   }
 }

@@ -1,12 +1,13 @@
 /**
  * What a server lets others know: its events, its metrics, and the log.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import type * as Stream from "effect/Stream"
-import { type CloseReason, message } from "../../CloseReason.ts"
+import { type CloseReason, message, type WriteFailed } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 import type { TransportType } from "../../Transport.ts"
 import { see } from "../protocol/see.ts"
@@ -88,6 +89,14 @@ export class Telemetry implements Observed<EngineEvent> {
 
   postRefused(session: Session, limit: number): void {
     this.log("POST refused: too large", session, { limit })
+  }
+
+  unwritable(session: Session, { cause }: WriteFailed): void {
+    this.supervisor.fork(
+      Effect.logError(`The answer to a request could not be written${see("unwritable-answer")}`, Cause.die(cause)).pipe(
+        Effect.annotateLogs("session", labelOf(session))
+      )
+    )
   }
 
   /** A request named a session of another handler: rightly refused, or an application that builds handlers anew. */

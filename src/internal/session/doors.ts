@@ -2,7 +2,7 @@
  * The doors of a session: what its transport reports to it, and what follows from that (rules R62, R63, R91).
  */
 import * as Queue from "effect/Queue"
-import { type CloseReason, InvalidHeartbeat, transportError } from "../../CloseReason.ts"
+import { type CloseReason, InvalidHeartbeat, transportError, type WriteFailed } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
 import type { Place } from "../protocol/roster.ts"
 import { sizeOf } from "../protocol/bytes.ts"
@@ -30,6 +30,11 @@ export class SessionDoors implements PollingDoors {
 
   get closing(): boolean {
     return get(this.session.state) === "closing" && !this.session.tellsEndApart
+  }
+
+  get awaitsPong(): boolean {
+    const { outgoing, pulse, queued } = this.session
+    return pulse.ping !== undefined && Queue.sizeUnsafe(outgoing) === queued.messages
   }
 
   get observed(): boolean {
@@ -91,6 +96,10 @@ export class SessionDoors implements PollingDoors {
   onPostRefused(limit: number): void {
     publish(this.session, { _tag: "PostRefused", limit })
     this.session.server.telemetry.postRefused(this.session, limit)
+  }
+
+  onUnwritable(failure: WriteFailed): void {
+    this.session.server.telemetry.unwritable(this.session, failure)
   }
 
   onBodyTaken(words: string): void {

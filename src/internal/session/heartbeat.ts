@@ -23,9 +23,7 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
   const { pingInterval } = server.settings
   while (true) {
     const due = pulse.heardAt + pingInterval
-    for (let left = timeTo(session, due); left > 0; left = timeTo(session, due)) {
-      yield* left === pingInterval ? server.sleepInterval : Effect.sleep(left)
-    }
+    for (let left = timeTo(session, due); left > 0; left = timeTo(session, due)) yield* server.sleep(left)
     // A pong that nobody asked for begins the interval anew.
     if (pulse.heardAt + pingInterval > due) continue
     const pong = Deferred.makeUnsafe<void>()

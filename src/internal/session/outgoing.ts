@@ -4,6 +4,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import { transportError, WriteFailed } from "../../CloseReason.ts"
 import type { Packet } from "../../Packet.ts"
@@ -105,9 +106,19 @@ const admit = Effect.fnUntraced(function*(session: Session) {
   Queue.shutdownUnsafe(line)
 })
 
-/** Waits until all that a transport was given has left for the network; false if its connection died first. */
+/**
+ * Waits until all that a transport was given has left for the network; false if its connection died first. A transport
+ * takes no question back, so those who ask before it is given more share one.
+ */
 const written = (session: Session): Effect.Effect<boolean> =>
-  Effect.callback((resume) => get(session.transport).whenWritten((isWritten) => resume(Effect.succeed(isWritten))))
+  Effect.suspend(() => {
+    const { departure, writes } = session
+    if (departure?.writes === writes) return Deferred.await(departure.written)
+    const written = Deferred.makeUnsafe<boolean>()
+    session.departure = { writes, written }
+    get(session.transport).whenWritten((isWritten) => Deferred.doneUnsafe(written, Exit.succeed(isWritten)))
+    return Deferred.await(written)
+  })
 
 /** Waits for the next flush, or the end. */
 export const progress = (session: Session): Effect.Effect<void> =>

@@ -11,7 +11,7 @@ export const hear = (session: Session): void => {
   const { pulse, server } = session
   const { pingInterval, pingTimeout } = server.settings
   const now = server.now()
-  pulse.heardAt = Math.floor(now)
+  pulse.heardAt = Math.ceil(now)
   pulse.deadline = Math.floor(now) + pingInterval + pingTimeout
   const { ping } = pulse
   if (ping === undefined) return

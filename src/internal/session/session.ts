@@ -17,7 +17,7 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
-import type { CloseReason } from "../../CloseReason.ts"
+import type { CloseReason, WriteFailed } from "../../CloseReason.ts"
 import type { Message, Revision } from "../../Packet.ts"
 import type { Place } from "../protocol/roster.ts"
 import type { TransportType } from "../../Transport.ts"
@@ -68,11 +68,13 @@ export interface SessionHost {
     roundTrip(millis: number): void
     upgraded(session: Session, from: TransportType, millis: number): void
     postRefused(session: Session, limit: number): void
+    /** An answer to its client could not be written. */
+    unwritable(session: Session, failure: WriteFailed): void
     /** Warns whoever runs the server. */
     warn(session: Session, words: string): void
   }
-  /** Sleeps for `pingInterval`: one for all, since what a session makes for itself is 224 bytes while it sleeps. */
-  readonly sleepInterval: Effect.Effect<void>
+  /** Sleeps. For an interval there is one effect for all: made for each session, it is 224 bytes while that sleeps. */
+  sleep(millis: number): Effect.Effect<void>
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */
@@ -156,6 +158,8 @@ export class Session implements Socket, Equal.Equal {
   waiting: Queue.Queue<Entry> | undefined = undefined
   /** Completed, and replaced, whenever something was handed to the transport or to the network. */
   progress: Deferred.Deferred<void> | undefined = undefined
+  /** When all that was given to a transport by so many writes has left for the network. */
+  departure: { readonly writes: number; readonly written: Deferred.Deferred<boolean> } | undefined = undefined
   /** The loop that waits for messages; others wait in the queue. */
   listener: Listener | undefined = undefined
   /** The message that found the application behind: reading goes on when it is in the queue. */

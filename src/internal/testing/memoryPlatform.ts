@@ -125,7 +125,6 @@ export const layer = (config: Config): Layer.Layer<Platform> =>
 class MemoryExchange implements RoutedExchange {
   holder: ExchangeHolder | undefined
   private answer: HttpServerResponse.HttpServerResponse | undefined
-  private readonly waiting: Array<(written: boolean) => void> = []
   private isOver = false
   private resume: ((response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void) | undefined
   private readonly request: MemoryRequest
@@ -167,11 +166,6 @@ class MemoryExchange implements RoutedExchange {
     this.reject(400)
   }
 
-  whenWritten(done: (written: boolean) => void): void {
-    if (this.isOver) done(this.answer !== undefined)
-    else this.waiting.push(done)
-  }
-
   private settle(answer: Answers.Answer): void {
     if (this.answer !== undefined) return
     this.answer = Answers.toResponse(answer, answer.status === 200 ? this.extraHeaders.cookies : undefined)
@@ -186,7 +180,6 @@ class MemoryExchange implements RoutedExchange {
     this.holder = undefined
     if (written) holder?.onWritten(this)
     else holder?.onAborted(this)
-    for (const done of this.waiting.splice(0)) done(written)
     this.resume?.(Effect.succeed(this.answer!))
   }
 

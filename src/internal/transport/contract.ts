@@ -5,7 +5,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"
-import type { CloseReason } from "../../CloseReason.ts"
+import type { CloseReason, WriteFailed } from "../../CloseReason.ts"
 import type { Message, Packet, PacketError, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import type { Account, Entry } from "./entry.ts"
@@ -50,10 +50,12 @@ export interface Doors {
   readonly revision: Revision
   /** A message of `size` bytes arrived. The application is woken by `onTurn`, not here. */
   onMessage(message: Message, size: number): void
-  /** A packet arrived that is not a message, or a message while packets are observed. */
+  /** A packet of whatever type arrived. */
   onPacket(packet: Packet): void
   /** Whether the session is only delivering what it accepted before its end, which may stand with the last of it. */
   readonly closing: boolean
+  /** Whether a ping is on its way of which the pong has not come. */
+  readonly awaitsPong: boolean
   /** Whether every packet has to pass through `onPacket`. */
   readonly observed: boolean
   /** All that arrived together was handed over. */
@@ -77,6 +79,8 @@ export interface PollingDoors extends Doors {
   bodyCame(place: Place<BodyWaiter>): void
   /** A POST of more than `limit` bytes was refused. */
   onPostRefused(limit: number): void
+  /** An answer could not be written. */
+  onUnwritable(failure: WriteFailed): void
   /** A POST came without its body, which somebody else in this program has read; `words` say what to do. */
   onBodyTaken(words: string): void
 }

@@ -2,7 +2,15 @@
  * Packets over HTTP long-polling: a parked GET carries them out, a POST brings them in (rules R35–R49). JSONP is the
  * same in another form (R55–R57).
  */
-import { Aborted, InvalidContent, Overlap, parseError, transportClose, transportError } from "../../CloseReason.ts"
+import {
+  Aborted,
+  InvalidContent,
+  Overlap,
+  parseError,
+  transportClose,
+  transportError,
+  type WriteFailed
+} from "../../CloseReason.ts"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Packet } from "../../Packet.ts"
@@ -26,6 +34,10 @@ export interface PollingLimits {
 const taken = "The body of a POST was read before it came to the engine, and request.body is neither text nor bytes: " +
   `mount the engine before what parses bodies, such as express.json()${see("body-read-before")}`
 
+type Waiter = (written: boolean) => void
+
+const nobody: ReadonlyArray<Waiter> = []
+
 export class PollingTransport implements Transport, Requests, ExchangeHolder {
   readonly name = "polling"
   readonly unsent = 0
@@ -40,6 +52,8 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   private get: Get | undefined
   /** An answer to a GET, until it has left for the network. The next GET waits for that, or one client takes all memory. */
   private leaving: Exchange | undefined
+  /** Told when that has left, or is lost. */
+  private waiting: Array<Waiter> | undefined
   private post: Reading | Held | undefined
   private turn: NodeJS.Immediate | undefined
   private paused = false
@@ -121,12 +135,14 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     })
   }
 
-  onAborted(exchange: Exchange): void {
+  onAborted(exchange: Exchange, failure?: WriteFailed): void {
+    if (failure !== undefined) this.doors.onUnwritable(failure)
     if (this.post?.exchange !== exchange) {
       if (this.get?.exchange === exchange) this.get = undefined
-      if (this.leaving === exchange) this.leaving = undefined
+      const waiting = this.takeWaiting(exchange)
       // What was in the answer is in no queue any more.
-      this.doors.onClose(transportError(new Aborted({ method: "GET" })))
+      this.doors.onClose(transportError(failure ?? new Aborted({ method: "GET" })))
+      for (const done of waiting) done(false)
     } else if (this.post._tag === "Reading") {
       this.doors.bodyCame(this.post.place)
       this.post = undefined
@@ -140,8 +156,17 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
 
   onWritten(exchange: Exchange): void {
     if (this.leaving !== exchange) return
-    this.leaving = undefined
+    const waiting = this.takeWaiting(exchange)
     if (this.isReachable) this.doors.onWritable()
+    for (const done of waiting) done(true)
+  }
+
+  /** An answer has left, or is lost: returns those who waited for that. */
+  private takeWaiting(exchange: Exchange): ReadonlyArray<Waiter> {
+    if (this.leaving !== exchange) return nobody
+    const { waiting = nobody } = this
+    this.leaving = this.waiting = undefined
+    return waiting
   }
 
   /** The client has begun a POST and does not end it. */
@@ -239,9 +264,9 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (this.isReachable) this.answer([noop])
   }
 
-  whenWritten(done: (written: boolean) => void): void {
+  whenWritten(done: Waiter): void {
     if (this.leaving === undefined) done(this.end !== "Done")
-    else this.leaving.whenWritten(done)
+    else (this.waiting ??= []).push(done)
   }
 
   get finish(): Effect.Effect<void> {

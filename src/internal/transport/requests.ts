@@ -1,6 +1,7 @@
 /**
  * How requests of HTTP reach a transport that takes them: each is an exchange, which the transport answers then or later.
  */
+import type { WriteFailed } from "../../CloseReason.ts"
 import type { HandshakeError } from "../../HandshakeError.ts"
 
 /** The door for the requests of one session's client. */
@@ -20,8 +21,6 @@ export interface Exchange {
    * given later.
    */
   respond(payload: string | Uint8Array, contentType: string, compress: boolean): void
-  /** Calls back when the answer, until now on its way, has left for the network; with `false` if it never will. */
-  whenWritten(done: (written: boolean) => void): void
   /** Answers a POST whose packets were taken. */
   ok(): void
   /** Answers with a status, and words for whoever runs the server. */
@@ -39,7 +38,10 @@ export interface Exchange {
 export interface ExchangeHolder {
   /** Called by `respond`, or later where the payload is compressed. */
   onAnswered(exchange: Exchange): void
-  /** The client gave the request up before it was answered, or a GET before it had the whole answer. */
-  onAborted(exchange: Exchange): void
+  /**
+   * The client gave the request up before it was answered, or a GET before it had the whole answer; with `failure` it was
+   * we who could not write the answer.
+   */
+  onAborted(exchange: Exchange, failure?: WriteFailed): void
   onWritten(exchange: Exchange): void
 }

@@ -20,12 +20,13 @@ const farewellTimeout = 2_000
 
 export class WebTransportTransport extends FrameTransport<WebTransportConnection> {
   readonly name = "webtransport"
-  /** Pings written whose pongs have not come. */
-  private pings = 0
+  /** Pings written, here or on the transport before, whose pongs have not come. */
+  private pings: number
   private onFarewell: (() => void) | undefined
   private cancelFarewell: (() => void) | undefined
   constructor(connection: WebTransportConnection, doors: Doors) {
     super(connection, doors)
+    this.pings = doors.awaitsPong ? 1 : 0
     connection.listen(this)
     connection.resume()
   }
