@@ -65,6 +65,26 @@ describe("upgrade to WebTransport", () => {
     }
   })
 
+  test(
+    "R87: the pong of a ping that went by polling is not taken for the last",
+    { pingInterval: 50 },
+    async (server) => {
+      const client = await PollingClient.connect(server)
+      assert.deepStrictEqual(await client.poll(), ["2"])
+      const candidate = await MemoryClient.connect(server, { pongs: false })
+      void candidate.write(frames(`0${JSON.stringify({ sid: client.sid })}`, "2probe", "5"))
+      assert.strictEqual(await candidate.packets.next(), "3probe")
+      const socket = await server.socket(client.sid)
+      await eventually("the upgrade", () => server.run(Socket.upgraded(socket)), (upgraded) => upgraded)
+      await server.run(Socket.close(socket))
+      assert.strictEqual(await candidate.packets.next(), "2")
+      void candidate.write(frame("3"))
+      assert.isTrue(await pending(candidate.closed))
+      void candidate.write(frame("3"))
+      assert.deepStrictEqual(await candidate.end(1_500), {})
+    }
+  )
+
   test("R77: a GET that waits is answered with a noop", {}, async (server) => {
     const client = await PollingClient.connect(server)
     const poll = await client.park()
