@@ -257,14 +257,14 @@ class ForEach<E, R> implements Queue.Queue.Taker<SocketClosed> {
    */
   private readonly arrival: Effect.Effect<void, SocketClosed> = Effect.callback((resume) => {
     this.resume = resume
-    this.socket[TypeId].listen(this.socket, this)
+    this.socket[TypeId].awaitMessage(this.socket, this)
   })
 
   /** The loop is over, perhaps in the middle of a step or of a wait. */
   readonly end = (): Effect.Effect<void> => {
     const { socket } = this
     if (this.inStep) this.endStep()
-    else socket[TypeId].unlisten(socket, this)
+    else socket[TypeId].stopAwaiting(socket, this)
     return Effect.void
   }
 

@@ -137,7 +137,7 @@ describe("what an idle session costs", () => {
       const session = await server.socket(first.sid) as Session
       assert.isUndefined(session.incoming.messages.head)
       assert.isUndefined(session.outgoing.messages.head)
-      assert.isUndefined(session.waiting)
+      assert.isUndefined(session.line)
       assert.isUndefined(session.progress)
       assert.isUndefined(session.upgrade)
       assert.isUndefined(session.observers)

@@ -49,18 +49,18 @@ describe("what is due", () => {
     Effect.gen(function*() {
       const { expiry, look } = yield* make()
       const [a, , c] = ["a", "b", "c"].map((item) => expiry.add(item))
-      expiry.cancel(a!)
+      a!.cancel()
       yield* TestClock.setTime(1_000)
       assert.deepStrictEqual(look(), [["b", "c"], 0])
       expiry.add("d")
-      expiry.cancel(c!)
+      c!.cancel()
       yield* TestClock.setTime(2_000)
       assert.deepStrictEqual(look(), [["d"], 0])
     }))
 
   it.effect("may cancel what is due at once with it", () =>
     Effect.gen(function*() {
-      const { expiry, look } = yield* make(() => expiry.cancel(b))
+      const { expiry, look } = yield* make(() => b.cancel())
       expiry.add("a")
       const b = expiry.add("b")
       yield* TestClock.setTime(1_000)

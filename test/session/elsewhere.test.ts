@@ -53,12 +53,12 @@ const operations: Operations = {
   incoming: ({ arrived }: Elsewhere) => arrived,
   endIncoming: ({ arrived }: Elsewhere) => void Queue.failCauseUnsafe(arrived, Cause.fail(closedError)),
   take: ({ arrived }: Elsewhere) => Queue.takeUnsafe(arrived),
-  listen: ({ arrived: { state } }: Elsewhere, listener) => {
-    if (state._tag === "Done") listener.resume(Effect.void)
-    else state.takers.add(listener)
+  awaitMessage: ({ arrived: { state } }: Elsewhere, loop) => {
+    if (state._tag === "Done") loop.resume(Effect.void)
+    else state.takers.add(loop)
   },
-  unlisten: ({ arrived: { state } }: Elsewhere, listener) => {
-    if (state._tag !== "Done") state.takers.delete(listener)
+  stopAwaiting: ({ arrived: { state } }: Elsewhere, loop) => {
+    if (state._tag !== "Done") state.takers.delete(loop)
   },
   noteTaken: (socket: Elsewhere) => void socket.taken++,
   beginStep: (socket: Elsewhere) => void socket.steps++,

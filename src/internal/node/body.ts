@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
-import { release, sizeOf, utf8Length } from "../protocol/bytes.ts"
+import { giveBack, sizeOf, utf8Length } from "../protocol/bytes.ts"
 import type { Body } from "../transport/requests.ts"
 
 type Done = (body: Body) => void
@@ -66,7 +66,7 @@ export const readNodeBody = (
     if (binary) return done({ body })
     const text = body.toString("utf8")
     // Only we had what we put together.
-    if (rest !== undefined) release(body)
+    if (rest !== undefined) giveBack(body)
     done({ body: text })
   }
   request.on("data", onData)

@@ -161,7 +161,7 @@ const closeBehind = ({ stream }: Http2.Http2ServerResponse): void => {
 /** Answers by what the route handler returns, so that the application's middlewares see it. */
 export class RouterExchange extends NodeExchange {
   private readonly request: HttpServerRequest
-  private settled: HttpServerResponse.HttpServerResponse | undefined
+  private answered: HttpServerResponse.HttpServerResponse | undefined
   private resume: ((response: Effect.Effect<HttpServerResponse.HttpServerResponse>) => void) | undefined
   constructor(request: HttpServerRequest, extraHeaders: ExtraHeaders, host: ExchangeHost) {
     super(toNode(request), extraHeaders, host)
@@ -170,26 +170,26 @@ export class RouterExchange extends NodeExchange {
   }
 
   /** What the handler returns: at once where the answer is there already. */
-  get settlement(): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return this.settled === undefined
+  get awaitAnswer(): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return this.answered === undefined
       ? Effect.callback((resume) => {
         // The handler's fiber may have let others run meanwhile.
-        if (this.settled !== undefined) return resume(Effect.succeed(this.settled))
+        if (this.answered !== undefined) return resume(Effect.succeed(this.answered))
         this.resume = resume
         // Effect interrupts the handler when the client gives up, of which Node tells us itself.
         return isNode(this.source) ? undefined : Effect.sync(() => this.onClose(false))
       })
-      : Effect.succeed(this.settled)
+      : Effect.succeed(this.answered)
   }
 
   protected write(answer: Answers.Answer): void {
-    if (this.settled !== undefined) return
-    this.settled = Answers.toResponse(answer, answer.status === 200 ? this.extraHeaders.cookies : undefined)
-    this.resume?.(Effect.succeed(this.settled))
+    if (this.answered !== undefined) return
+    this.answered = Answers.toResponse(answer, answer.status === 200 ? this.extraHeaders.cookies : undefined)
+    this.resume?.(Effect.succeed(this.answered))
   }
 
   get isAnswered(): boolean {
-    return this.settled !== undefined
+    return this.answered !== undefined
   }
 
   // A web handler does not say what becomes of its response: with its answer it is over.
@@ -264,8 +264,8 @@ export class DirectExchange extends NodeExchange {
 }
 
 /**
- * Ends the connection of a client that asked for much, and takes nothing of it for so long, or not before its server is to
- * have ended.
+ * Ends the connection of a client that asked for much and takes nothing of it for `closeTimeout`, or that is still not done
+ * when its server has to end.
  */
 const limitReading = (
   request: Http.IncomingMessage,

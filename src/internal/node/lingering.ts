@@ -23,7 +23,7 @@ export class Lingering {
     if (this.connections.leave(place) && this.connections.size === 0) this.none.openUnsafe()
   }
 
-  /** Adds a connection until it is closed, or the response is that it waits for. */
+  /** Adds a connection until it is closed, or until the response that it waits for is. */
   watch(socket: Net.Socket, until: NodeJS.EventEmitter = socket): void {
     const place = this.add({ terminate: () => void socket.destroy() })
     until.once("close", () => this.delete(place))

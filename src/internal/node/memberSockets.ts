@@ -17,7 +17,7 @@ import { Greeter, send, type Step } from "./memberGreeting.ts"
 import { plain, type Wire } from "./memberWire.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
 import { toNode } from "./nodeRequest.ts"
-import { leaveTo } from "./upgrades.ts"
+import { takeOver } from "./upgrades.ts"
 
 /** How often a link is tried, in milliseconds, and how many answers in a row may be missing: then the member is gone. */
 const pingInterval = 2500
@@ -180,7 +180,7 @@ export const makeMembers = Effect.fnUntraced(function*(
     Effect.callback((resume) => {
       const source = toNode(request)
       const { socket } = source
-      const early = leaveTo(source)
+      const early = takeOver(source)
       if (socket.destroyed) return resume(Effect.fail(new UpgradeFailed()))
       const whole = { ...upgrade, early: early.toString("base64") }
       if (options.handOver?.(member, whole, socket) === true) return resume(Effect.void)

@@ -45,11 +45,7 @@ export class NodePlatform implements Platform {
   readonly config: Config
   constructor(config: Config) {
     this.config = config
-    this.upgrades = new Upgrades({
-      maxPayload: config.maxPayload,
-      closeTimeout: config.closeTimeout,
-      perMessageDeflate: config.perMessageDeflate
-    })
+    this.upgrades = new Upgrades(config)
   }
 
   defer(f: () => void): void {

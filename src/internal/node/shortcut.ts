@@ -66,7 +66,7 @@ const unslashed = (path: string): string => path.endsWith("/") ? path.slice(0, -
 
 const shortcuts = new WeakMap<Http.Server, Shortcut>()
 
-/** Puts a shortcut before the listener of Effect's server, if nobody but Effect is on that Node server, or is last. */
+/** Puts a shortcut before the listener of Effect's server, if that is the only one of its kind there, and the last. */
 const putBefore = (server: Http.Server): void => {
   const listeners = effectListeners(server)
   if (listeners !== undefined) shortcuts.set(server, new Shortcut(server, listeners))

@@ -26,7 +26,7 @@ export const addHeaders = (request: Http.IncomingMessage, headers: Http.Outgoing
 }
 
 /** Takes the connection of a request from Node and Effect; returns what its client has sent behind the request. */
-export const leaveTo = (request: Http.IncomingMessage): Buffer => {
+export const takeOver = (request: Http.IncomingMessage): Buffer => {
   process.nextTick(forget, request)
   const head = takeHead(request)
   const early = decide(request)
@@ -65,7 +65,7 @@ export class Upgrades {
     done: (connection: WebSocketConnection | undefined) => void
   ): void {
     const { socket } = request
-    const early = leaveTo(request)
+    const early = takeOver(request)
     if (socket.destroyed) return done(undefined)
     const response = switchProtocols(request, sha1)
     if (typeof response !== "string") return this.refuse(socket, upgradeRefusal(response), () => done(undefined))

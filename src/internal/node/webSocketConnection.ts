@@ -4,7 +4,7 @@
 import * as Net from "node:net"
 import * as CloseReason from "../../CloseReason.ts"
 import type { Message } from "../../Packet.ts"
-import { release, toUtf8 } from "../protocol/bytes.ts"
+import { giveBack, toUtf8 } from "../protocol/bytes.ts"
 import { encodeClose, encodeFrame, opcodes } from "../protocol/webSocketFrames.ts"
 import { type Fault, type FrameHandler, FrameReader, tooLarge } from "../protocol/webSocketReader.ts"
 import { type FrameListener, ignore } from "../transport/frameTransport.ts"
@@ -213,7 +213,7 @@ export class NodeWebSocket implements WebSocketConnection, FrameWriter, FrameHan
     const isOurs = this.ownsChunks && !this.socket.isPaused()
     this.rest = this.reader.push(chunk)
     if (this.rest !== undefined || this.reader.isInflating) this.stopReading()
-    if (this.rest === undefined && isOurs) release(chunk)
+    if (this.rest === undefined && isOurs) giveBack(chunk)
     this.endTurn()
   }
 

@@ -138,14 +138,14 @@ export const writeBytes = (target: Uint8Array, bytes: Uint8Array, offset: number
 export const toUtf8 = (text: string): Uint8Array => encoder.encode(text)
 
 /** Below this size, memory is cheaper to collect than to give back; of 1 KiB, giving it back costs half as much. */
-const worthReleasing = 512
+const worthGivingBack = 512
 
 /**
  * Gives memory back at once that nobody refers to. What lies outside V8's heap makes it collect all of the heap time and
  * again, which costs more than all else that is done for a large message.
  */
-export const release = (bytes: Uint8Array): void => {
-  if (bytes.byteLength >= worthReleasing && bytes.byteLength === bytes.buffer.byteLength) {
+export const giveBack = (bytes: Uint8Array): void => {
+  if (bytes.byteLength >= worthGivingBack && bytes.byteLength === bytes.buffer.byteLength) {
     ;(bytes.buffer as ArrayBuffer).transfer(0)
   }
 }

@@ -2,7 +2,7 @@
  * Reads WebSocket frames as a server gets them: masked, whole or in fragments, cut into chunks anyhow (RFC 6455,
  * sections 5 to 8; rule R70). What it is given it leaves as it is: others may read the same chunk.
  */
-import { copyOf, fromUtf8, release } from "./bytes.ts"
+import { copyOf, fromUtf8, giveBack } from "./bytes.ts"
 import * as limits from "./limits.ts"
 import { mayBeSent, opcodes, rotated, rsv1, unmask, unmaskTo } from "./webSocketFrames.ts"
 
@@ -232,7 +232,7 @@ export class FrameReader {
       return this.deliver(message.length === stored ? message : new Uint8Array(message.buffer.transfer(stored)))
     }
     this.deliver(message.subarray(0, stored))
-    release(message)
+    giveBack(message)
   }
 
   /** The memory of the message, in which so many bytes have room; it follows what came, not what a header promises. */

@@ -84,11 +84,11 @@ const duration = (otherwise: Duration.Input): Row<Duration.Input, number> => ({
 })
 
 // Clients time these with one timer, which can run no longer.
-const longestTimer = 24 * 86_400_000
+const longestBeat = 24 * 86_400_000
 const beat = (otherwise: Duration.Input): Row<Duration.Input, number> => ({
   default: otherwise,
   expects: "a duration above zero and below 24 days, such as \"25 seconds\" or a number of milliseconds",
-  check: (value) => isDuration(value) && toMillis(value) < longestTimer,
+  check: (value) => isDuration(value) && toMillis(value) < longestBeat,
   resolve: toMillis
 })
 
@@ -250,7 +250,7 @@ const check = checker(
   "the engine",
   structOf(table).check(
     Schema.makeFilter(({ pingInterval, pingTimeout }) =>
-      toMillis(pingInterval ?? 0) + toMillis(pingTimeout ?? 0) < longestTimer ||
+      toMillis(pingInterval ?? 0) + toMillis(pingTimeout ?? 0) < longestBeat ||
       "pingInterval and pingTimeout together below 24 days"
     )
   ),

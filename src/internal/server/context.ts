@@ -44,7 +44,7 @@ export const requestKeys: ReadonlySet<string> = new Set([
 
 /**
  * The context for a session opened by a request with this one. Most requests of a server differ in nothing else than
- * what is left out here, so that one context serves all their sessions.
+ * what is left out here, so that their sessions share all of their contexts but two services.
  */
 export const sessionContext = (
   holder: ContextHolder,

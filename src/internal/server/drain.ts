@@ -44,7 +44,7 @@ const interruptLate = (engine: Engine): void => {
 
 const cut = (engine: Engine): void => engine.scheduler.each((session) => end(session, shutdown))
 
-const release = (engine: Engine, session: Session): void => {
+const closeOrEnd = (engine: Engine, session: Session): void => {
   // It could not come back to be told.
   if (session.tellsEndApart) flush(session)
   // A client between two polls comes back to another member, if there is one.
@@ -64,7 +64,7 @@ const shutDown = (engine: Engine): Fiber.Fiber<void> => {
   const { drainTimeout } = engine.settings
   engine.stopped = true
   engine.draining = true
-  engine.scheduler.each((session) => release(engine, session))
+  engine.scheduler.each((session) => closeOrEnd(engine, session))
   engine.forwarding?.release()
   engine.stopping.openUnsafe()
   // The server is closed when its last connection is: a client that never answers its close must not hold it up.
@@ -100,12 +100,12 @@ const warn = (session: Session): Effect.Effect<void> =>
 export const onStop = (engine: Engine, isStopped: boolean): void => {
   if (isStopped === engine.stopped) return
   if (isStopped) {
-    engine.shuttingDown = shutDown(engine)
+    engine.shutdown = shutDown(engine)
   } else {
     engine.stopped = engine.draining = false
     engine.stopping.closeUnsafe()
     // What it would cut now are others.
-    engine.shuttingDown?.interruptUnsafe()
+    engine.shutdown?.interruptUnsafe()
   }
 }
 
@@ -113,11 +113,11 @@ export const onStop = (engine: Engine, isStopped: boolean): void => {
 export const stop = (engine: Engine): Effect.Effect<void> =>
   Effect.suspend(() => {
     onStop(engine, true)
-    return engine.shuttingDown === undefined ? Effect.void : Effect.asVoid(Fiber.await(engine.shuttingDown))
+    return engine.shutdown === undefined ? Effect.void : Effect.asVoid(Fiber.await(engine.shutdown))
   })
 
 /** A handler is gone, so nobody reaches its sessions any more: they end as on a shutdown. */
 export const leave = (engine: Engine, handler: string): void =>
   engine.scheduler.each((session) => {
-    if (session.handler.name === handler) release(engine, session)
+    if (session.handler.name === handler) closeOrEnd(engine, session)
   })

@@ -53,7 +53,7 @@ export interface Engine extends SessionHost, ContextHolder {
   /** Whether no server listens for us any more. */
   stopped: boolean
   /** Sees to the end of the server since it has stopped; see `drain.ts`. */
-  shuttingDown: Fiber.Fiber<void> | undefined
+  shutdown: Fiber.Fiber<void> | undefined
 }
 
 /** A server on the platform and with the registry of the context. */
@@ -85,6 +85,7 @@ export const makeEngine = Effect.fnUntraced(function*(
     registry,
     supervisor,
     telemetry,
+    metrics: telemetry.metrics,
     scheduler: new SessionScheduler(platform, registry, supervisor),
     rate: settings.handshakeRate && new HandshakeRate(settings.handshakeRate, expiryHost),
     bodies: new Expiry(settings.bodyTimeout, expiryHost, (waiter) => waiter.onBodyLate()),
@@ -107,7 +108,7 @@ export const makeEngine = Effect.fnUntraced(function*(
     stopping: Latch.makeUnsafe(false),
     draining: false,
     stopped: false,
-    shuttingDown: undefined
+    shutdown: undefined
   }
   return engine
 })

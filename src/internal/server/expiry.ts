@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { Place, Roster } from "../protocol/roster.ts"
 import { see } from "../protocol/see.ts"
+import type { Deadline } from "../transport/contract.ts"
 
 /** What it needs of the server. */
 export interface ExpiryHost {
@@ -13,11 +14,17 @@ export interface ExpiryHost {
   fork(effect: Effect.Effect<void>): Fiber.Fiber<void>
 }
 
-export class Due<A> extends Place<A> {
+export class Due<A> extends Place<A> implements Deadline {
   readonly at: number
-  constructor(item: A, at: number) {
+  private readonly all: Roster<A, Due<A>>
+  constructor(item: A, at: number, all: Roster<A, Due<A>>) {
     super(item)
     this.at = at
+    this.all = all
+  }
+
+  cancel(): void {
+    this.all.leave(this)
   }
 }
 
@@ -35,7 +42,7 @@ export class Expiry<A> {
   }
 
   add(item: A): Due<A> {
-    const due = this.all.enter(new Due(item, this.host.now() + this.millis))
+    const due = this.all.enter(new Due(item, this.host.now() + this.millis, this.all))
     if (!this.isRunning && this.millis !== Infinity) {
       this.isRunning = true
       this.host.fork(this.run)
@@ -43,16 +50,12 @@ export class Expiry<A> {
     return due
   }
 
-  cancel(due: Due<A>): void {
-    this.all.leave(due)
-  }
-
   /** Does not wait for what is due first. */
   expireFirst(): void {
     const { first } = this.all
     if (first?.item === undefined) return
     const { item } = first
-    this.all.leave(first)
+    first.cancel()
     this.expire(item)
   }
 

@@ -42,12 +42,12 @@ export const handle = (handler: NamedHandler): Effect.Effect<HttpServerResponse,
         (extraHeaders) => platform.exchange(request, extraHeaders, fiber.context)
       )
       : undefined
-    if (exchange !== undefined) return exchange.settlement
+    if (exchange !== undefined) return exchange.awaitAnswer
     const arrival = new Arrival(engine, handler, request, platform.isUpgrade(request))
     // A poll waits outside of all this, for long: nothing of the decision is kept.
     return Effect.flatMap(
       Effect.catchCause(answer(arrival, before), (cause) => answerFailure(arrival, cause)),
-      (outcome) => "settlement" in outcome ? outcome.settlement : Effect.succeed(outcome)
+      (outcome) => "awaitAnswer" in outcome ? outcome.awaitAnswer : Effect.succeed(outcome)
     )
     // What the factory fails with, and needs, stands in the types of the façade.
   }) as Effect.Effect<HttpServerResponse, never, EngineIO>

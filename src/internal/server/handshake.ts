@@ -101,7 +101,7 @@ const newSid = Effect.sync(generateSid)
 
 const refuseId = (error: unknown) => Effect.fail(new BadRequest({ context: { name: "ID_GENERATION_ERROR", error } }))
 
-/** Until the application has decided, the id is reserved, and nothing else exists of the session. */
+/** Until the application has decided, the id is reserved, and nobody can find the session. */
 const reserve = Effect.fnUntraced(function*(arrival: Arrival, transport: TransportType, part: SocketId) {
   const { engine, handler, query } = arrival
   if (typeof part !== "string" || part === "") return yield* refuseId("not a non-empty string")
@@ -217,7 +217,7 @@ const abandonUnlessBegun = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (session.fiber !== undefined) return Effect.void
-    engine.registry.release(session.id)
+    engine.registry.unreserve(session.id)
     end(session, forcedClose)
     return Scope.close(session.scope, Exit.asVoid(exit))
   })
@@ -241,7 +241,7 @@ export const polling: Kind<HttpServerResponse> = {
       const transport = new PollingTransport(new SessionDoors(session), settings, isBinary, callback)
       transport.onFirstGet(exchange)
       start(transport)
-      return exchange.settlement
+      return exchange.awaitAnswer
     })
 }
 

@@ -7,15 +7,7 @@ import * as CloseReason from "../../CloseReason.ts"
 import { TransportType } from "../../Transport.ts"
 
 /** The traffic of one transport. */
-interface Traffic {
-  sessions: number
-  messagesReceived: number
-  bytesReceived: number
-  messagesSent: number
-  bytesSent: number
-}
-
-const noTraffic = (): Traffic => ({
+const noTraffic = () => ({
   sessions: 0,
   messagesReceived: 0,
   bytesReceived: 0,
@@ -28,7 +20,7 @@ const codes = [0, 1, 2, 3, 4, 5]
 
 /** The numbers of one server. */
 export class MetricsRecorder {
-  readonly traffic: Record<TransportType, Traffic> = {
+  readonly traffic: Record<TransportType, ReturnType<typeof noTraffic>> = {
     polling: noTraffic(),
     websocket: noTraffic(),
     webtransport: noTraffic()
@@ -84,7 +76,7 @@ export class MetricsRecorder {
     roundTrip.updateUnsafe(millis / 1000, this.context)
   }
 
-  /** The server is gone; what it counted stays counted. */
+  /** The server is gone; what it counted stays counted as long as others are there that report to the same registry. */
   end(): void {
     this.group.remove(this)
   }

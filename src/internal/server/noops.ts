@@ -2,7 +2,7 @@
  * Noops for the polls that still come during upgrades (rule R77).
  */
 import * as Effect from "effect/Effect"
-import { noop, type Session } from "../session/session.ts"
+import { noop, type Polls, type Session } from "../session/session.ts"
 import { type Due, Expiry, type ExpiryHost } from "./expiry.ts"
 
 /** How long a client that polls again before it has seen the answer to its probe has to wait, in milliseconds. */
@@ -13,26 +13,26 @@ const noopInterval = 100
 
 export class Noops {
   readonly host: ExpiryHost
-  readonly first: Expiry<Polls>
-  readonly later: Expiry<Polls>
+  readonly first: Expiry<NoopPolls>
+  readonly later: Expiry<NoopPolls>
   constructor(host: ExpiryHost) {
-    const next = (polls: Polls): void => polls.next()
+    const next = (polls: NoopPolls): void => polls.next()
     this.host = host
     this.first = new Expiry(firstNoop, host, next)
     this.later = new Expiry(noopInterval, host, next)
   }
 
   of(session: Session): Polls {
-    return new Polls(this, session)
+    return new NoopPolls(this, session)
   }
 }
 
 /** The polls of one session during its upgrade. */
-class Polls {
+class NoopPolls implements Polls {
   private readonly noops: Noops
   private readonly session: Session
   /** When the next noop is due. */
-  private due: Due<Polls> | undefined
+  private due: Due<NoopPolls> | undefined
   constructor(noops: Noops, session: Session) {
     this.noops = noops
     this.session = session
@@ -52,8 +52,6 @@ class Polls {
   }
 
   end(): void {
-    if (this.due === undefined) return
-    this.noops.first.cancel(this.due)
-    this.noops.later.cancel(this.due)
+    this.due?.cancel()
   }
 }

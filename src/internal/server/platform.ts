@@ -18,7 +18,7 @@ export class UpgradeFailed extends Data.TaggedError("UpgradeFailed") {}
 /** An exchange whose answer a route handler returns. */
 export interface RoutedExchange extends Exchange {
   /** Waits for the answer. */
-  readonly settlement: Effect.Effect<HttpServerResponse>
+  readonly awaitAnswer: Effect.Effect<HttpServerResponse>
 }
 
 export interface Platform {

@@ -16,7 +16,7 @@ import type { Session } from "../session/session.ts"
 export interface Registry {
   /** Keeps an id for a handshake, until that registers its session or releases the id; `false` when it is in use. */
   reserve(id: SocketId): boolean
-  release(id: SocketId): void
+  unreserve(id: SocketId): void
   register(session: Session): void
   /** `false` where it was not registered. */
   unregister(session: Session): boolean
@@ -51,7 +51,7 @@ const makeLocal = (): Registry => {
       reserved.add(id)
       return true
     },
-    release: (id) => void reserved.delete(id),
+    unreserve: (id) => void reserved.delete(id),
     register: (session) => {
       reserved.delete(session.id)
       places.set(session.id, new Place(session))

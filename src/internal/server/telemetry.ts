@@ -29,7 +29,7 @@ export class Telemetry implements Observed<EngineEvent> {
   isOver = false
   private hasToldOfForeign = false
   private readonly supervisor: Supervisor
-  private readonly metrics: MetricsRecorder
+  readonly metrics: MetricsRecorder
   private readonly isDebug: boolean
   constructor(supervisor: Supervisor, registry: Registry) {
     const { context } = supervisor
@@ -66,18 +66,6 @@ export class Telemetry implements Observed<EngineEvent> {
     this.metrics.upgraded(from, to, millis)
     this.log("Session upgraded", session, { from, to, millis: Math.round(millis) })
     this.publish({ _tag: "Upgraded", socket: session, from, to })
-  }
-
-  received(transport: TransportType, bytes: number): void {
-    this.metrics.received(transport, bytes)
-  }
-
-  sent(transport: TransportType, messages: number, bytes: number): void {
-    this.metrics.sent(transport, messages, bytes)
-  }
-
-  roundTrip(millis: number): void {
-    this.metrics.roundTrip(millis)
   }
 
   /** A request was refused. */

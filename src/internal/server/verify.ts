@@ -172,9 +172,9 @@ const verifyUpgrade = (
   session: Session | ForeignSession,
   transport: TransportType
 ): Asked | HandshakeError =>
-  verifyUpgrades(engine, transport) ?? { _tag: transport === "polling" ? "UpgradeToNone" : "Upgrade", session }
+  upgradesDisabled(engine, transport) ?? { _tag: transport === "polling" ? "UpgradeToNone" : "Upgrade", session }
 
-const verifyUpgrades = ({ settings }: Engine, transport: TransportType): HandshakeError | undefined =>
+const upgradesDisabled = ({ settings }: Engine, transport: TransportType): HandshakeError | undefined =>
   settings.allowUpgrades ? undefined : new BadRequest({ context: { name: "UPGRADES_DISABLED", transport } })
 
 /** The same checks for a WebTransport session whose first packet named the session it belongs to, or none (rule R86). */
@@ -199,6 +199,6 @@ export const verifyWebTransport = Effect.fnUntraced(function*(
     const previousTransport = transportOf(session)
     return yield* new BadRequest({ context: { name: "TRANSPORT_MISMATCH", transport, previousTransport } })
   }
-  const disabled = verifyUpgrades(engine, transport)
+  const disabled = upgradesDisabled(engine, transport)
   return disabled === undefined ? { _tag: "Upgrade", session } : yield* disabled
 })

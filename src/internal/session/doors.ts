@@ -4,9 +4,8 @@
 import * as Queue from "effect/Queue"
 import { type CloseReason, InvalidHeartbeat, transportError, type WriteFailed } from "../../CloseReason.ts"
 import type { Message, Packet, Revision } from "../../Packet.ts"
-import type { Place } from "../protocol/roster.ts"
 import { sizeOf } from "../protocol/bytes.ts"
-import type { BodyWaiter, PollingDoors } from "../transport/contract.ts"
+import type { BodyWaiter, Deadline, PollingDoors } from "../transport/contract.ts"
 import { pong } from "../transport/entry.ts"
 import { end } from "./end.ts"
 import * as incoming from "./incoming.ts"
@@ -45,7 +44,7 @@ export class SessionDoors implements PollingDoors {
     const { session } = this
     const { server } = session
     if (get(session.state) !== "open") return
-    server.telemetry.received(transportOf(session), size)
+    server.metrics.received(transportOf(session), size)
     if (server.settings.anyPacketIsAlive) extend(session)
     incoming.receive(session, message, size)
   }
@@ -60,19 +59,13 @@ export class SessionDoors implements PollingDoors {
       hear(session)
       publish(session, { _tag: "Heartbeat" })
       const waiting = Queue.sizeUnsafe(session.outgoing) - session.queued.messages
-      return session.protocol === 3 && waiting < mostPongs ? push(session, pong) : undefined
-    }
-    switch (packet.type) {
-      case "message": {
-        const data = packet.data ?? ""
-        return this.onMessage(data, sizeOf(data))
-      }
-      case "ping":
-      case "pong":
-        return end(session, transportError(new InvalidHeartbeat()))
-      default:
-        if (session.server.settings.anyPacketIsAlive) extend(session)
-    }
+      if (session.protocol === 3 && waiting < mostPongs) push(session, pong)
+    } else if (packet.type === "message") {
+      const { data = "" } = packet
+      this.onMessage(data, sizeOf(data))
+    } else if (packet.type === "ping" || packet.type === "pong") {
+      end(session, transportError(new InvalidHeartbeat()))
+    } else if (session.server.settings.anyPacketIsAlive) extend(session)
   }
 
   onTurn(): void {
@@ -85,12 +78,8 @@ export class SessionDoors implements PollingDoors {
     else session.scheduled = wasScheduled
   }
 
-  awaitBody(waiter: BodyWaiter): Place<BodyWaiter> {
+  awaitBody(waiter: BodyWaiter): Deadline {
     return this.session.server.bodies.add(waiter)
-  }
-
-  bodyCame(place: Place<BodyWaiter>): void {
-    this.session.server.bodies.cancel(place)
   }
 
   onPostRefused(limit: number): void {

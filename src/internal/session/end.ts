@@ -44,7 +44,7 @@ export const settle = (session: Session): void => {
     refuseSenders(session)
     Deferred.doneUnsafe(session.closed, Exit.succeed(reason))
     signal(session)
-    incoming.finish(session)
+    incoming.endIncoming(session)
     // Then comes what is left to do: see `takeLeave`.
     session.fiber?.interruptUnsafe()
   }
@@ -52,7 +52,7 @@ export const settle = (session: Session): void => {
 
 /** Nothing more is accepted: whoever waited for room is told. */
 export const refuseSenders = (session: Session): void => {
-  if (session.waiting !== undefined) Queue.shutdownUnsafe(session.waiting)
+  if (session.line !== undefined) Queue.shutdownUnsafe(session.line)
 }
 
 /** Wakes whoever waits for the session's packets to move on. */

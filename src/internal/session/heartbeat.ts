@@ -1,7 +1,7 @@
 /**
  * The heartbeat, as the protocol has it (rules R-H1 to R-H7). In revision 4 the server pings and the client answers; in
  * revision 3 it is the client who pings. Both run in the session's fiber, whatever the transport (R82), and every time is
- * counted from when the one before was due, so that lateness does not add up.
+ * counted from when something arrived, or was due, not from when we came to it, so that lateness does not add up.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,7 @@ import { get, isPaused, type Session } from "./session.ts"
 export const heartbeat = (session: Session): Effect.Effect<void> =>
   session.protocol === 4 ? pingClient(session) : awaitPings(session)
 
-/** Revision 4: a ping every `pingInterval`, and its pong within `pingTimeout`. */
+/** Revision 4: a ping so long after the client was last heard, and its pong within `pingTimeout`. */
 const pingClient = Effect.fnUntraced(function*(session: Session) {
   const { pulse, server } = session
   const { pingInterval } = server.settings

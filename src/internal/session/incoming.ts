@@ -9,7 +9,7 @@ import * as Queue from "effect/Queue"
 import type { Message } from "../../Packet.ts"
 import { sizeOf } from "../protocol/bytes.ts"
 import { addTaker, capacityOf, contentsOf, isDone, letWait, removeTaker, setCapacity } from "./effectFields.ts"
-import { type Listener, SocketClosed } from "./model.ts"
+import { type Loop, SocketClosed } from "./model.ts"
 import { extend } from "./pulse.ts"
 import { fork, get, type Session } from "./session.ts"
 
@@ -27,11 +27,7 @@ export const receive = (session: Session, message: Message, length: number): voi
     const capacity = roomFor(session, size)
     if (capacity <= waiting) return hold(session, message, capacity)
   }
-  put(session, message)
-}
-
-const put = (session: Session, message: Message): void => {
-  Queue.offerUnsafe(session.incoming, message)
+  Queue.offerUnsafe(incoming, message)
 }
 
 /**
@@ -41,24 +37,24 @@ const put = (session: Session, message: Message): void => {
 export const incomingOf = (session: Session): Queue.Queue<Message, SocketClosed> => letWait(session.incoming)
 
 /** Has a loop wait for messages. */
-export const listen = (session: Session, listener: Listener): void => {
+export const awaitMessage = (session: Session, loop: Loop): void => {
   const { incoming } = session
   // Its fiber may have let others run since it looked.
-  if (isDone(incoming) || Queue.sizeUnsafe(incoming) > 0) listener.resume(Effect.void)
-  else if (session.listener === undefined) session.listener = listener
-  else addTaker(incoming, listener)
+  if (isDone(incoming) || Queue.sizeUnsafe(incoming) > 0) loop.resume(Effect.void)
+  else if (session.loop === undefined) session.loop = loop
+  else addTaker(incoming, loop)
 }
 
-export const unlisten = (session: Session, listener: Listener): void => {
-  if (session.listener === listener) session.listener = undefined
-  else removeTaker(session.incoming, listener)
+export const stopAwaiting = (session: Session, loop: Loop): void => {
+  if (session.loop === loop) session.loop = undefined
+  else removeTaker(session.incoming, loop)
 }
 
 /** Wakes whoever waits for a message: once for all that arrived together, in the same turn of the event loop. */
 export const wake = (session: Session): void => {
-  const { listener } = session
-  session.listener = undefined
-  listener?.resume(Effect.void)
+  const { loop } = session
+  session.loop = undefined
+  loop?.resume(Effect.void)
   Queue.flushUnsafe(session.incoming)
 }
 
@@ -87,7 +83,7 @@ const spaceOf = (message: Message): number => overhead + sizeOf(message)
 const hold = (session: Session, message: Message, capacity: number): void => {
   get(session.transport).pause()
   setCapacity(session.incoming, capacity)
-  const offer = fork(session, Effect.map(Queue.offer(incomingOf(session), message), () => release(session)))
+  const offer = fork(session, Effect.map(Queue.offer(incomingOf(session), message), () => readOn(session)))
   session.held = { message, offer }
 }
 
@@ -97,13 +93,13 @@ const hold = (session: Session, message: Message, capacity: number): void => {
  */
 const holdInstead = (session: Session, message: Message, size: number): void => {
   const capacity = capacityOf(session.incoming)
-  admit(session)
+  letIn(session)
   session.receivedBytes += size
   hold(session, message, capacity)
 }
 
 /** There was room: the transport reads on. */
-const release = (session: Session): void => {
+const readOn = (session: Session): void => {
   session.held = undefined
   setCapacity(session.incoming, Infinity)
   if (get(session.state) === "closed") return
@@ -114,23 +110,23 @@ const release = (session: Session): void => {
 /** Reads on, whether there is room or not. */
 export const proceed = (session: Session): void => {
   if (session.held === undefined) return
-  admit(session)
+  letIn(session)
   extend(session)
   get(session.transport).resume()
 }
 
 /** Lets the message in that waits for room. */
-const admit = (session: Session): void => {
+const letIn = (session: Session): void => {
   const { message, offer } = session.held!
   session.held = undefined
   offer.interruptUnsafe()
   setCapacity(session.incoming, Infinity)
-  put(session, message)
+  Queue.offerUnsafe(session.incoming, message)
 }
 
 /** Nothing more will come: whoever takes gets what is there, and then fails. */
-export const finish = (session: Session): void => {
-  if (session.held !== undefined) admit(session)
+export const endIncoming = (session: Session): void => {
+  if (session.held !== undefined) letIn(session)
   Queue.failCauseUnsafe(session.incoming, Cause.fail(closedError(session)))
   wake(session)
 }

@@ -86,9 +86,9 @@ export interface Operations {
   /** Takes the next message, or the end, if there is any. */
   take(socket: Socket): Exit.Exit<Message, SocketClosed> | undefined
   /** Calls `resume` once, when there may be something to take. */
-  listen(socket: Socket, listener: Listener): void
+  awaitMessage(socket: Socket, loop: Loop): void
   /** The loop waits no longer, because it is over or nothing more will come. */
-  unlisten(socket: Socket, listener: Listener): void
+  stopAwaiting(socket: Socket, loop: Loop): void
   /** A message was taken, by whoever runs now. */
   noteTaken(socket: Socket): void
   /** A message was taken that is dealt with until `endStep`. */
@@ -112,7 +112,7 @@ export interface Operations {
 }
 
 /** A loop that waits for messages: as `Queue` sees it, but one object for all its waits. */
-export type Listener = Queue.Queue.Taker<SocketClosed>
+export type Loop = Queue.Queue.Taker<SocketClosed>
 
 /** What became of a message that was to be sent. */
 export type Acceptance = "Accepted" | "Full" | "Closed" | "Invalid"

@@ -11,7 +11,7 @@ import { forcedClose } from "../../CloseReason.ts"
 import { close } from "./close.ts"
 import { isDone } from "./effectFields.ts"
 import { end } from "./end.ts"
-import { finish, incomingOf, listen, unlisten } from "./incoming.ts"
+import { awaitMessage, endIncoming, incomingOf, stopAwaiting } from "./incoming.ts"
 import { beginStep, endStep, exhaust, noteClose, noteTaken } from "./life.ts"
 import type { Operations, SocketEvent } from "./model.ts"
 import { observe } from "./observers.ts"
@@ -21,12 +21,12 @@ import { bytesWaiting, get, type Session, transportOf } from "./session.ts"
 /** One table for all sessions. */
 export const operations: Operations = {
   incoming: incomingOf,
-  endIncoming: finish,
+  endIncoming,
   take: ({ incoming }: Session) => Queue.takeUnsafe(incoming),
-  listen,
-  unlisten: (session: Session, listener) => {
+  awaitMessage,
+  stopAwaiting: (session: Session, loop) => {
     if (isDone(session.incoming)) exhaust(session)
-    else unlisten(session, listener)
+    else stopAwaiting(session, loop)
   },
   noteTaken,
   beginStep,

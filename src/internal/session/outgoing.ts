@@ -21,20 +21,12 @@ import { fork, get, publish, type Session } from "./session.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Accepts a message if there is room and nobody waits before it: for `send`, `offer` and `broadcast` alike. */
-export const accept = (session: Session, entry: Entry): Acceptance => {
-  const refusal = refusalOf(session, entry)
-  if (refusal !== undefined) return refusal
-  if (isInLine(session) || isFull(session, entry.size)) return "Full"
-  push(session, entry)
-  return "Accepted"
-}
+export const accept = (session: Session, entry: Entry): Acceptance =>
+  refusalOf(session, entry) ??
+    (session.line !== undefined || isFull(session, entry.size) ? "Full" : push(session, entry))
 
 /** Accepts a message whether there is room or not, for a sender that can neither wait nor do without it. */
-export const force = (session: Session, entry: Entry): Acceptance => {
-  const refusal = refusalOf(session, entry)
-  if (refusal === undefined) push(session, entry)
-  return refusal ?? "Accepted"
-}
+export const force = (session: Session, entry: Entry): Acceptance => refusalOf(session, entry) ?? push(session, entry)
 
 const refusalOf = (session: Session, entry: Entry): "Closed" | "Invalid" | undefined => {
   if (!isAccepting(session)) return "Closed"
@@ -72,8 +64,6 @@ export const send = (
 // waiting
 // ---------------------------------------------------------------------------------------------------------------------
 
-const isInLine = (session: Session): boolean => session.waiting !== undefined
-
 /** Interrupted, it leaves unsent what was not accepted yet. */
 const waitInLine = Effect.fnUntraced(function*(
   session: Session,
@@ -81,16 +71,16 @@ const waitInLine = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, SocketClosed | InvalidMessage> {
   // The sender's fiber may have let others run before it came here.
   if (!isAccepting(session)) return yield* Effect.fail(closedError(session))
-  if (session.waiting === undefined) fork(session, admit(session))
-  const left = yield* Queue.offerAll(session.waiting!, entries)
+  if (session.line === undefined) fork(session, serveLine(session))
+  const left = yield* Queue.offerAll(session.line!, entries)
   // The line was closed: with the session, or because nobody stood in it.
   if (left.length > 0) yield* send(session, left)
 })
 
 /** Opens a line, and lets those in it in as room appears, until nobody waits. */
-const admit = Effect.fnUntraced(function*(session: Session) {
+const serveLine = Effect.fnUntraced(function*(session: Session) {
   // A queue without capacity is a line: who offers waits until somebody takes.
-  const line = session.waiting = yield* Queue.bounded<Entry>(0)
+  const line = session.line = yield* Queue.bounded<Entry>(0)
   // The first joins it a moment later.
   yield* Effect.yieldNow
   for (let next = firstOffered(line); next !== undefined; next = firstOffered(line)) {
@@ -102,7 +92,7 @@ const admit = Effect.fnUntraced(function*(session: Session) {
       yield* progress(session)
     }
   }
-  session.waiting = undefined
+  session.line = undefined
   Queue.shutdownUnsafe(line)
 })
 
@@ -146,12 +136,14 @@ export const flushed = (session: Session): Effect.Effect<void, SocketClosed> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Puts a packet into the queue, and has it flushed at the end of this turn. */
-export const push = (session: Session, entry: Entry): void => {
+export const push = (session: Session, entry: Entry): "Accepted" => {
   if (session.observers !== undefined) publish(session, { _tag: "PacketCreated", packet: toPacket(entry) })
   put(session.outgoing, session.queued, entry)
-  if (session.scheduled || get(session.state) === "opening") return
-  session.scheduled = true
-  session.server.scheduler.schedule(session)
+  if (!session.scheduled && get(session.state) !== "opening") {
+    session.scheduled = true
+    session.server.scheduler.schedule(session)
+  }
+  return "Accepted"
 }
 
 /** Gives the transport all it can take. */
@@ -171,7 +163,7 @@ export const flush = (session: Session): void => {
     }
     session.unsent += messages - queued.messages
     session.writes++
-    server.telemetry.sent(transport.name, messages - queued.messages, bytes - queued.bytes)
+    server.metrics.sent(transport.name, messages - queued.messages, bytes - queued.bytes)
     if (waiting !== undefined) {
       const taken = waiting.slice(0, waiting.length - Queue.sizeUnsafe(outgoing))
       publish(session, { _tag: "Flushed", packets: taken.map(toPacket) })

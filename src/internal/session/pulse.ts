@@ -17,7 +17,7 @@ export const hear = (session: Session): void => {
   if (ping === undefined) return
   pulse.ping = undefined
   pulse.rtt = now - ping.sentAt
-  server.telemetry.roundTrip(pulse.rtt)
+  server.metrics.roundTrip(pulse.rtt)
   Deferred.doneUnsafe(ping.pong, Exit.void)
 }
 

@@ -21,14 +21,14 @@ import type { CloseReason, WriteFailed } from "../../CloseReason.ts"
 import type { Message, Revision } from "../../Packet.ts"
 import type { Place } from "../protocol/roster.ts"
 import type { TransportType } from "../../Transport.ts"
-import { type BodyWaiter, pending, type Transport } from "../transport/contract.ts"
+import { type BodyWaiter, type Deadline, pending, type Transport } from "../transport/contract.ts"
 import type { Requests } from "../transport/requests.ts"
 import { type Account, emptyAccount, type Entry } from "../transport/entry.ts"
 import { lighten, wakeByHand } from "./effectFields.ts"
 import {
   type Handshake,
   labelOf,
-  type Listener,
+  type Loop,
   type Operations,
   type Socket,
   type SocketClosed,
@@ -62,10 +62,12 @@ export interface SessionHost {
     /** Tells everybody of the session's end: at once, or after the end of the session that led to it. */
     settle(session: Session): void
   }
-  readonly telemetry: {
+  readonly metrics: {
     received(transport: TransportType, bytes: number): void
     sent(transport: TransportType, messages: number, bytes: number): void
     roundTrip(millis: number): void
+  }
+  readonly telemetry: {
     upgraded(session: Session, from: TransportType, millis: number): void
     postRefused(session: Session, limit: number): void
     /** An answer to its client could not be written. */
@@ -78,11 +80,11 @@ export interface SessionHost {
   /** Whether the application of a session, or a fiber of its own, runs at this moment. */
   isRunning(session: Session): boolean
   /** Upgrades in progress: what gives each up when its time is over. */
-  readonly candidates: { add(giveUp: () => void): Place<() => void>; cancel(place: Place<() => void>): void }
+  readonly candidates: { add(giveUp: () => void): Deadline }
   /** Lets a client that upgrades stop polling, however often it begins again. */
   readonly noops: { of(session: Session): Polls }
   /** The bodies of POSTs that are awaited. */
-  readonly bodies: { add(waiter: BodyWaiter): Place<BodyWaiter>; cancel(place: Place<BodyWaiter>): void }
+  readonly bodies: { add(waiter: BodyWaiter): Deadline }
   /** The session is no longer reachable. */
   onEnd(session: Session, reason: CloseReason): void
 }
@@ -93,13 +95,13 @@ export interface Polls {
   end(): void
 }
 
-/** What the heartbeat notes. Times are the server's, in whole milliseconds, since a fraction costs an object. */
+/** What the heartbeat notes. Times are the server's in milliseconds: whole ones, since a fraction costs an object. */
 export interface Pulse {
   /** When the client was last heard: its pong in revision 4, its ping in revision 3; at first when the session opened. */
   heardAt: number
   /** When its silence ends the session. */
   deadline: number
-  /** The last round trip in milliseconds. */
+  /** The last round trip in milliseconds, and parts of one. */
   rtt: number | undefined
   /** Between a ping and its pong: when it was sent, and what the session's fiber waits for. */
   ping: { readonly sentAt: number; readonly pong: Deferred.Deferred<void> } | undefined
@@ -155,13 +157,13 @@ export class Session implements Socket, Equal.Equal {
   /** The upgrade in progress. */
   upgrade: Fiber.Fiber<unknown, unknown> | undefined = undefined
   /** Messages that found no room: their senders wait in it, in order. */
-  waiting: Queue.Queue<Entry> | undefined = undefined
-  /** Completed, and replaced, whenever something was handed to the transport or to the network. */
+  line: Queue.Queue<Entry> | undefined = undefined
+  /** Completed by the next flush, or the end, and gone then. */
   progress: Deferred.Deferred<void> | undefined = undefined
   /** When all that was given to a transport by so many writes has left for the network. */
   departure: { readonly writes: number; readonly written: Deferred.Deferred<boolean> } | undefined = undefined
   /** The loop that waits for messages; others wait in the queue. */
-  listener: Listener | undefined = undefined
+  loop: Loop | undefined = undefined
   /** The message that found the application behind: reading goes on when it is in the queue. */
   held: Held | undefined = undefined
 

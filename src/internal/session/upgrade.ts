@@ -31,12 +31,12 @@ export const startUpgrade = (session: Session, candidate: Candidate): Fiber.Fibe
   }
   const giveUp = (): void => arrive(undefined)
   // A fiber for the time of each would cost 0.03 of a session that connects and upgrades.
-  const place = candidates.add(giveUp)
+  const deadline = candidates.add(giveUp)
   const polls = noops.of(session)
   const fiber = supervisor.run(upgrade(session, candidate, first, second, polls), (exit) => {
     // Here, because an interruption may come before the program could see to it.
     polls.end()
-    candidates.cancel(place)
+    deadline.cancel()
     session.upgrade = undefined
     if (!(Exit.isSuccess(exit) && exit.value)) candidate.close()
     supervisor.report(exit)

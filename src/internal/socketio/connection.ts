@@ -14,8 +14,8 @@ import { toMessage } from "../protocol/bytes.ts"
 import { parseQuery } from "../protocol/query.ts"
 import { close } from "../session/close.ts"
 import { end } from "../session/end.ts"
-import { listen } from "../session/incoming.ts"
-import type { Listener, SocketEvent } from "../session/model.ts"
+import { awaitMessage } from "../session/incoming.ts"
+import type { Loop, SocketEvent } from "../session/model.ts"
 import { watch } from "../session/observers.ts"
 import { flushed, force, isFull } from "../session/outgoing.ts"
 import { isWritable, type Session, transportOf } from "../session/session.ts"
@@ -64,7 +64,7 @@ export interface ConnectionHost extends EventEmitter {
   readonly connections: Map<string, Connection>
 }
 
-export class Connection extends EventEmitter implements Listener {
+export class Connection extends EventEmitter implements Loop {
   readonly id: string
   readonly protocol: Revision
   readonly remoteAddress: string | undefined
@@ -100,7 +100,7 @@ export class Connection extends EventEmitter implements Listener {
     this.server.connections.set(this.id, this)
     // Socket.IO's client keeps events that come together with the end until it has connected again.
     this.session.tellsEndApart = true
-    listen(this.session, this)
+    awaitMessage(this.session, this)
     this.server.emit("connection", this)
   }
 
@@ -131,7 +131,7 @@ export class Connection extends EventEmitter implements Listener {
       this.tell("data", data)
       this.tell("message", data)
     }
-    listen(this.session, this)
+    awaitMessage(this.session, this)
   }
 
   /** Socket.IO cannot wait for room, and its protocol can miss no message: what is written is always accepted. */

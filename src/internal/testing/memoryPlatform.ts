@@ -184,7 +184,7 @@ class MemoryExchange implements RoutedExchange {
   }
 
   /** Interrupted, the client has given the request up. */
-  readonly settlement: Effect.Effect<HttpServerResponse.HttpServerResponse> = Effect.callback((resume) => {
+  readonly awaitAnswer: Effect.Effect<HttpServerResponse.HttpServerResponse> = Effect.callback((resume) => {
     if (this.isOver) return resume(Effect.succeed(this.answer!))
     this.resume = resume
     return Effect.sync(() => {

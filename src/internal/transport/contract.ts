@@ -9,7 +9,6 @@ import type { CloseReason, WriteFailed } from "../../CloseReason.ts"
 import type { Message, Packet, PacketError, Revision } from "../../Packet.ts"
 import type { TransportType } from "../../Transport.ts"
 import type { Account, Entry } from "./entry.ts"
-import type { Place } from "../protocol/roster.ts"
 import type { Requests } from "./requests.ts"
 
 /** One way to carry packets for one session. */
@@ -66,6 +65,11 @@ export interface Doors {
   onClose(reason: CloseReason): void
 }
 
+/** When something is late, unless that is cancelled. */
+export interface Deadline {
+  cancel(): void
+}
+
 /** Told of the body of a POST that did not arrive in time. */
 export interface BodyWaiter {
   onBodyLate(): void
@@ -73,10 +77,8 @@ export interface BodyWaiter {
 
 /** The doors for a transport whose client sends by POST. */
 export interface PollingDoors extends Doors {
-  /** Begins to wait for the body of a POST; if it comes too late, `waiter` is told. */
-  awaitBody(waiter: BodyWaiter): Place<BodyWaiter>
-  /** It has come, or will not. */
-  bodyCame(place: Place<BodyWaiter>): void
+  /** Begins to wait for the body of a POST; if that is late, `waiter` is told. */
+  awaitBody(waiter: BodyWaiter): Deadline
   /** A POST of more than `limit` bytes was refused. */
   onPostRefused(limit: number): void
   /** An answer could not be written. */

@@ -2,15 +2,7 @@
  * Packets over HTTP long-polling: a parked GET carries them out, a POST brings them in (rules R35–R49). JSONP is the
  * same in another form (R55–R57).
  */
-import {
-  Aborted,
-  InvalidContent,
-  Overlap,
-  parseError,
-  transportClose,
-  transportError,
-  type WriteFailed
-} from "../../CloseReason.ts"
+import * as CloseReason from "../../CloseReason.ts"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Packet } from "../../Packet.ts"
@@ -86,10 +78,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   }
 
   onGet(exchange: Exchange): void {
-    if (this.get !== undefined) {
-      this.doors.onClose(transportError(new Overlap({ method: "GET" })))
-      return exchange.reject(400)
-    }
+    if (this.get !== undefined) return this.fail(exchange, new CloseReason.Overlap({ method: "GET" }))
     this.get = new Get(exchange)
     exchange.holder = this
     this.doors.onWritable()
@@ -105,23 +94,20 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (this.post !== undefined) {
       const first = this.post
       this.post = undefined
-      this.doors.onClose(transportError(new Overlap({ method: "POST" })))
-      if (first._tag === "Reading") {
-        this.doors.bodyCame(first.place)
-        first.exchange.destroy()
-      } else letGo(first)
-      return exchange.reject(400)
+      this.fail(exchange, new CloseReason.Overlap({ method: "POST" }))
+      if (first._tag === "Held") return letGo(first)
+      first.deadline.cancel()
+      return first.exchange.destroy()
     }
     const binary = exchange.contentType === "application/octet-stream"
     if (binary && this.doors.revision === 4) {
-      this.doors.onClose(transportError(new InvalidContent({ contentType: exchange.contentType! })))
-      return exchange.reject(400)
+      return this.fail(exchange, new CloseReason.InvalidContent({ contentType: exchange.contentType! }))
     }
     const reading = new Reading(exchange, this.doors.awaitBody(this))
     this.post = reading
     exchange.holder = this
     exchange.readBody(this.limits.maxPayload, binary, (read) => {
-      this.doors.bodyCame(reading.place)
+      reading.deadline.cancel()
       if (this.post !== reading) return
       if (typeof read === "object") return this.receive(exchange, read.body)
       this.post = undefined
@@ -130,23 +116,22 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
         return exchange.reject(413)
       }
       this.doors.onBodyTaken(taken)
-      this.doors.onClose(transportError(new Aborted({ method: "POST" })))
-      exchange.reject(500, taken)
+      this.fail(exchange, new CloseReason.Aborted({ method: "POST" }), 500, taken)
     })
   }
 
-  onAborted(exchange: Exchange, failure?: WriteFailed): void {
+  onAborted(exchange: Exchange, failure?: CloseReason.WriteFailed): void {
     if (failure !== undefined) this.doors.onUnwritable(failure)
     if (this.post?.exchange !== exchange) {
       if (this.get?.exchange === exchange) this.get = undefined
       const waiting = this.takeWaiting(exchange)
       // What was in the answer is in no queue any more.
-      this.doors.onClose(transportError(failure ?? new Aborted({ method: "GET" })))
+      this.doors.onClose(CloseReason.transportError(failure ?? new CloseReason.Aborted({ method: "GET" })))
       for (const done of waiting) done(false)
     } else if (this.post._tag === "Reading") {
-      this.doors.bodyCame(this.post.place)
+      this.post.deadline.cancel()
       this.post = undefined
-      this.doors.onClose(transportError(new Aborted({ method: "POST" })))
+      this.doors.onClose(CloseReason.transportError(new CloseReason.Aborted({ method: "POST" })))
     }
   }
 
@@ -173,8 +158,13 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
   onBodyLate(): void {
     const { exchange } = this.post!
     this.post = undefined
-    this.doors.onClose(transportError(new Aborted({ method: "POST" })))
-    exchange.reject(408)
+    this.fail(exchange, new CloseReason.Aborted({ method: "POST" }), 408)
+  }
+
+  /** Ends the session over a request, and answers that. */
+  private fail(exchange: Exchange, error: CloseReason.TransportFailure, status = 400, words?: string): void {
+    this.doors.onClose(CloseReason.transportError(error))
+    exchange.reject(status, words)
   }
 
   private receive(exchange: Exchange, body: string | Uint8Array): void {
@@ -212,11 +202,11 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     if (this.end === "Done") return
     if (error !== undefined) {
       this.post = undefined
-      doors.onClose(parseError(error))
+      doors.onClose(CloseReason.parseError(error))
       return post.exchange.reject(400)
     }
     if (closePacket || cursor.isDone) post.isTaken = true
-    if (closePacket) doors.onClose(transportClose())
+    if (closePacket) doors.onClose(CloseReason.transportClose())
     else doors.onTurn()
     if (this.post === post && !this.paused) this.goOn()
   }
@@ -292,7 +282,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
     const { post } = this
     this.post = undefined
     if (post?._tag === "Reading") {
-      this.doors.bodyCame(post.place)
+      post.deadline.cancel()
       post.exchange.reject(400)
     } else if (post !== undefined) letGo(post)
   }
@@ -303,7 +293,7 @@ export class PollingTransport implements Transport, Requests, ExchangeHolder {
       ? revision3.encodePayload(packets, this.isBinary)
       : encodePayload4(packets)
     const { exchange } = this.get!
-    this.get!._tag = "Compressing"
+    this.get!._tag = "Answering"
     this.leaving ??= exchange
     this.isNew = false
     if (callback === undefined) {

@@ -3,15 +3,14 @@
  */
 import { utf8Length } from "../protocol/bytes.ts"
 import { Cursor } from "../protocol/cursor.ts"
-import type { Place } from "../protocol/roster.ts"
-import type { BodyWaiter } from "./contract.ts"
+import type { Deadline } from "./contract.ts"
 import type { Exchange } from "./requests.ts"
 
 // Classes, since V8 may make what comes of a literal in the old heap, where it keeps its request and its answer with it.
 
 /** A GET: it waits for packets, or its answer is being compressed. */
 export class Get {
-  _tag: "Parked" | "Compressing" = "Parked"
+  _tag: "Parked" | "Answering" = "Parked"
   readonly exchange: Exchange
   constructor(exchange: Exchange) {
     this.exchange = exchange
@@ -22,10 +21,10 @@ export class Get {
 export class Reading {
   readonly _tag = "Reading"
   readonly exchange: Exchange
-  readonly place: Place<BodyWaiter>
-  constructor(exchange: Exchange, place: Place<BodyWaiter>) {
+  readonly deadline: Deadline
+  constructor(exchange: Exchange, deadline: Deadline) {
     this.exchange = exchange
-    this.place = place
+    this.deadline = deadline
   }
 }
 

@@ -3,9 +3,10 @@
  */
 import * as Queue from "effect/Queue"
 import type { Revision } from "../../Packet.ts"
-import { toBase64, toUtf8, writeUtf8 } from "../protocol/bytes.ts"
+import { toUtf8, writeUtf8 } from "../protocol/bytes.ts"
 import { numbers } from "../protocol/digits.ts"
-import { encodeText } from "../protocol/revision4.ts"
+import * as revision3 from "../protocol/revision3.ts"
+import * as revision4 from "../protocol/revision4.ts"
 import { encodeFrame, headerSize, opcodes, writeHeader } from "../protocol/webSocketFrames.ts"
 import { type Account, type Entry, isShared, type SharedEncoding, take } from "./entry.ts"
 
@@ -78,8 +79,7 @@ const sharedFrame = (
   return frame
 }
 
-/** A binary message for a client that asked for text only (`b64`, rules R60 and R64). */
-const encodeBase64 = (data: Uint8Array, revision: Revision): string => (revision === 3 ? "b4" : "b") + toBase64(data)
+const codecOf = (revision: Revision) => revision === 3 ? revision3 : revision4
 
 /** Whether a packet's payload is worth writing without a copy. */
 const isLarge = ({ data, size }: Entry): boolean => size > copyLimit && typeof data === "object"
@@ -121,7 +121,8 @@ export const takeBatch = (
     const { data, size } = entry
     if (!binary && typeof data === "object") {
       endGroup(0)
-      const frame = encodeFrame(opcodes.text, toUtf8(encodeBase64(data, revision)))
+      // The client asked for text only (`b64`, rules R60 and R64).
+      const frame = encodeFrame(opcodes.text, toUtf8(codecOf(revision).encodeText(entry.type, data)))
       buffers.push(frame)
       total += frame.length
     } else if (isLarge(entry) && !isShared(entry)) {
@@ -144,13 +145,7 @@ export const takeBatch = (
 }
 
 /** One packet as a message, for a connection that makes its frames itself (permessage-deflate). */
-export const encodeEntry = (entry: Entry, revision: Revision, binary: boolean): string | Uint8Array => {
-  const { data } = entry
-  if (typeof data !== "object") return encodeText(entry.type, data)
-  if (!binary) return encodeBase64(data, revision)
-  if (revision === 4) return data
-  const bytes = new Uint8Array(data.byteLength + 1)
-  bytes[0] = 4
-  bytes.set(data, 1)
-  return bytes
+export const encodeEntry = ({ data, type }: Entry, revision: Revision, binary: boolean): string | Uint8Array => {
+  if (!binary || typeof data !== "object") return codecOf(revision).encodeText(type, data)
+  return revision === 3 ? revision3.encodeBinary(type, data) : data
 }

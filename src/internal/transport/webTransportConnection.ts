@@ -4,14 +4,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import {
-  type CloseReason,
-  parseError,
-  PayloadTooLarge,
-  transportClose,
-  transportError,
-  WriteFailed
-} from "../../CloseReason.ts"
+import * as CloseReason from "../../CloseReason.ts"
 import { PacketError } from "../../Packet.ts"
 import { fromUtf8Lenient } from "../protocol/bytes.ts"
 import { mostPerTurn } from "../protocol/limits.ts"
@@ -34,7 +27,7 @@ export interface ConnectionHost {
 /** How long a stream that broke waits for its session to say why, in milliseconds. */
 const patience = 100
 
-const gone = transportClose()
+const gone = CloseReason.transportClose()
 
 export class WebTransportConnection implements FrameConnection {
   readonly host: ConnectionHost
@@ -60,7 +53,7 @@ export class WebTransportConnection implements FrameConnection {
   private waiting: Array<readonly [upTo: number, done: (written: boolean) => void]> = []
   private broken = false
   private cancelSuspicion: (() => void) | undefined
-  private end: CloseReason | undefined
+  private end: CloseReason.CloseReason | undefined
 
   constructor(session: WebTransportSession, host: ConnectionHost) {
     this.session = session
@@ -152,10 +145,10 @@ export class WebTransportConnection implements FrameConnection {
     return !this.paused && ++this.frames < mostPerTurn
   }
 
-  private describe(error: FrameError): CloseReason {
+  private describe(error: FrameError): CloseReason.CloseReason {
     return error.reason === "TooLarge"
-      ? transportError(new PayloadTooLarge({ limit: this.host.maxPayload }))
-      : parseError(new PacketError({ reason: "Empty" }))
+      ? CloseReason.transportError(new CloseReason.PayloadTooLarge({ limit: this.host.maxPayload }))
+      : CloseReason.parseError(new PacketError({ reason: "Empty" }))
   }
 
   // --- out ---------------------------------------------------------------------------------------------------------
@@ -189,7 +182,8 @@ export class WebTransportConnection implements FrameConnection {
     this.listener.onWritable()
   }
 
-  private readonly onWriteError = (cause: unknown): void => this.suspect(transportError(new WriteFailed({ cause })))
+  private readonly onWriteError = (cause: unknown): void =>
+    this.suspect(CloseReason.transportError(new CloseReason.WriteFailed({ cause })))
 
   /** Calls back once all written so far has left for the network; `false` if the connection ended first. */
   whenWritten(done: (written: boolean) => void): void {
@@ -216,13 +210,13 @@ export class WebTransportConnection implements FrameConnection {
    * The stream broke. Mostly because the session was closed, in which case that is the reason, but libraries tell of
    * both in any order.
    */
-  private suspect(reason: CloseReason): void {
+  private suspect(reason: CloseReason.CloseReason): void {
     if (this.broken || this.end !== undefined) return
     this.broken = true
     this.cancelSuspicion = this.host.after(patience, () => this.fail(reason))
   }
 
-  private fail(reason: CloseReason): void {
+  private fail(reason: CloseReason.CloseReason): void {
     if (this.end !== undefined) return
     const { listener, rest } = this
     this.terminate(reason)
@@ -231,7 +225,7 @@ export class WebTransportConnection implements FrameConnection {
     listener.onClose(reason)
   }
 
-  private terminate(reason: CloseReason, info?: { closeCode?: number; reason?: string }): void {
+  private terminate(reason: CloseReason.CloseReason, info?: { closeCode?: number; reason?: string }): void {
     if (this.end !== undefined) return
     this.end = reason
     this.cancelSuspicion?.()
@@ -262,11 +256,11 @@ const attempt = (f: () => unknown): void => {
   }
 }
 
-const toReason = (info: unknown): CloseReason => {
+const toReason = (info: unknown): CloseReason.CloseReason => {
   if (typeof info !== "object" || info === null) return gone
   const { closeCode, reason } = info as { readonly closeCode?: unknown; readonly reason?: unknown }
   // Zero and no text are what a close without either comes as.
-  return transportClose({
+  return CloseReason.transportClose({
     code: typeof closeCode === "number" && closeCode !== 0 ? closeCode : undefined,
     reason: typeof reason === "string" && reason !== "" ? reason : undefined
   })
