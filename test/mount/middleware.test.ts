@@ -17,7 +17,7 @@ import {
 import { listening, Mounted } from "../kit/mounted.ts"
 import { PlainPollingClient } from "../kit/revision3.ts"
 import type { Target } from "../kit/server.ts"
-import { RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, RawWebSocket, upgradeHeaders, WebSocketClient } from "../kit/ws.ts"
 
 const polling = engineTarget({ EIO: "4", transport: "polling" })
 
@@ -399,6 +399,55 @@ describe("middleware", () => {
       )
     }
   }
+
+  it(
+    "R16: a client that leaves while one holds its upgrade leaves no connection",
+    async () => {
+      let held: (() => void) | undefined
+      const server = createServer()
+      const mounted = await Mounted.attach(server, {
+        middleware: [(_request, _response, next) => {
+          held = next
+        }]
+      })
+      await listening(server, async (target) => {
+        const connection = await knock(target)
+        await eventually("the middleware", () => held, (next) => next !== undefined)
+        const closed = new Promise((resolve) => connection.socket.once("close", resolve))
+        connection.socket.end()
+        await within(closed, "the end of the connection")
+        held!()
+        await turn()
+        assert.strictEqual(await mounted.count(), 0)
+        await mounted.release()
+      })
+    }
+  )
+
+  it("R16: what a client says while one holds its upgrade is not lost", async () => {
+    let held: (() => void) | undefined
+    const server = createServer()
+    const mounted = await Mounted.attach(server, {
+      engine: { drainTimeout: "100 millis" },
+      middleware: [(_request, _response, next) => {
+        held = next
+      }]
+    })
+    await listening(server, async (target) => {
+      const connection = await knock(target)
+      await eventually("the middleware", () => held, (next) => next !== undefined)
+      connection.write(encodeFrame(Opcode.text, "4early"))
+      await turn()
+      held!()
+      assert.strictEqual((await connection.response()).status, 101)
+      const got: Array<Buffer> = []
+      await eventually("the echo", async () => {
+        got.push(await connection.upgraded.next())
+        return Buffer.concat(got).toString("latin1")
+      }, (bytes) => bytes.includes("4early"))
+      await mounted.release()
+    })
+  })
 
   const breaking = (isOnce: boolean): EngineIO.Middleware => (request, response, next) => {
     if (request.headers["x-break"] !== undefined) {

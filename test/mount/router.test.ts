@@ -1,10 +1,10 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, Stream } from "effect"
+import { Effect, Latch, Layer, Logger, Stream } from "effect"
 import { HttpEffect, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
 import { CloseReason, EngineIO, EngineIOLive, Socket } from "../../src/index.ts"
-import { eventually, Mailbox } from "../kit/events.ts"
+import { eventually, Mailbox, turn } from "../kit/events.ts"
 import { engineTarget, fetchRaw, PollingClient, textHeaders } from "../kit/http.ts"
 import { memory } from "../kit/memory.ts"
 import { portOf, unwatched, withServer } from "../kit/server.ts"
@@ -85,6 +85,50 @@ describe("on HttpRouter", () => {
         const answer = await fetchRaw(target, "GET", engineTarget({ EIO: "4", transport: "polling" }))
         assert.strictEqual(answer.status, 500)
         assert.strictEqual(CloseReason.message(await ended.next()), "transport error")
+      })
+    }))
+
+  it.live("a poll that a middleware gives up ends its session, and loses nothing without a word", () =>
+    Effect.gen(function*() {
+      const http = createServer()
+      const hurry = Latch.makeUnsafe()
+      const answer = Latch.makeUnsafe()
+      const polled = new Mailbox<void>("a poll")
+      const impatient = HttpRouter.middleware(
+        (app) =>
+          Effect.gen(function*() {
+            const request = yield* HttpServerRequest.HttpServerRequest
+            if (request.headers["x-hurry"] === undefined) return yield* app
+            yield* Effect.raceFirst(app, Effect.andThen(Effect.sync(() => polled.put()), hurry.await))
+            yield* answer.await
+            return HttpServerResponse.empty()
+          }),
+        { global: true }
+      )
+      const sockets = new Mailbox<Socket.Socket>("a socket")
+      const route = EngineIO.route("/engine.io", (socket) =>
+        Effect.sync(() => {
+          sockets.put(socket)
+          return { app: Effect.never }
+        }))
+      yield* Layer.build(
+        HttpRouter.serve(Layer.merge(route, impatient), { disableLogger: true, disableListenLog: true }).pipe(
+          Layer.provide(EngineIOLive),
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+        )
+      )
+      yield* Effect.promise(async () => {
+        const client = await PollingClient.connect(unwatched(portOf(http)))
+        const socket = await sockets.next()
+        const response = client.get({ headers: { "X-Hurry": "yes" } })
+        await polled.next()
+        await turn()
+        hurry.openUnsafe()
+        const reason = await Effect.runPromise(Socket.closed(socket))
+        assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "Aborted")
+        assert.isFalse(await Effect.runPromise(Socket.offer(socket, "lost")))
+        answer.openUnsafe()
+        assert.strictEqual((await response).status, 204)
       })
     }))
 

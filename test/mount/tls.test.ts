@@ -6,10 +6,12 @@ import { Socket as Client } from "engine.io-client"
 import type { Server } from "node:http"
 import * as Http2 from "node:http2"
 import * as Https from "node:https"
+import * as Net from "node:net"
+import { text } from "node:stream/consumers"
 import { WebSocket } from "ws"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { type Mode, modes } from "../kit/client.ts"
-import { Mailbox, within } from "../kit/events.ts"
+import { eventually, Mailbox, within } from "../kit/events.ts"
 import { engineTarget, type OpenPacket } from "../kit/http.ts"
 import { listening, Mounted } from "../kit/mounted.ts"
 import { portOf } from "../kit/server.ts"
@@ -191,6 +193,16 @@ const fetchTls = (port: number, path: string): Promise<string> =>
     }).on("error", reject)
   })
 
+/** A frame of HTTP/2. */
+const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, payload])
+}
+
 describe("HTTP/2 with allowHTTP1", () => {
   const withHttp2 =
     (options: EngineIO.Options, body: (port: number, mounted: Mounted) => Promise<void>) => async () => {
@@ -260,6 +272,35 @@ describe("HTTP/2 with allowHTTP1", () => {
         assert.strictEqual(await mounted.count(), 0)
         client.close()
       }
+      await mounted.release()
+    })
+  })
+
+  // The second says nothing went wrong, which is not to say that all has come.
+  it.for([8, 0])("R44: a body whose stream is reset, with code %i, is not taken for a whole one", async (code) => {
+    const server = Http2.createServer()
+    const mounted = await Mounted.attach(server)
+    await listening(server, async ({ port }) => {
+      const session = Http2.connect(`http://localhost:${port}`)
+      const opening = session.request({ ":path": engineTarget({ EIO: "4", transport: "polling" }) })
+      const opened = await within(text(opening), "the handshake")
+      session.close()
+      const { sid } = JSON.parse(opened.slice(1)) as OpenPacket
+      // Node's own client ends a stream before it resets it.
+      const socket = Net.connect({ port })
+      socket.on("error", () => {}).resume()
+      socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+      socket.write(frame(4, 0, 0, Buffer.alloc(0)))
+      const path = Buffer.from(engineTarget({ EIO: "4", transport: "polling", sid }))
+      // POST, http, a path and a host, none of them from the table.
+      const fields = [Buffer.of(0x83, 0x86, 0x04, path.length), path, Buffer.of(0x01, 1), Buffer.from("x")]
+      socket.write(frame(1, 4, 1, Buffer.concat(fields)))
+      socket.write(frame(0, 0, 1, Buffer.from("4pay Alice 10")))
+      await eventually("the session", () => mounted.count(), (count) => count === 1)
+      socket.write(frame(3, 0, 1, Buffer.of(0, 0, 0, code)))
+      const reason = await mounted.ended.next()
+      assert.strictEqual(reason._tag === "TransportError" ? reason.error._tag : reason._tag, "Aborted")
+      socket.destroy()
       await mounted.release()
     })
   })

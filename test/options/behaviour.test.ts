@@ -6,6 +6,7 @@ import { createServer } from "node:http"
 import { EngineIO, Socket } from "../../src/index.ts"
 import { pause, pending } from "../kit/events.ts"
 import { Connection, engineTarget, fetchRaw, PollingClient } from "../kit/http.ts"
+import { listening, Mounted } from "../kit/mounted.ts"
 import { echo, idle, portOf, sink, type TestServer, unwatched, withServer } from "../kit/server.ts"
 import { Opcode, RawWebSocket, refusedUpgrade, WebSocketClient } from "../kit/ws.ts"
 
@@ -173,6 +174,46 @@ describe("allowRequest", () => {
       assert.strictEqual(await server.count(), 0)
     })()
   })
+})
+
+describe("a promise where an Effect belongs", () => {
+  const reject = (() => Promise.reject(new Error("no effect"))) as never
+  for (const hook of ["allowRequest", "generateId", "responseHeaders", "cors", "application"] as const) {
+    it(
+      `from ${hook} gets status 500, and what it rejects with ends no process`,
+      withServer({ [hook]: reject }, async (server) => {
+        assert.strictEqual((await fetchRaw(server, "GET", polling)).status, 500)
+      })
+    )
+  }
+
+  it(
+    "from the function of cors.origin allows nobody",
+    withServer({ cors: { origin: reject } }, async (server) => {
+      const response = await fetchRaw(server, "GET", polling, { headers: { Origin: "http://evil.example" } })
+      assert.strictEqual(response.status, 200)
+      assert.strictEqual(response.header("access-control-allow-origin"), undefined)
+    })
+  )
+
+  for (
+    const [what, status, program] of [
+      ["for an app gets status 500", 500, () => ({ app: Promise.reject(new Error("no effect")) })],
+      ["from onDisconnect ends no process", 200, () => ({ app: Effect.void, onDisconnect: reject })]
+    ] as const
+  ) {
+    it(what, async () => {
+      const server = createServer()
+      const mounted = await Mounted.make()
+      await mounted.run(
+        EngineIO.attach(server, () => Effect.sync(program as unknown as () => EngineIO.SocketApp<never>))
+      )
+      await listening(server, async (target) => {
+        assert.strictEqual((await fetchRaw(target, "GET", polling)).status, status)
+        await mounted.release()
+      })
+    })
+  }
 })
 
 describe("handshakeTimeout", () => {

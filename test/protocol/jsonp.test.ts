@@ -24,6 +24,13 @@ describe("JSONP", () => {
     assert.strictEqual(jsonp.wrap(jsonp.callbackIndex(A13.j), A13.payload), A13.script)
   })
 
+  it("R56: the field is found under any form of its name, among a thousand", () => {
+    for (const name of ["d", "%64"]) {
+      assert.strictEqual(jsonp.unwrapForm(`${"%&+&%64d&".repeat(333)}${name}=4hello`), "4hello")
+      assert.strictEqual(jsonp.unwrapForm(`${"%&+&%64d&".repeat(334)}${name}=4hello`), undefined)
+    }
+  })
+
   it("R55: of j only the digits are taken", () => {
     assert.strictEqual(jsonp.callbackIndex("42"), "42")
     assert.strictEqual(jsonp.callbackIndex(""), "")

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { parseQuery, readField } from "../../src/internal/protocol/query.ts"
 import { listOf, pick, wellFormed } from "./arbitraries.ts"
 
@@ -22,6 +22,28 @@ describe("the query", () => {
     assert.deepStrictEqual(entriesOf("/engine.io/"), [])
     assert.deepStrictEqual(entriesOf("/engine.io/?"), [])
     assert.deepStrictEqual(entriesOf(""), [])
+  })
+
+  it("a thousand fields are read, whatever they are, and the rest is not there", () => {
+    for (const field of ["a", "%41=1", "%", "+=+", "%e2%82%ac"]) {
+      const read = `/?${`${field}&`.repeat(999)}`
+      for (const name of ["sid=1", "s%69d=%31"]) {
+        assert.strictEqual(readField(`${read}${name}`, "sid"), "1", field)
+        assert.strictEqual(readField(`${read}&&${name}`, "sid"), "1", field)
+        assert.strictEqual(readField(`${read}b&${name}`, "sid"), undefined, field)
+        assert.strictEqual(parseQuery(`${read}${name}`)["sid"], "1", field)
+        assert.notProperty(parseQuery(`${read}b&${name}`), "sid", field)
+      }
+    }
+  })
+
+  it("names that cannot be the one that is asked for are not decoded", () => {
+    const decode = vi.spyOn(TextDecoder.prototype, "decode")
+    const fields = "%e2%82%ac%e2%82%ac%e2%82%ac=%e2%82%ac&%41&%=%&+&".repeat(200)
+    assert.strictEqual(readField(`/?${fields}s%69d=%31`, "sid"), "1")
+    const { length } = decode.mock.calls
+    decode.mockRestore()
+    assert.strictEqual(length, 2)
   })
 
   it("R3: of several values the last is taken", () => {

@@ -86,6 +86,33 @@ const everywhere = {
   transports: ["polling", "websocket", "webtransport"]
 } as const
 
+describe("a body in the smallest pieces", () => {
+  for (const attached of [true, false]) {
+    it(
+      `takes the memory of its bytes while it is not at its end, ${attached ? "attached" : "on a router"}`,
+      withServer({ attached, application: sink }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const connection = await client.connection()
+        const before = await memory()
+        connection.write(
+          `POST ${client.url()} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n`
+        )
+        connection.write("1\r\n4\r\n")
+        for (let i = 0; i < 10; i++) {
+          const isWritten = new Promise((resolve) => connection.socket.write("1\r\na\r\n".repeat(20_000), resolve))
+          await within(isWritten, "more of the body")
+        }
+        // Each is a turn of the server's event loop at least, in which it reads more.
+        for (let i = 0; i < 30; i++) await server.barrier()
+        assert.isBelow(await memory() - before, 10_000_000)
+        connection.write("0\r\n\r\n")
+        assert.strictEqual((await connection.response()).text, "ok")
+        assert.deepStrictEqual(server.messagesOf(client.sid), ["a".repeat(200_000)])
+      })
+    )
+  }
+})
+
 describe("half a million messages of a few bytes", () => {
   for (const [way, send] of Object.entries(ways)) {
     it(

@@ -59,6 +59,24 @@ describe("slow clients", () => {
     })
   )
 
+  for (const attached of [true, false]) {
+    it(
+      `a GET behind a large answer that was read has all its time, ${attached ? "attached" : "on a router"}`,
+      withServer({ attached, application: idle, closeTimeout: 100, httpCompression: false }, async (server) => {
+        const client = await PollingClient.connect(server)
+        const socket = await server.socket(client.sid)
+        await server.run(Socket.send(socket, "x".repeat(40_000)))
+        const connection = await Connection.open(server)
+        connection.send("GET", client.url())
+        connection.send("GET", client.url())
+        assert.lengthOf((await connection.response()).text, 40_001)
+        await pause(400)
+        await server.run(Socket.send(socket, "after"))
+        assert.strictEqual((await connection.response()).text, "4after")
+      })
+    )
+  }
+
   it(
     "a GET whose answer is read slowly, but read, is answered whole; the connection goes on",
     withServer({ application: speaks, closeTimeout: 1_500, httpCompression: false }, async (server) => {

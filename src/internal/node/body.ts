@@ -36,6 +36,45 @@ export const readTakenBody = (
   done({ body: binary ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8") })
 }
 
+/**
+ * What has come of a body. From the second chunk on it is copied: each of them is an object and memory of its own, some
+ * hundred bytes for one of a byte.
+ */
+class Gathered {
+  length = 0
+  private bytes: Uint8Array = nothing
+  private isOurs = false
+
+  add(chunk: Uint8Array): void {
+    const { bytes, length } = this
+    this.length += chunk.byteLength
+    if (length === 0) this.bytes = chunk
+    else {
+      if (this.length > bytes.byteLength) {
+        this.bytes = Buffer.allocUnsafeSlow(Math.max(this.length, length * 2))
+        this.bytes.set(bytes.subarray(0, length))
+        if (this.isOurs) giveBack(bytes)
+        this.isOurs = true
+      }
+      this.bytes.set(chunk, length)
+    }
+  }
+
+  toBytes(): Uint8Array {
+    return this.bytes.subarray(0, this.length)
+  }
+
+  /** As text, which is the end of the bytes. */
+  toText(): string {
+    const { buffer, byteOffset } = this.bytes
+    const text = Buffer.from(buffer, byteOffset, this.length).toString("utf8")
+    if (this.isOurs) giveBack(this.bytes)
+    return text
+  }
+}
+
+const nothing = new Uint8Array(0)
+
 /** Reads from Node's request. Of a body that is too large the rest is discarded. */
 export const readNodeBody = (
   request: Http.IncomingMessage,
@@ -47,27 +86,19 @@ export const readNodeBody = (
     request.resume()
     return done("too large")
   }
-  let first: Buffer | undefined
-  let rest: Array<Buffer> | undefined
-  let length = 0
+  const gathered = new Gathered()
   const onData = (chunk: Buffer) => {
-    length += chunk.length
-    if (length > limit) {
+    if (gathered.length + chunk.length > limit) {
       request.off("data", onData)
       request.off("end", onEnd)
       request.resume()
       return done("too large")
     }
-    if (first === undefined) first = chunk
-    else (rest ??= [first]).push(chunk)
+    gathered.add(chunk)
   }
   const onEnd = () => {
-    const body = rest === undefined ? first ?? Buffer.alloc(0) : Buffer.concat(rest, length)
-    if (binary) return done({ body })
-    const text = body.toString("utf8")
-    // Only we had what we put together.
-    if (rest !== undefined) giveBack(body)
-    done({ body: text })
+    // A stream of HTTP/2 ends, too, when it is reset. Its response is told of that.
+    if (!request.aborted) done({ body: binary ? gathered.toBytes() : gathered.toText() })
   }
   request.on("data", onData)
   request.on("end", onEnd)
@@ -77,22 +108,17 @@ export const readNodeBody = (
 
 /** The same for a request that is not Node's own, or whose body Node does not parse: one that asks to be upgraded. */
 export const readStreamBody: ReadBody = (request, limit, binary, done, failed) => {
-  const chunks: Array<Uint8Array> = []
-  let length = 0
+  const gathered = new Gathered()
   const read = request.stream.pipe(
     Stream.takeWhile((chunk) => {
-      length += chunk.byteLength
-      chunks.push(chunk)
-      return length <= limit
+      gathered.add(chunk)
+      return gathered.length <= limit
     }),
     Stream.runDrain,
     Effect.matchCause({
       onFailure: failed,
-      onSuccess: () => {
-        if (length > limit) return done("too large")
-        const body = Buffer.concat(chunks)
-        done({ body: binary ? body : body.toString("utf8") })
-      }
+      onSuccess: () =>
+        done(gathered.length > limit ? "too large" : { body: binary ? gathered.toBytes() : gathered.toText() })
     })
   )
   Effect.runFork(read)

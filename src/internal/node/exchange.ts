@@ -176,8 +176,8 @@ export class RouterExchange extends NodeExchange {
         // The handler's fiber may have let others run meanwhile.
         if (this.answered !== undefined) return resume(Effect.succeed(this.answered))
         this.resume = resume
-        // Effect interrupts the handler when the client gives up, of which Node tells us itself.
-        return isNode(this.source) ? undefined : Effect.sync(() => this.onClose(false))
+        // Interrupted, because the client gives up or a middleware does: nobody would get an answer.
+        return Effect.sync(() => this.onClose(false))
       })
       : Effect.succeed(this.answered)
   }
@@ -282,7 +282,8 @@ const limitReading = (
   if (server === undefined) return
   response.once("close", () => {
     if (isClosed(server) && isFirst(socket)) socket.destroySoon()
-    // Node sets the time of a connection anew when the answer is written, but not where it may idle for ever.
-    else if (server.keepAliveTimeout === 0) socket.setTimeout(server.timeout)
+    // Node sets the time of a connection anew when the answer is written, but not where another is to follow, or where the
+    // connection may idle for ever.
+    else if (server.keepAliveTimeout === 0 || !isFirst(socket)) socket.setTimeout(server.timeout)
   })
 }

@@ -19,6 +19,7 @@ import { DirectExchange } from "./exchange.ts"
 import { keepHead } from "./heads.ts"
 import { keepReasons, type Middleware, type OnRefused, run, runOnUpgrade } from "./middleware.ts"
 import { nodePlatformOf } from "./nodePlatform.ts"
+import { attend } from "./undecided.ts"
 
 /**
  * The listeners of a Node server.
@@ -111,6 +112,7 @@ const makeHandlers = <E, R>(
       handleUpgrade: (source, socket, head) => {
         if (middleware.length === 0) return accept(source, socket, head)
         socket.on("error", ignoreError)
+        attend(source)
         runOnUpgrade(middleware, onRefused, source, () => {
           socket.off("error", ignoreError)
           accept(source, socket, head)

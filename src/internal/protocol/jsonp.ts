@@ -2,7 +2,7 @@
  * JSONP, the form of polling where a page may only load scripts: the answer to a GET is a script, the body of a
  * POST is a form (rules R55, R56).
  */
-import { decodeComponent, eachField } from "./query.ts"
+import { decodeComponent, eachField, isNamed } from "./query.ts"
 
 /** The number of the client's callback: the digits of its `j` and nothing else, so that no script can be put there. */
 export const callbackIndex = (j: string): string => {
@@ -24,7 +24,7 @@ export const unwrapForm = (body: string): string | undefined => {
   let field = ""
   let count = 0
   eachField(body, 0, body.length, (name, value) => {
-    if (decodeComponent(name) !== "d") return
+    if (!isNamed(name, "d")) return
     field = value
     count++
   })

@@ -3,12 +3,12 @@
  * which may be malformed (rule R3).
  */
 
+import { mostFields } from "./limits.ts"
+
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 const percent = 0x25
-const plus = 0x2b
-const space = 0x20
 
 /** The value of a hexadecimal digit, or -1. */
 const hex = (code: number): number =>
@@ -25,7 +25,11 @@ const hex = (code: number): number =>
  * U+FFFD, and a `%` without two digits stands for itself.
  */
 export const decodeComponent = (text: string): string => {
-  if (!text.includes("%") && !text.includes("+")) return text
+  const spaced = text.includes("+") ? text.replaceAll("+", " ") : text
+  return /%[\dA-Fa-f]{2}/.test(spaced) ? decodeEscapes(spaced) : spaced
+}
+
+const decodeEscapes = (text: string): string => {
   const bytes = encoder.encode(text)
   let length = 0
   for (let index = 0; index < bytes.length; index++) {
@@ -39,10 +43,15 @@ export const decodeComponent = (text: string): string => {
         continue
       }
     }
-    bytes[length++] = code === plus ? space : code
+    bytes[length++] = code
   }
   return decoder.decode(bytes.subarray(0, length))
 }
+
+/** Whether a name is this one, once it is decoded. Most cannot be, by their length. */
+export const isNamed = (encoded: string, name: string): boolean =>
+  encoded === name ||
+  (encoded.length > name.length && encoded.length <= name.length * 3 && decodeComponent(encoded) === name)
 
 /** The place of a character from `start` on, or else `end`. */
 const find = (text: string, character: string, start: number, end: number): number => {
@@ -60,11 +69,12 @@ export const eachField = (
   onField: (name: string, value: string) => void
 ): void => {
   let equals = -1
-  while (start < end) {
+  for (let count = 0; start < end && count < mostFields;) {
     const stop = find(text, "&", start, end)
     // Looked for once, not once a field: where there is none, that would be quadratic.
     if (equals < start) equals = find(text, "=", start, end)
     if (stop > start) {
+      count++
       if (equals < stop) onField(text.slice(start, equals), text.slice(equals + 1, stop))
       else onField(text.slice(start, stop), "")
     }
@@ -76,11 +86,16 @@ export const eachField = (
 const Query = function() {} as unknown as new() => Record<string, string>
 Query.prototype = Object.create(null)
 
-/** The query of a URL: what follows the first `?`, up to `#`. Of several values for one name the last is taken. */
+/** Hands over the fields of what follows the first `?` of a URL, up to `#`. */
+const eachFieldOf = (url: string, onField: (name: string, value: string) => void): void => {
+  const end = find(url, "#", 0, url.length)
+  eachField(url, find(url, "?", 0, end) + 1, end, onField)
+}
+
+/** The query of a URL. Of several values for one name the last is taken. */
 export const parseQuery = (url: string): Record<string, string> => {
   const query: Record<string, string> = new Query()
-  const end = find(url, "#", 0, url.length)
-  eachField(url, find(url, "?", 0, end) + 1, end, (name, value) => {
+  eachFieldOf(url, (name, value) => {
     query[decodeComponent(name)] = decodeComponent(value)
   })
   return query
@@ -88,13 +103,14 @@ export const parseQuery = (url: string): Record<string, string> => {
 
 /** One field of the query of a URL; what most requests need is found without reading the rest. */
 export const readField = (url: string, name: string): string | undefined => {
-  if (url.includes("%") || url.includes("+")) return parseQuery(url)[name]
+  if (url.includes("%") || url.includes("+")) return readEncodedField(url, name)
   const end = find(url, "#", 0, url.length)
   let start = find(url, "?", 0, end) + 1
   let value: string | undefined
-  while (start < end) {
+  for (let count = 0; start < end && count < mostFields;) {
     const stop = find(url, "&", start, end)
     const equals = start + name.length
+    if (stop > start) count++
     if (equals <= stop && url.startsWith(name, start)) {
       if (equals === stop) value = ""
       else if (url[equals] === "=") value = url.slice(equals + 1, stop)
@@ -102,6 +118,14 @@ export const readField = (url: string, name: string): string | undefined => {
     start = stop + 1
   }
   return value
+}
+
+const readEncodedField = (url: string, name: string): string | undefined => {
+  let found: string | undefined
+  eachFieldOf(url, (encoded, value) => {
+    if (isNamed(encoded, name)) found = value
+  })
+  return found === undefined ? undefined : decodeComponent(found)
 }
 
 /** Whether the client takes bytes as bytes (rules R60, R64, R67). */

@@ -14,6 +14,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Forbidden } from "../../HandshakeError.ts"
 import { TransportType } from "../../Transport.ts"
+import { defuse } from "../protocol/defuse.ts"
 import { type Expectation, isDuration, isFlag } from "../protocol/expectation.ts"
 import { hasSeparator } from "../protocol/revision4.ts"
 import { see } from "../protocol/see.ts"
@@ -124,7 +125,7 @@ const hook = <I, A, E>(): Row<
   default: undefined,
   expects: "a function that returns an Effect",
   check: (value) => typeof value === "function",
-  resolve: (f, context) => (input) => Effect.provideContext(Effect.suspend(() => f(input)), context)
+  resolve: (f, context) => (input) => Effect.provideContext(Effect.suspend(() => defuse(f(input))), context)
 })
 
 /** The options, in the order in which errors name them. */
@@ -183,7 +184,8 @@ export const table: { readonly [K in keyof Config]: Row<NonNullable<Given[K]>, C
     resolve: (cors, context) => {
       if (cors === false) return undefined
       return typeof cors === "function"
-        ? (request) => Effect.provideContext(Effect.map(Effect.suspend(() => cors(request)), checkedCors), context)
+        ? (request) =>
+          Effect.provideContext(Effect.map(Effect.suspend(() => defuse(cors(request))), checkedCors), context)
         : () => cors === true ? {} : cors
     }
   },

@@ -2,6 +2,7 @@
  * The headers of cross-origin sharing (rule R50), as the `cors` package would set them; a pure function, because they
  * are needed on the 101 of a WebSocket too.
  */
+import { defuse } from "../protocol/defuse.ts"
 import { isHeaderValue } from "./headerFields.ts"
 import type { CorsOptions } from "./options.ts"
 
@@ -10,7 +11,8 @@ type RequestHeaders = Readonly<Record<string, string | undefined>>
 const list = (value: string | ReadonlyArray<string>): string => typeof value === "string" ? value : value.join(",")
 
 const isAllowed = (options: CorsOptions["origin"], origin: string | undefined): boolean => {
-  if (typeof options === "function") return options(origin)
+  // Without types it may return a promise, which is no yes.
+  if (typeof options === "function") return defuse(options(origin)) === true
   if (typeof options === "string") return options === origin
   // Unlike `test`, this is the same for every request, whatever the flags of the expression.
   if (options instanceof RegExp) return origin !== undefined && origin.search(options) >= 0

@@ -20,6 +20,7 @@ import {
 } from "../../HandshakeError.ts"
 import { TransportType } from "../../Transport.ts"
 import * as jsonp from "../protocol/jsonp.ts"
+import { defuse } from "../protocol/defuse.ts"
 import { takesBytes } from "../protocol/query.ts"
 import { see } from "../protocol/see.ts"
 import { SessionDoors } from "../session/doors.ts"
@@ -133,7 +134,7 @@ const decide = Effect.fnUntraced(function*<A>(arrival: Arrival, kind: Kind<A>, s
   const { engine, extraHeaders } = arrival
   const program = yield* ask(arrival, session)
   const headers = kind.hasHeaders ? yield* decideHeaders(arrival, session.id, kind.transport, true) : extraHeaders
-  if (!isProgram(program)) return yield* notAnApp
+  if (!isProgram(program)) return yield* refuseProgram((program as Program | null | undefined)?.app)
   // The application closed it at once, and dropped what it had sent; or the server went into its end meanwhile.
   if (Session.get(session.state) === "closed") return yield* new Forbidden({ message: "Forbidden" })
   if (engine.draining) return yield* shuttingDown
@@ -151,7 +152,7 @@ const decide = Effect.fnUntraced(function*<A>(arrival: Arrival, kind: Kind<A>, s
 const ask = (arrival: Arrival, session: Session.Session): Effect.Effect<Program, unknown, unknown> =>
   Effect.suspend(() => {
     const decision = arrival.handler.factory(session)
-    if (!Effect.isEffect(decision)) return notAnApp
+    if (!Effect.isEffect(decision)) return refuseProgram(decision)
     // Most have nothing to wait for.
     return Exit.isExit(decision) && Exit.isSuccess(decision)
       ? decision
@@ -162,13 +163,14 @@ const ask = (arrival: Arrival, session: Session.Session): Effect.Effect<Program,
 const returnIt = ": return { app: … }, do not run the application in the function itself"
 
 // A function without types may return anything.
-const notAnApp: Effect.Effect<never> = Effect.suspend(() =>
-  Effect.die(
+const refuseProgram = (value: unknown): Effect.Effect<never> => {
+  defuse(value)
+  return Effect.die(
     new TypeError(
       `The function of a handler must return an Effect of { app: … }, where app is an Effect${see("no-app")}`
     )
   )
-)
+}
 
 const isProgram = (value: Program | null | undefined): value is Program =>
   value !== null && value !== undefined && Effect.isEffect(value.app) &&

@@ -10,6 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as CloseReason from "../../CloseReason.ts"
+import { defuse } from "../protocol/defuse.ts"
 import { see } from "../protocol/see.ts"
 import type { Transport } from "../transport/contract.ts"
 import { type Entry, put } from "../transport/entry.ts"
@@ -102,7 +103,7 @@ const takeLeave = (
     ? Scope.closeUnsafe(session.scope, Exit.void)
     : Effect.gen(function*() {
       if (!isDone) yield* endApplication(session)
-      if (onDisconnect !== undefined) yield* bounded(Effect.suspend(() => onDisconnect(session.reason!)))
+      if (onDisconnect !== undefined) yield* bounded(Effect.suspend(() => defuse(onDisconnect(session.reason!))))
       yield* Scope.close(session.scope, Exit.void)
     })
   if (left === undefined) return supervisor.onLeft(session)
