@@ -4,11 +4,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { EngineIO, Socket } from "../../src/index.ts"
-import { eventually, pause } from "../kit/events.ts"
+import { eventually, pause, pending } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
 import { memory } from "../kit/memory.ts"
 import { echo, idle, type TestServer, withServer } from "../kit/server.ts"
-import { RawWebSocket, WebSocketClient } from "../kit/ws.ts"
+import { encodeFrame, Opcode, RawWebSocket, WebSocketClient } from "../kit/ws.ts"
 
 const mebibyte = 1 << 20
 const count = 50_000
@@ -52,6 +52,27 @@ const othersAreWell = async (server: TestServer): Promise<void> => {
 }
 
 describe("a client that stops reading", () => {
+  it(
+    "holds up nobody where what is unsent is no message, after all messages had left",
+    withServer({ application: idle, sendBuffer: { bytes: 1_000 } }, async (server) => {
+      const raw = await RawWebSocket.open(server)
+      const { sid } = JSON.parse((await raw.next()).payload.toString().slice(1)) as { readonly sid: string }
+      const socket = await server.socket(sid)
+      await server.run(Effect.andThen(Socket.send(socket, "first"), Socket.flushed(socket)))
+      raw.connection.socket.pause()
+      const pings = Buffer.concat(Array<Buffer>(1_000).fill(encodeFrame(Opcode.ping, Buffer.alloc(125))))
+      await eventually("pongs that wait", async () => {
+        raw.connection.write(pings)
+        return (await server.run(Socket.buffered(socket))).bytes
+      }, (bytes) => bytes > 2_000)
+      const sent = server.run(Socket.send(socket, "x".repeat(900)))
+      assert.isTrue(await pending(sent))
+      await server.barrier()
+      raw.connection.socket.resume()
+      await sent
+    })
+  )
+
   it(
     "50 000 messages of 1 KiB over WebSocket: memory stays within the send buffer, send waits, offer says no",
     { timeout: 60_000 },

@@ -424,6 +424,31 @@ describe("middleware", () => {
     }
   )
 
+  it("R26: the body of a request that asks for another protocol is left to it while one holds it", async () => {
+    let held: (() => void) | undefined
+    const server = createServer()
+    const mounted = await Mounted.attach(server, {
+      engine: { drainTimeout: "100 millis" },
+      middleware: [(request, _response, next) => {
+        if (request.method === "POST") held = next
+        else next()
+      }]
+    })
+    await listening(server, async (target) => {
+      const client = await PollingClient.connect(target)
+      const connection = await Connection.open(target)
+      const headers = { ...upgradeHeaders({ Upgrade: "h2c" }), "Content-Length": "6" }
+      connection.send("POST", client.url(), { headers })
+      await eventually("the middleware", () => held, (next) => next !== undefined)
+      connection.write("4hello")
+      await turn()
+      held!()
+      assert.strictEqual((await connection.response()).text, "ok")
+      assert.deepStrictEqual(await client.poll(), ["4hello"])
+      await mounted.release()
+    })
+  })
+
   it("R16: what a client says while one holds its upgrade is not lost", async () => {
     let held: (() => void) | undefined
     const server = createServer()

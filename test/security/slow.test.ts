@@ -78,6 +78,32 @@ describe("slow clients", () => {
   }
 
   it(
+    "of two large answers one behind the other, a second that is not read ends the connection",
+    withServer({
+      application: speaks,
+      pingInterval: 100,
+      pingTimeout: 100,
+      closeTimeout: 300,
+      httpCompression: false
+    }, async (server) => {
+      const [first, second] = await Promise.all([1, 2].map(() => PollingClient.connect(server)))
+      const taken = new Promise<void>((resolve) =>
+        server.http.once("connection", (socket) => void socket.once("close", resolve))
+      )
+      const connection = await Connection.open(server)
+      connection.send("GET", first!.url())
+      connection.send("GET", second!.url())
+      let count = 0
+      connection.socket.on("data", (chunk) => {
+        count += chunk.length
+        if (count > large.length + 1_000) connection.socket.pause()
+      })
+      await connection.response()
+      await within(taken, "the end of a connection that is not read")
+    })
+  )
+
+  it(
     "a GET whose answer is read slowly, but read, is answered whole; the connection goes on",
     withServer({ application: speaks, closeTimeout: 1_500, httpCompression: false }, async (server) => {
       const client = await PollingClient.connect(server)

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { EngineIO, Socket } from "../../src/index.ts"
-import { eventually, pending } from "../kit/events.ts"
+import { eventually, pause, pending } from "../kit/events.ts"
 import { PollingClient } from "../kit/http.ts"
 import { type Config, sink, type TestServer, withServer } from "../kit/server.ts"
 import { isUpgrading } from "../kit/session.ts"
@@ -80,6 +80,24 @@ describe("upgrade to WebTransport", () => {
       assert.strictEqual(await candidate.packets.next(), "2")
       void candidate.write(frame("3"))
       assert.isTrue(await pending(candidate.closed))
+      void candidate.write(frame("3"))
+      assert.deepStrictEqual(await candidate.end(1_500), {})
+    }
+  )
+
+  test(
+    "R87: a ping that was due while it closed, and not sent, is not waited for",
+    { pingInterval: 50 },
+    async (server) => {
+      const client = await PollingClient.connect(server)
+      const candidate = await MemoryClient.connect(server, { pongs: false })
+      void candidate.write(frames(`0${JSON.stringify({ sid: client.sid })}`, "2probe"))
+      assert.strictEqual(await candidate.packets.next(), "3probe")
+      const socket = await server.socket(client.sid)
+      await server.run(Socket.close(socket))
+      await pause(150)
+      void candidate.write(frame("5"))
+      assert.strictEqual(await candidate.packets.next(), "2")
       void candidate.write(frame("3"))
       assert.deepStrictEqual(await candidate.end(1_500), {})
     }

@@ -263,6 +263,9 @@ export class DirectExchange extends NodeExchange {
   }
 }
 
+/** How many answers on a connection have a limited time. */
+const limited = new WeakMap<Net.Socket, number>()
+
 /**
  * Ends the connection of a client that asked for much and takes nothing of it for `closeTimeout`, or that is still not done
  * when its server has to end.
@@ -280,7 +283,12 @@ const limitReading = (
   lingering.watch(socket, response)
   const { server } = socket
   if (server === undefined) return
+  limited.set(socket, (limited.get(socket) ?? 0) + 1)
   response.once("close", () => {
+    const left = limited.get(socket)! - 1
+    limited.set(socket, left)
+    // The next large answer of a pipeline has begun its time already.
+    if (left > 0) return
     if (isClosed(server) && isFirst(socket)) socket.destroySoon()
     // Node sets the time of a connection anew when the answer is written, but not where another is to follow, or where the
     // connection may idle for ever.

@@ -112,7 +112,8 @@ const makeHandlers = <E, R>(
       handleUpgrade: (source, socket, head) => {
         if (middleware.length === 0) return accept(source, socket, head)
         socket.on("error", ignoreError)
-        attend(source)
+        // What asks for another protocol may stay HTTP, and have a body (rule R26).
+        if (source.headers.upgrade?.toLowerCase() === "websocket") attend(source)
         runOnUpgrade(middleware, onRefused, source, () => {
           socket.off("error", ignoreError)
           accept(source, socket, head)

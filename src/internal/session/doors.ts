@@ -31,9 +31,9 @@ export class SessionDoors implements PollingDoors {
     return get(this.session.state) === "closing" && !this.session.tellsEndApart
   }
 
-  get awaitsPong(): boolean {
+  get pingsOut(): number {
     const { outgoing, pulse, queued } = this.session
-    return pulse.ping !== undefined && Queue.sizeUnsafe(outgoing) === queued.messages
+    return pulse.pings - (Queue.sizeUnsafe(outgoing) - queued.messages)
   }
 
   get observed(): boolean {

@@ -31,10 +31,15 @@ const pingClient = Effect.fnUntraced(function*(session: Session) {
     pulse.ping = { sentAt: now, pong }
     // We are so late that the client's time was over before we asked: it has its time from now.
     if (now >= pulse.deadline) pulse.deadline = Math.floor(now) + server.settings.pingTimeout
-    if (get(session.state) === "open") push(session, ping)
+    if (get(session.state) === "open") sendPing(session)
     if (!(yield* pongInTime(session, pong))) return end(session, timedOut)
   }
 })
+
+const sendPing = (session: Session): void => {
+  session.pulse.pings++
+  push(session, ping)
+}
 
 const pongInTime = Effect.fnUntraced(function*(session: Session, pong: Deferred.Deferred<void>) {
   const { pulse } = session
@@ -82,6 +87,8 @@ const mayBeThere = (session: Session): boolean => {
   } else if (now - pulse.seenAt >= pingInterval + pingTimeout) return false
   if (isLate(session)) pulse.deadline = (isPaused(session) ? now : pulse.resumedAt) + pingTimeout
   // Only by writing do we learn whether anybody is there: a connection whose other end is gone answers with an error.
-  if (Queue.sizeUnsafe(session.outgoing) === 0) push(session, session.protocol === 4 ? ping : noop)
+  if (Queue.sizeUnsafe(session.outgoing) > 0) return true
+  if (session.protocol === 4) sendPing(session)
+  else push(session, noop)
   return true
 }

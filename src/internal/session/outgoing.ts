@@ -106,7 +106,11 @@ const written = (session: Session): Effect.Effect<boolean> =>
     if (departure?.writes === writes) return Deferred.await(departure.written)
     const written = Deferred.makeUnsafe<boolean>()
     session.departure = { writes, written }
-    get(session.transport).whenWritten((isWritten) => Deferred.doneUnsafe(written, Exit.succeed(isWritten)))
+    get(session.transport).whenWritten((isWritten) => {
+      // What is unsent later may be no message, and then there is a new answer although nothing new was written.
+      if (session.departure?.written === written) session.departure = undefined
+      Deferred.doneUnsafe(written, Exit.succeed(isWritten))
+    })
     return Deferred.await(written)
   })
 

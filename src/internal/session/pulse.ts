@@ -13,6 +13,7 @@ export const hear = (session: Session): void => {
   const now = server.now()
   pulse.heardAt = Math.ceil(now)
   pulse.deadline = Math.floor(now) + pingInterval + pingTimeout
+  if (pulse.pings > 0) pulse.pings--
   const { ping } = pulse
   if (ping === undefined) return
   pulse.ping = undefined

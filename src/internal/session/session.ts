@@ -103,6 +103,8 @@ export interface Pulse {
   deadline: number
   /** The last round trip in milliseconds, and parts of one. */
   rtt: number | undefined
+  /** Pings that were sent, or wait to be, whose pongs have not come. */
+  pings: number
   /** Between a ping and its pong: when it was sent, and what the session's fiber waits for. */
   ping: { readonly sentAt: number; readonly pong: Deferred.Deferred<void> } | undefined
   /** When we last began to read again. */
@@ -135,6 +137,7 @@ export class Session implements Socket, Equal.Equal {
     heardAt: 0,
     deadline: 0,
     rtt: undefined,
+    pings: 0,
     ping: undefined,
     resumedAt: -1,
     seenWrites: -1,
@@ -160,7 +163,7 @@ export class Session implements Socket, Equal.Equal {
   line: Queue.Queue<Entry> | undefined = undefined
   /** Completed by the next flush, or the end, and gone then. */
   progress: Deferred.Deferred<void> | undefined = undefined
-  /** When all that was given to a transport by so many writes has left for the network. */
+  /** Asked for, and not known yet: whether all that a transport was given by so many writes has left for the network. */
   departure: { readonly writes: number; readonly written: Deferred.Deferred<boolean> } | undefined = undefined
   /** The loop that waits for messages; others wait in the queue. */
   loop: Loop | undefined = undefined

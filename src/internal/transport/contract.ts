@@ -53,8 +53,8 @@ export interface Doors {
   onPacket(packet: Packet): void
   /** Whether the session is only delivering what it accepted before its end, which may stand with the last of it. */
   readonly closing: boolean
-  /** Whether a ping is on its way of which the pong has not come. */
-  readonly awaitsPong: boolean
+  /** How many pings of revision 4 the client was sent whose pongs have not come. */
+  readonly pingsOut: number
   /** Whether every packet has to pass through `onPacket`. */
   readonly observed: boolean
   /** All that arrived together was handed over. */

@@ -20,13 +20,12 @@ const farewellTimeout = 2_000
 
 export class WebTransportTransport extends FrameTransport<WebTransportConnection> {
   readonly name = "webtransport"
-  /** Pings written, here or on the transport before, whose pongs have not come. */
-  private pings: number
+  /** The pongs that are still to come once the server takes its leave. */
+  private pongs = 0
   private onFarewell: (() => void) | undefined
   private cancelFarewell: (() => void) | undefined
   constructor(connection: WebTransportConnection, doors: Doors) {
     super(connection, doors)
-    this.pings = doors.awaitsPong ? 1 : 0
     connection.listen(this)
     connection.resume()
   }
@@ -37,11 +36,7 @@ export class WebTransportTransport extends FrameTransport<WebTransportConnection
 
   write(out: Queue.Dequeue<Entry>, account: Account): void {
     const { connection } = this
-    while (Queue.sizeUnsafe(out) > 0 && connection.writable) {
-      const { buffers, pings } = takeFrames(out, account)
-      this.pings += pings
-      connection.write(buffers)
-    }
+    while (Queue.sizeUnsafe(out) > 0 && connection.writable) connection.write(takeFrames(out, account))
   }
 
   /**
@@ -53,7 +48,7 @@ export class WebTransportTransport extends FrameTransport<WebTransportConnection
       const { connection } = this
       connection.resume()
       connection.write([textFrame("ping")])
-      this.pings++
+      this.pongs = this.doors.pingsOut + 1
       this.onFarewell = () => {
         this.close(false)
         resume(Effect.void)
@@ -73,9 +68,8 @@ export class WebTransportTransport extends FrameTransport<WebTransportConnection
   }
 
   protected override onPacket(packet: Packet): void {
-    if (packet.type === "pong" && this.pings > 0) this.pings--
     super.onPacket(packet)
-    if (this.pings === 0) this.onFarewell?.()
+    if (packet.type === "pong" && --this.pongs === 0) this.onFarewell?.()
   }
 
   override onClose(reason: CloseReason): void {

@@ -9,13 +9,6 @@ import type { PacketType } from "../../Packet.ts"
 import { type Account, type Entry, isShared, take } from "./entry.ts"
 import { batchLimit, copyLimit } from "./webSocketBatch.ts"
 
-/** What goes out together. */
-export interface Batch {
-  readonly buffers: ReadonlyArray<Uint8Array>
-  /** How many of the packets are pings. */
-  readonly pings: number
-}
-
 // In memory of its own, since what a stream is given is the stream's.
 const join = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const joined = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0))
@@ -46,10 +39,9 @@ const frame = (entry: Entry): Uint8Array => {
 const sharedFrame = (entry: Entry): Uint8Array => entry.shared!.webTransport ??= frame(entry)
 
 /** Takes packets off the queue: small ones copied into one buffer, large ones as they are behind their header. */
-export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch => {
+export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): ReadonlyArray<Uint8Array> => {
   const buffers: Array<Uint8Array> = []
   let group: Array<Uint8Array> = []
-  let pings = 0
   let total = 0
   const endGroup = (): void => {
     if (group.length > 0) buffers.push(join(group))
@@ -60,7 +52,6 @@ export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch =
     entry !== undefined;
     entry = total < batchLimit ? take(out, account) : undefined
   ) {
-    if (entry.type === "ping") pings++
     const { data } = entry
     if (typeof data === "object" && data.byteLength > copyLimit && !isShared(entry)) {
       group.push(frameHeader(data.byteLength, true))
@@ -79,5 +70,5 @@ export const takeFrames = (out: Queue.Dequeue<Entry>, account: Account): Batch =
     }
   }
   endGroup()
-  return { buffers, pings }
+  return buffers
 }
