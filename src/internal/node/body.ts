@@ -66,14 +66,15 @@ class Gathered {
 
   /** As text, which is the end of the bytes. */
   toText(): string {
-    const { buffer, byteOffset } = this.bytes
-    const text = Buffer.from(buffer, byteOffset, this.length).toString("utf8")
-    if (this.isOurs) giveBack(this.bytes)
+    const { bytes } = this
+    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const text = buffer.toString("utf8", 0, this.length)
+    if (this.isOurs) giveBack(bytes)
     return text
   }
 }
 
-const nothing = new Uint8Array(0)
+const nothing = Buffer.alloc(0)
 
 /** Reads from Node's request. Of a body that is too large the rest is discarded. */
 export const readNodeBody = (
