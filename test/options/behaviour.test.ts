@@ -178,7 +178,7 @@ describe("allowRequest", () => {
 
 describe("a promise where an Effect belongs", () => {
   const reject = (() => Promise.reject(new Error("no effect"))) as never
-  for (const hook of ["allowRequest", "generateId", "responseHeaders", "cors", "application"] as const) {
+  for (const hook of ["allowRequest", "generateId", "responseHeaders", "cors"] as const) {
     it(
       `from ${hook} gets status 500, and what it rejects with ends no process`,
       withServer({ [hook]: reject }, async (server) => {
@@ -196,18 +196,16 @@ describe("a promise where an Effect belongs", () => {
     })
   )
 
-  for (
-    const [what, status, program] of [
-      ["for an app gets status 500", 500, () => ({ app: Promise.reject(new Error("no effect")) })],
-      ["from onDisconnect ends no process", 200, () => ({ app: Effect.void, onDisconnect: reject })]
-    ] as const
-  ) {
+  const factories: ReadonlyArray<readonly [what: string, status: number, factory: () => unknown]> = [
+    ["from the function of a handler gets status 500", 500, reject],
+    ["for an app gets status 500", 500, () => Effect.sync(() => ({ app: Promise.reject(new Error("no effect")) }))],
+    ["from onDisconnect ends no process", 200, () => Effect.succeed({ app: Effect.void, onDisconnect: reject })]
+  ]
+  for (const [what, status, factory] of factories) {
     it(what, async () => {
       const server = createServer()
       const mounted = await Mounted.make()
-      await mounted.run(
-        EngineIO.attach(server, () => Effect.sync(program as unknown as () => EngineIO.SocketApp<never>))
-      )
+      await mounted.run(EngineIO.attach(server, factory as () => Effect.Effect<EngineIO.SocketApp<never>>))
       await listening(server, async (target) => {
         assert.strictEqual((await fetchRaw(target, "GET", polling)).status, status)
         await mounted.release()
