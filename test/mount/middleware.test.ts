@@ -4,7 +4,7 @@ import express from "express"
 import session from "express-session"
 import { createServer, type IncomingMessage } from "node:http"
 import { EngineIO, Payload, Socket } from "../../src/index.ts"
-import { eventually, turn, within } from "../kit/events.ts"
+import { eventually, Mailbox, turn, within } from "../kit/events.ts"
 import {
   Connection,
   encodeRequest,
@@ -400,79 +400,66 @@ describe("middleware", () => {
     }
   }
 
+  /** With a middleware that holds requests of one method; the mailbox has what lets each go on. */
+  const holding = (
+    method: "GET" | "POST",
+    body: (target: Target, mounted: Mounted, held: Mailbox<() => void>) => Promise<void>
+  ) =>
+  () => {
+    const held = new Mailbox<() => void>("a request that is held")
+    const hold: EngineIO.Middleware = (request, _response, next) => {
+      if (request.method === method) held.put(next)
+      else next()
+    }
+    return withMiddleware([hold], (target, mounted) => body(target, mounted, held))()
+  }
+
   it(
     "R16: a client that leaves while one holds its upgrade leaves no connection",
-    async () => {
-      let held: (() => void) | undefined
-      const server = createServer()
-      const mounted = await Mounted.attach(server, {
-        middleware: [(_request, _response, next) => {
-          held = next
-        }]
-      })
-      await listening(server, async (target) => {
-        const connection = await knock(target)
-        await eventually("the middleware", () => held, (next) => next !== undefined)
-        const closed = new Promise((resolve) => connection.socket.once("close", resolve))
-        connection.socket.end()
-        await within(closed, "the end of the connection")
-        held!()
-        await turn()
-        assert.strictEqual(await mounted.count(), 0)
-        await mounted.release()
-      })
-    }
+    holding("GET", async (target, mounted, held) => {
+      const connection = await knock(target)
+      const goOn = await held.next()
+      const closed = new Promise((resolve) => connection.socket.once("close", resolve))
+      connection.socket.end()
+      await within(closed, "the end of the connection")
+      goOn()
+      await turn()
+      assert.strictEqual(await mounted.count(), 0)
+    })
   )
 
-  it("R26: the body of a request that asks for another protocol is left to it while one holds it", async () => {
-    let held: (() => void) | undefined
-    const server = createServer()
-    const mounted = await Mounted.attach(server, {
-      engine: { drainTimeout: "100 millis" },
-      middleware: [(request, _response, next) => {
-        if (request.method === "POST") held = next
-        else next()
-      }]
-    })
-    await listening(server, async (target) => {
+  it(
+    "R26: the body of a request that asks for another protocol is left to it while one holds it",
+    holding("POST", async (target, _mounted, held) => {
       const client = await PollingClient.connect(target)
       const connection = await Connection.open(target)
       const headers = { ...upgradeHeaders({ Upgrade: "h2c" }), "Content-Length": "6" }
       connection.send("POST", client.url(), { headers })
-      await eventually("the middleware", () => held, (next) => next !== undefined)
+      const goOn = await held.next()
       connection.write("4hello")
       await turn()
-      held!()
+      goOn()
       assert.strictEqual((await connection.response()).text, "ok")
       assert.deepStrictEqual(await client.poll(), ["4hello"])
-      await mounted.release()
     })
-  })
+  )
 
-  it("R16: what a client says while one holds its upgrade is not lost", async () => {
-    let held: (() => void) | undefined
-    const server = createServer()
-    const mounted = await Mounted.attach(server, {
-      engine: { drainTimeout: "100 millis" },
-      middleware: [(_request, _response, next) => {
-        held = next
-      }]
-    })
-    await listening(server, async (target) => {
+  it(
+    "R16: what a client says while one holds its upgrade is not lost",
+    holding("GET", async (target, _mounted, held) => {
       const connection = await knock(target)
-      await eventually("the middleware", () => held, (next) => next !== undefined)
+      const goOn = await held.next()
       connection.write(encodeFrame(Opcode.text, "4early"))
       await turn()
-      held!()
+      goOn()
       assert.strictEqual((await connection.response()).status, 101)
       const got: Array<Buffer> = []
       await eventually("the echo", async () => {
         got.push(await connection.upgraded.next())
         return Buffer.concat(got).toString("latin1")
       }, (bytes) => bytes.includes("4early"))
-      await mounted.release()
     })
-  })
+  )
 
   const breaking = (isOnce: boolean): EngineIO.Middleware => (request, response, next) => {
     if (request.headers["x-break"] !== undefined) {
